@@ -1,0 +1,92 @@
+"""The array namespace and the few words of linear algebra that every rule speaks.
+
+The only module that imports array_api_compat and array_api_extra.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+)
+
+__all__ = [
+    "Array",
+    "adjoint",
+    "array_namespace",
+    "columnwise_dot",
+    "device",
+    "eps",
+    "herm",
+    "is_complex",
+    "is_dask_array",
+    "is_jax_array",
+    "is_torch_array",
+    "leading_columns",
+    "nan_where",
+    "real",
+    "skew",
+]
+
+Array = Any
+Namespace = ModuleType
+
+
+def is_complex(x: Array) -> bool:
+    return bool(array_namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def eps(x: Array) -> float:
+    return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def real(x: Array) -> Array:
+    return array_namespace(x).real(x) if is_complex(x) else x
+
+
+def adjoint(x: Array) -> Array:
+    """Conjugate transpose; no pass over memory for real input."""
+    # array_api_compat's conj for PyTorch is conj_physical, which has no rule for torch.func.vmap
+    # (2.13): PyTorch's own lazy adjoint has one.
+    if hasattr(x, "mH"):
+        return x.mH
+    xp = array_namespace(x)
+    transposed = xp.matrix_transpose(x)
+    return xp.conj(transposed) if is_complex(x) else transposed
+
+
+def herm(x: Array) -> Array:
+    """Hermitian part. Halved before the sum, which can then not overflow."""
+    half = x / 2
+    return half + adjoint(half)
+
+
+def skew(x: Array) -> Array:
+    """Skew-Hermitian part."""
+    half = x / 2
+    return half - adjoint(half)
+
+
+def leading_columns(W: Array, k: int) -> Array:
+    # a full slice is an alias, which has no rule for PyTorch's batched gradients (2.13)
+    return W if W.shape[-1] == k else W[..., :k]
+
+
+def columnwise_dot(a: Array, b: Array) -> Array:
+    """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
+    # vecdot has no rule for PyTorch's batched gradients (2.13)
+    xp = array_namespace(a, b)
+    return xp.sum(xp.matrix_transpose(adjoint(a)) * b, axis=-2)
+
+
+def nan_where(mask: Array, x: Array) -> Array:
+    """Zeros like the real part of `x`, NaN where `mask`: added to a result, it poisons it."""
+    xp = array_namespace(x)
+    zero = xp.zeros(mask.shape, dtype=real(x).dtype, device=device(x))
+    return xp.where(mask, float("nan"), zero)

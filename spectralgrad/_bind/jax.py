@@ -1,0 +1,124 @@
+"""Calls as two JAX primitives: jit, vmap, grad, jvp, hessian, checkpoint and scan work.
+
+`op` computes; its derivative binds `lin`, which computes the rule's jvp and transposes to the
+rule's vjp. custom_jvp and custom_vjp do not serve: nested custom rules are dropped in partial
+evaluation, and second derivatives came out silently zero. Tried with JAX 0.10.2.
+
+JAX's cotangent is the conjugate of ours, dL = Re sum(ct * dx): the transpose conjugates both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+op = Primitive("spectralgrad")
+lin = Primitive("spectralgrad_lin")
+
+
+def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    return tuple(op.bind(*arrays, call=call))
+
+
+def is_tracing() -> bool:
+    return False
+
+
+def is_concrete(x: jax.Array) -> bool:
+    return not isinstance(x, jax.core.Tracer)
+
+
+def is_differentiated(x: jax.Array) -> bool:
+    return not is_concrete(x)
+
+
+def derivative(f: Callable, s: jax.Array) -> jax.Array:
+    return jax.jvp(f, (s,), (jnp.ones_like(s),))[1]
+
+
+def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:
+    return call.forward(*arrays)
+
+
+def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> tuple:
+    """Tangents of the outputs; `given` tells which inputs have one, at the end of `args`."""
+    tangents = [None] * inputs
+    for i, tangent in zip(given, args[inputs + outputs :], strict=True):
+        tangents[i] = tangent
+    out = args[inputs : inputs + outputs]
+    result = call.jvp(args[:inputs], out, tuple(tangents))
+    return tuple(jnp.zeros_like(y) if t is None else t for y, t in zip(out, result, strict=True))
+
+
+def _op_jvp(primals: tuple, tangents: tuple, *, call: Any) -> tuple:
+    outputs = op.bind(*primals, call=call)
+    given = tuple(i for i in call.active(primals) if type(tangents[i]) is not ad.Zero)
+    if not given:
+        return outputs, [ad.Zero(jax.typeof(y).to_tangent_aval()) for y in outputs]
+    dots = [ad.instantiate_zeros(tangents[i]) for i in given]
+    return outputs, lin.bind(
+        *primals, *outputs, *dots, call=call, inputs=len(primals), outputs=len(outputs), given=given
+    )
+
+
+def _lin_transpose(
+    cotangents: tuple, *args: Any, call: Any, inputs: int, outputs: int, given: tuple[int, ...]
+) -> list:
+    bars = call.vjp(
+        args[:inputs],
+        args[inputs : inputs + outputs],
+        tuple(None if type(c) is ad.Zero else jnp.conj(c) for c in cotangents),
+    )
+    dots = args[inputs + outputs :]
+    return [None] * (inputs + outputs) + [
+        ad.Zero(dot.aval) if bars[i] is None else jnp.conj(bars[i])
+        for i, dot in zip(given, dots, strict=True)
+    ]
+
+
+def _lin_jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple:
+    return jax.jvp(
+        partial(_lin, **params), primals, tuple(ad.instantiate_zeros(t) for t in tangents)
+    )
+
+
+def _batch(primitive: Primitive, args: tuple, dims: tuple, **params: Any) -> tuple:
+    """Every array gets the batch in front: rules work on (..., m, n)."""
+    size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
+    front = [
+        jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)
+        for x, d in zip(args, dims, strict=True)
+    ]
+    out = primitive.bind(*front, **params)
+    return out, [0] * len(out)
+
+
+def _avals(fun: Callable, *avals: Any, **params: Any) -> list:
+    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
+    return [
+        jax.core.ShapedArray(o.shape, o.dtype)
+        for o in jax.eval_shape(partial(fun, **params), *shapes)
+    ]
+
+
+for _primitive, _fun in ((op, _op), (lin, _lin)):
+    _primitive.multiple_results = True
+    _primitive.def_impl(_fun)
+    _primitive.def_abstract_eval(partial(_avals, _fun))
+    batching.primitive_batchers[_primitive] = partial(_batch, _primitive)
+    mlir.register_lowering(_primitive, mlir.lower_fun(_fun, multiple_results=True))
+ad.primitive_jvps[op] = _op_jvp
+ad.primitive_jvps[lin] = _lin_jvp
+ad.primitive_transposes[lin] = _lin_transpose
+
+
+def captures_derivative(f: Callable, x: jax.Array) -> bool:
+    """Whether f closes over a traced value."""
+    probe = jax.ShapeDtypeStruct((1,), jnp.finfo(x.dtype).dtype)
+    return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(probe).consts)

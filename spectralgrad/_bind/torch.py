@@ -1,0 +1,83 @@
+"""Calls as PyTorch autograd Functions: backward, torch.func and torch.compile work.
+
+One opaque `call` object travels as the first argument; statics passed as tuples would break
+torch.func.hessian. Tried with PyTorch 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+
+class _Reverse(torch.autograd.Function):
+    """Reverse mode alone: a Function that also has `jvp` does not compile with fullgraph=True."""
+
+    @staticmethod
+    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return call.forward(*arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.call, *arrays = inputs
+        ctx.set_materialize_grads(False)
+        ctx.count = len(arrays)
+        ctx.save_for_backward(*arrays, *output)
+        ctx.save_for_forward(*arrays, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple:
+        saved = ctx.saved_tensors
+        return None, *ctx.call.vjp(saved[: ctx.count], saved[ctx.count :], cotangents)
+
+
+class _Both(_Reverse):
+    """Reverse and forward mode, and torch.func.vmap."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> tuple:
+        saved = ctx.saved_tensors
+        return ctx.call.jvp(saved[: ctx.count], saved[ctx.count :], tangents)
+
+
+def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (_Reverse if is_tracing() else _Both).apply(call, *arrays)
+
+
+def is_tracing() -> bool:
+    return torch.compiler.is_compiling()
+
+
+def is_concrete(_: torch.Tensor) -> bool:
+    return not is_tracing()
+
+
+def is_differentiated(x: torch.Tensor) -> bool:
+    # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
+    plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return not plain or x.requires_grad or torch.autograd.forward_ad._current_level >= 0
+
+
+def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
+    # f is elementwise, so its pullback of ones is its derivative; torch.func.jvp refuses to nest
+    # inside torch.autograd.forward_ad (2.13).
+    return torch.func.vjp(f, s)[1](torch.ones_like(s))[0]
+
+
+def captures_derivative(f: Callable, x: torch.Tensor) -> bool:
+    """Whether f's value depends on a tensor, other than its argument, with a derivative."""
+    probe = torch.ones((1,), dtype=x.dtype.to_real(), device=x.device)
+    with torch.enable_grad():
+        value = f(probe)
+    if not isinstance(value, torch.Tensor):
+        return False
+    if is_tracing() or value.requires_grad:
+        return value.requires_grad
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    level = torch.autograd.forward_ad._current_level
+    dual = level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
+    return dual or (wrapped(value) and not wrapped(probe))

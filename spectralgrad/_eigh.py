@@ -1,0 +1,141 @@
+r"""Eigendecomposition of Hermitian matrices: eigenvalues and eigenvectors themselves.
+
+H = (A + A^H)/2 = Q diag(w) Q^H, and Q^H Q = I makes W = Q^H dQ skew-Hermitian. With
+dP = Q^H dH Q,
+
+    dw = Re diag(dP),    W_ij = dP_ij / (w_j - w_i) off the diagonal,
+
+and the diagonal of W, the phase of each eigenvector, is free: we take zero. The adjoint is
+
+    A_bar = Q ( herm((Q^H Q_bar) o 1/(w_j - w_i)) + diag(w_bar) ) Q^H,
+
+Hermitian, as is the cotangent of every function that reads the Hermitian part alone.
+
+Sources: Magnus (1985), On differentiating eigenvalues and eigenvectors; Giles (2008), An extended
+collection of matrix derivative results, section 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from . import _factor, _gauge
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    herm,
+    is_complex,
+    nan_where,
+    real,
+    skew,
+)
+from ._boundary import enter
+from ._errors import check_choice, check_rtol
+from ._primitive import Primitive, is_differentiated
+from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen
+
+
+class EighResult(NamedTuple):
+    """Factors of (x + x^H)/2 = (eigenvectors * eigenvalues) @ eigenvectors^H."""
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+def _tolerance(w, gap_rtol):
+    return (default_gap_rtol(w) if gap_rtol is None else gap_rtol) * largest(w)
+
+
+def eigh_forward(x, *, ties="nan", gap_rtol=None):
+    w, Q = _factor.eigh(x)
+    return split_eigen(w) if ties == "split" else w, Q
+
+
+def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
+    """Tangents of w and Q; under "nan" and "raise", NaN in the columns of a tie."""
+    (w, Q), (dx,) = outputs, tangents
+    tolerance = _tolerance(w, gap_rtol)
+    dxh_Q = herm(dx) @ Q
+    dP = adjoint(Q) @ dxh_Q
+    dQ = Q @ (dP / gaps(w, tolerance))
+    if ties in ("nan", "raise"):
+        dQ = dQ + nan_where(in_tie(w, tolerance), w)[..., None, :]
+    return real(columnwise_dot(Q, dxh_Q)), dQ
+
+
+def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
+    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
+    if Q_bar is None:
+        return (herm((Q * w_bar[..., None, :]) @ adjoint(Q)),)
+    tolerance = _tolerance(w, gap_rtol)
+    P = adjoint(Q) @ Q_bar
+    K = herm(P / gaps(w, tolerance))
+    bad = _undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
+    diagonal = nan_where(bad, w)[..., None] + (0.0 if w_bar is None else w_bar)
+    return (herm((Q @ K + Q * diagonal[..., None, :]) @ adjoint(Q)),)
+
+
+def _undetermined(x, w, Q, cotangents, P, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    w_bar, Q_bar = cotangents
+    xp = array_namespace(w)
+    norms = _gauge.column_norms(Q_bar)
+    if ties == "drop":
+        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+    if ties == "split":
+        found = real(columnwise_dot(Q, herm(x) @ Q))
+        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
+        pair_norms = norms[..., None, :] + norms[..., :, None]
+        bad = _gauge.split_residual(skew(P), pair_norms, opened, before, axis=(-2, -1))
+    else:
+        bad = xp.any(in_tie(w, tolerance) & _gauge.touched(w_bar, Q_bar), axis=-1)
+    return bad | _gauge.phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad
+
+
+def eigh_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
+    w, _Q = outputs
+    tied = in_tie(w, _tolerance(w, gap_rtol))
+    # A tangent comes as (dw, dQ): what is NaN then is dQ.
+    return _gauge.explain("eigh", w, tied, directions, result[-1:])
+
+
+factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp)  # inside functions: warns of nothing
+_eigh = replace(factors, undefined=eigh_undefined)
+
+
+def _values_forward(x, w, Q):
+    return (w + 0.0,)
+
+
+def _values_jvp(inputs, outputs, tangents):
+    _, _, Q = inputs
+    return (real(columnwise_dot(Q, herm(tangents[0]) @ Q)),)
+
+
+def _values_vjp(inputs, outputs, cotangents):
+    _, _, Q = inputs
+    return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
+
+
+values = Primitive("eigvalsh", _values_forward, _values_jvp, _values_vjp, carried=(1, 2))
+
+
+def eigh(x, /, *, ties="nan", gap_rtol=None):
+    """TODO"""
+    x, narrow = enter(x, "eigh", square=True)
+    check_choice(ties, POLICIES, "eigh", "ties")
+    check_rtol(gap_rtol, "eigh")
+    return narrow(EighResult(*_eigh(x, ties=ties, gap_rtol=gap_rtol)))
+
+
+def eigvalsh(x, /):
+    """TODO"""
+    x, narrow = enter(x, "eigvalsh", square=True)
+    if not is_differentiated(x):
+        return narrow(_factor.eigvalsh(x))
+    return narrow(values(x, *factors(x))[0])

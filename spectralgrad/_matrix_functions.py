@@ -1,0 +1,158 @@
+r"""Functions of the spectrum: U f(S) V^H and Q f(w) Q^H, without U, V or Q of their own.
+
+Let F(A) = U f(S) V^H with f extended to an odd function, and M = U^H C V for a direction C. The
+Hermitian matrix [[0, A], [A^H, 0]] has eigenvalues +-s_i and eigenvectors (u_i, +-v_i)/sqrt 2, and
+F of A is the corner of f of it; Daleckii and Krein's formula there gives
+
+    DF(A)[C] = U (G+ o herm(M) + G- o skew(M)) V^H
+             + (I - U U^H) C V diag(h) V^H + U diag(h) U^H C (I - V V^H)
+
+    G+_ij = f[s_i, s_j]     G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)     h_i = f[s_i, 0] = f_i/s_i
+
+No gap is divided by. G+, G- and h are real and symmetric, so the map is self-adjoint: the same
+function is the jvp and the vjp. A value counts as zero at max(m, n) eps s_1; there f(0) = 0 is
+needed and f'(0) is used, and f(0) != 0 makes F discontinuous: NaN.
+
+For Hermitian A, DF(A)[C] = Q (f[w_i, w_j] o Q^H C Q) Q^H.
+
+Sources: Daleckii and Krein (1965); Higham, Functions of Matrices (2008), section 3.2; Noferini
+(2017), A formula for the Frechet derivative of a generalized matrix function.
+"""
+
+from __future__ import annotations
+
+from . import _eigh, _svd
+from ._array import adjoint, array_namespace, eps, herm, nan_where, skew
+from ._boundary import enter
+from ._primitive import Primitive
+from ._scalar import as_scalar_function
+from ._ties import guarded
+
+
+def zero_tolerance(x, S):
+    """What counts as zero: the error that a computed singular value carries."""
+    return max(x.shape[-2:]) * eps(x) * S[..., :1]
+
+
+def sandwich(U, Vh, C, couple, h):
+    """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size."""
+    m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
+    if m >= n:
+        CV = C @ adjoint(Vh)
+        M = adjoint(U) @ CV
+        if m == k:
+            return U @ couple(M) @ Vh
+        return (U @ (couple(M) - M * h[..., None, :]) + CV * h[..., None, :]) @ Vh
+    UC = adjoint(U) @ C
+    M = UC @ adjoint(Vh)
+    return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
+
+
+def svd_function_forward(x, U, S, Vh, *, f):
+    return ((U * f(S)[..., None, :]) @ Vh,)
+
+
+def _svd_differential(inputs, C, f):
+    x, U, S, Vh = inputs
+    xp = array_namespace(x)
+    tolerance = zero_tolerance(x, S)
+    zero = tolerance >= S
+    s = xp.where(zero, 0.0, S)
+    fs = f(s)
+    slope = f.derivative(s)
+    undefined = xp.any(zero & (fs != 0), axis=-1)
+    fs = fs + nan_where(undefined, x)[..., None]  # reaches every entry of G-
+    h = xp.where(zero, slope, fs / xp.where(zero, 1.0, s))
+
+    def couple(M):
+        plus = f.divided(s[..., :, None], s[..., None, :])
+        total = s[..., :, None] + s[..., None, :]
+        both = total == 0
+        quotient = (fs[..., :, None] + fs[..., None, :]) / xp.where(both, 1.0, total)
+        minus = xp.where(both, slope[..., None, :], quotient)
+        # G+ o herm(M) + G- o skew(M), with one pass less
+        return (plus + minus) / 2 * M + (plus - minus) / 2 * adjoint(M)
+
+    return sandwich(U, Vh, C, couple, h)
+
+
+def svd_function_jvp(inputs, outputs, tangents, *, f):
+    return (_svd_differential(inputs, tangents[0], f),)
+
+
+def svd_function_vjp(inputs, outputs, cotangents, *, f):
+    return _svd_differential(inputs, cotangents[0], f), None, None, None
+
+
+of_singular_values = Primitive(
+    "svd_function", svd_function_forward, svd_function_jvp, svd_function_vjp, carried=(1, 2, 3)
+)
+
+
+def orthogonalize_forward(x, U, S, Vh):
+    return (U @ Vh,)
+
+
+def _polar_differential(inputs, C):
+    """f = sign: G+ = 0, G- = 2/(s_i + s_j), h = 1/s; undefined where a value counts as zero."""
+    x, U, S, Vh = inputs
+    tolerance = zero_tolerance(x, S)
+    undefined = array_namespace(x).any(tolerance >= S, axis=-1)
+    s = guarded(S, tolerance) + nan_where(undefined, x)[..., None]
+    return sandwich(U, Vh, C, lambda M: skew(2 * M) / (s[..., :, None] + s[..., None, :]), 1 / s)
+
+
+def orthogonalize_jvp(inputs, outputs, tangents):
+    return (_polar_differential(inputs, tangents[0]),)
+
+
+def orthogonalize_vjp(inputs, outputs, cotangents):
+    return _polar_differential(inputs, cotangents[0]), None, None, None
+
+
+polar_factor = Primitive(
+    "orthogonalize", orthogonalize_forward, orthogonalize_jvp, orthogonalize_vjp, carried=(1, 2, 3)
+)
+
+
+def eigh_function_forward(x, w, Q, *, f):
+    return ((Q * f(w)[..., None, :]) @ adjoint(Q),)
+
+
+def _eigh_differential(inputs, C, f):
+    _, w, Q = inputs
+    G = f.divided(w[..., :, None], w[..., None, :])
+    return herm(Q @ (G * (adjoint(Q) @ herm(C) @ Q)) @ adjoint(Q))
+
+
+def eigh_function_jvp(inputs, outputs, tangents, *, f):
+    return (_eigh_differential(inputs, tangents[0], f),)
+
+
+def eigh_function_vjp(inputs, outputs, cotangents, *, f):
+    return _eigh_differential(inputs, cotangents[0], f), None, None
+
+
+of_eigenvalues = Primitive(
+    "eigh_function", eigh_function_forward, eigh_function_jvp, eigh_function_vjp, carried=(1, 2)
+)
+
+
+def svd_function(x, /, f):
+    """TODO"""
+    x, narrow = enter(x, "svd_function")
+    f = as_scalar_function(f, x, "svd_function")
+    return narrow(of_singular_values(x, *_svd.factors(x), f=f)[0])
+
+
+def eigh_function(x, /, f):
+    """TODO"""
+    x, narrow = enter(x, "eigh_function", square=True)
+    f = as_scalar_function(f, x, "eigh_function")
+    return narrow(of_eigenvalues(x, *_eigh.factors(x), f=f)[0])
+
+
+def orthogonalize(x, /):
+    """TODO"""
+    x, narrow = enter(x, "orthogonalize")
+    return narrow(polar_factor(x, *_svd.factors(x))[0])

@@ -1,0 +1,48 @@
+r"""Norms of the singular values.
+
+nuclear: N = sum_i s_i has the gradient U_r V_r^H over the values that do not count as zero. It is
+the subgradient of least Frobenius norm where x is rank-deficient, and the jvp there is its inner
+product with the direction.
+"""
+
+from __future__ import annotations
+
+from . import _factor, _svd
+from ._array import array_namespace, columnwise_dot, real
+from ._boundary import enter
+from ._matrix_functions import zero_tolerance
+from ._primitive import Primitive, is_differentiated
+
+
+def nuclear_norm_forward(x, U, S, Vh):
+    return (array_namespace(S).sum(S, axis=-1),)
+
+
+def _subgradient(inputs):
+    x, U, S, Vh = inputs
+    xp = array_namespace(x)
+    kept = xp.astype(zero_tolerance(x, S) < S, S.dtype)
+    return (U * kept[..., None, :]) @ Vh
+
+
+def nuclear_norm_jvp(inputs, outputs, tangents):
+    xp = array_namespace(*inputs)
+    gradient, dx = _subgradient(inputs), tangents[0]
+    return (real(xp.sum(columnwise_dot(gradient, dx), axis=-1)),)
+
+
+def nuclear_norm_vjp(inputs, outputs, cotangents):
+    return cotangents[0][..., None, None] * _subgradient(inputs), None, None, None
+
+
+nuclear = Primitive(
+    "nuclear_norm", nuclear_norm_forward, nuclear_norm_jvp, nuclear_norm_vjp, carried=(1, 2, 3)
+)
+
+
+def nuclear_norm(x, /):
+    """TODO"""
+    x, narrow = enter(x, "nuclear_norm")
+    if not is_differentiated(x):
+        return narrow(array_namespace(x).sum(_factor.svdvals(x), axis=-1))
+    return narrow(nuclear(x, *_svd.factors(x))[0])

@@ -1,0 +1,52 @@
+"""What a user may pass as f, made into one hashable object that knows its divided differences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ._array import Array
+from ._divided import by_quadrature
+from ._primitive import library_of
+from .functions import Named, ScalarFunction, checked
+
+
+@dataclass(frozen=True)
+class _Autodiff:
+    """A bare callable, differentiated by the library that owns the array."""
+
+    f: Callable[[Array], Array]
+
+    def __call__(self, s: Array) -> Array:
+        return checked(self.f, s)
+
+    def derivative(self, s: Array) -> Array:
+        return library_of(s).derivative(self.f, s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return by_quadrature(self, self.derivative, a, b)
+
+
+def as_scalar_function(f: Any, x: Array, function: str) -> Any:
+    """A named function as it is; pairs and callables wrapped, once seen to lose no gradient."""
+    if isinstance(f, Named):
+        return f
+    library = library_of(x)
+    if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
+        f = ScalarFunction(*f)
+    elif callable(f) and not isinstance(f, ScalarFunction) and library is not None:
+        f = _Autodiff(f)
+    if not isinstance(f, ScalarFunction | _Autodiff):
+        raise TypeError(
+            f"{function}: `f` is a {type(f).__name__}; wanted a function of spectralgrad.functions "
+            "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "
+            "PyTorch and JAX arrays alone, where the library differentiates it."
+        )
+    if library is not None and library.captures_derivative(f.f, x):
+        raise TypeError(
+            f"{function}: `f` closes over a value that is being differentiated or traced, whose "
+            "gradient would be lost without a word. Use a named function of "
+            "spectralgrad.functions for a parameter, or detach the value if it is a constant."
+        )
+    return f

@@ -1,0 +1,237 @@
+r"""Singular value decomposition: U, S and V themselves.
+
+A = U S V^H with k = min(m, n). Let dA be a change, dP = U^H dA V, dU = U W_U + (complement of U),
+dV = V W_V + (complement of V), with W_U, W_V skew-Hermitian since U^H U = V^H V = I. Then
+
+    dP = W_U S + dS - S W_V.
+
+The diagonal's real part is dS. The Hermitian and skew-Hermitian parts of the rest decouple:
+
+    2 herm(dP)_ij = (s_j - s_i) (W_U + W_V)_ij        2 skew(dP)_ij = (s_j + s_i) (W_U - W_V)_ij
+
+so gaps and sums are divided by apart, and no value is squared. On the diagonal W_U + W_V, the
+phase of the pair (u_i, v_i), is free: we take zero. The complements follow from dA V = dU S + ...:
+
+    (I - U U^H) dU = (I - U U^H) dA V S^-1        (I - V V^H) dV = (I - V V^H) dA^H U S^-1
+
+The adjoint, with P = U^H U_bar, Q = V^H V_bar, is
+
+    K = herm((P + Q) o 1/(s_j - s_i)) + skew((P - Q) o 1/(s_j + s_i)) + diag(Re S_bar)
+    A_bar = U K V^H + (I - U U^H) U_bar S^-1 V^H + U S^-1 V_bar^H (I - V V^H).
+
+Columns U3 that complete U to a square matrix have U3^H dU3 = 0 and dU3 = -U (dU^H U3).
+
+What the SVD does not determine shows in residuals that vanish for every function of A:
+skew(P + Q) over ties, skew(P) and skew(Q) over zero values, its diagonal for complex A (the
+phase), the complements of U_bar and V_bar at zero values, and skew(U3^H U3_bar).
+
+Sources: Townsend (2016), Differentiating the singular value decomposition, here for complex A;
+Wan and Zhang (2019), arXiv:1909.02659, for the phase. Splitting is our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from . import _factor, _gauge
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    herm,
+    is_complex,
+    leading_columns,
+    nan_where,
+    real,
+    skew,
+)
+from ._boundary import enter
+from ._errors import check_choice, check_rtol
+from ._primitive import Primitive, is_differentiated
+from ._ties import POLICIES, default_gap_rtol, gaps, guarded, in_tie, split_singular, sums
+
+
+class SVDResult(NamedTuple):
+    """Factors of x = (U * S[..., None, :]) @ Vh."""
+
+    U: Array
+    S: Array
+    Vh: Array
+
+
+def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
+    U, S, Vh = _factor.svd(x, full_matrices=full_matrices)
+    return U, split_singular(S) if ties == "split" else S, Vh
+
+
+def _tolerance(S, gap_rtol):
+    return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * S[..., :1]
+
+
+def _undefined_columns(x, S, tolerance):
+    """Columns in a tie, and those of a zero value that leaves its vectors or phase free."""
+    tied = in_tie(S, tolerance)
+    if is_complex(x) or x.shape[-2] != x.shape[-1]:
+        tied = tied | (2 * S <= tolerance)
+    return tied
+
+
+def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+    """Tangents of U, S, Vh; under "nan" and "raise", NaN in the columns that are undefined."""
+    (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
+    k = S.shape[-1]
+    V_all = adjoint(Vh_all)
+    U, V = leading_columns(U_all, k), leading_columns(V_all, k)
+    tolerance = _tolerance(S, gap_rtol)
+    inverse_S = 1 / guarded(S, tolerance / 2)
+    poison = 0.0
+    if ties in ("nan", "raise"):
+        poison = nan_where(_undefined_columns(x, S, tolerance), S)[..., None, :]
+        inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
+
+    dx_V, dxh_U = dx @ V, adjoint(dx) @ U
+    dP = adjoint(U) @ dx_V
+    half_sum = herm(dP) / gaps(S, tolerance)
+    half_difference = skew(dP) / sums(S, tolerance)
+    dU = _vectors_jvp(U_all, half_sum + half_difference + poison, dx_V, dP, inverse_S)
+    dV = _vectors_jvp(V_all, half_sum - half_difference + poison, dxh_U, adjoint(dP), inverse_S)
+    return dU, real(columnwise_dot(U, dx_V)), adjoint(dV)
+
+
+def _vectors_jvp(W_all, rotation, flow, inner, inverse_S):
+    """Tangent of the columns on one side; `flow` is dA V on the left and dA^H U on the right."""
+    rows, k = flow.shape[-2:]
+    W = leading_columns(W_all, k)
+    dW = W @ rotation
+    if rows > k:
+        dW = dW + (flow - W @ inner) * inverse_S[..., None, :]
+    if W_all.shape[-1] == k:
+        return dW
+    dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ W_all[..., k:]))
+    return array_namespace(dW).concat([dW, dW3], axis=-1)
+
+
+def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
+    m, n, k = *x.shape[-2:], S.shape[-1]
+    U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
+    Vh = Vh_all if Vh_all.shape[-2] == k else Vh_all[..., :k, :]
+    if U_bar is None and Vh_bar is None:
+        return ((U * S_bar[..., None, :]) @ Vh,)
+
+    tolerance = _tolerance(S, gap_rtol)
+    inverse_S = 1 / guarded(S, tolerance / 2)
+    V_bar = None if Vh_bar is None else adjoint(Vh_bar)
+    P = 0.0 if U_bar is None else adjoint(U) @ leading_columns(U_bar, k)
+    Q = 0.0 if V_bar is None else Vh @ leading_columns(V_bar, k)
+    over_gaps = (P + Q) / gaps(2 * S, 2 * tolerance)
+    over_sums = (P - Q) / sums(2 * S, 2 * tolerance)
+    K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
+    bad = _undetermined(x, (U_all, S, V_all), (U_bar, S_bar, V_bar), P, Q, tolerance, ties)
+    diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)
+
+    if n > k and V_bar is not None:
+        right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
+        K = K - inverse_S[..., :, None] * adjoint(Q)
+        return (U @ (K @ Vh + diagonal[..., :, None] * Vh + adjoint(right_bar)),)
+    left = U * diagonal[..., None, :]
+    if m > k and U_bar is not None:
+        K = K - P * inverse_S[..., None, :]
+        left = left + _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
+    return ((U @ K + left) @ Vh,)
+
+
+def _completed_cotangent(W_all, W_bar, k):
+    """W_bar of the thin columns, with what reaches them through the completing ones."""
+    if W_all.shape[-1] == k:
+        return W_bar
+    W, W3, W3_bar = W_all[..., :k], W_all[..., k:], W_bar[..., k:]
+    return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
+
+
+def _undetermined(x, factors, cotangents, P, Q, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
+    xp, k = array_namespace(x), S.shape[-1]
+    if ties == "drop":
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
+    vectors = [leading_columns(W, k) for W in (U_all, V_all)]
+    thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
+    if ties == "split":
+        bad = _split_residual(x, vectors, S, thin_bars, P, Q)
+    else:
+        touched = _gauge.touched(S_bar, *thin_bars)
+        bad = xp.any(_undefined_columns(x, S, tolerance) & touched, axis=-1)
+    if is_complex(x):
+        bad = bad | _gauge.phase_residual(vectors, thin_bars)
+    for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
+        if W_bar is not None and W_all.shape[-1] > k:
+            bad = bad | _gauge.completion_residual(W_all[..., k:], W_bar[..., k:])
+            reached = xp.any(W_bar[..., k:] != 0, axis=(-2, -1)) & (ties != "split")
+            bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
+    return bad
+
+
+def _split_residual(x, vectors, S, thin_bars, P, Q):
+    """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
+    (U, V), xp, k = vectors, array_namespace(x), S.shape[-1]
+    found = real(columnwise_dot(U, x @ V))
+    norms = _gauge.column_norms(*thin_bars)
+    pair_norms = norms[..., None, :] + norms[..., :, None]
+    bad = xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
+    for inner, sign in ((P + Q, -1), (P - Q, 1)):
+        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
+        bad = bad | _gauge.split_residual(skew(inner), pair_norms, opened, before, axis=(-2, -1))
+    for W, W_bar, inner in ((U, thin_bars[0], P), (V, thin_bars[1], Q)):
+        if W_bar is not None and W.shape[-2] > k:
+            residual = _gauge.column_norms(W_bar - W @ inner)
+            bad = bad | _gauge.split_residual(residual, norms, S, found, axis=-1)
+    return bad
+
+
+def svd_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
+    (x,), (_, S, _) = inputs, outputs
+    columns = _undefined_columns(x, S, _tolerance(S, gap_rtol))
+    return _gauge.explain("svd", S, columns, directions, result)
+
+
+factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp)  # inside functions: warns of nothing
+_svd = replace(factors, undefined=svd_undefined)
+
+
+def _values_forward(x, U, S, Vh):
+    return (S + 0.0,)
+
+
+def _values_jvp(inputs, outputs, tangents):
+    _, U, _, Vh = inputs
+    return (real(columnwise_dot(U, tangents[0] @ adjoint(Vh))),)
+
+
+def _values_vjp(inputs, outputs, cotangents):
+    _, U, _, Vh = inputs
+    return (U * cotangents[0][..., None, :]) @ Vh, None, None, None
+
+
+values = Primitive("svdvals", _values_forward, _values_jvp, _values_vjp, carried=(1, 2, 3))
+
+
+def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
+    """TODO"""
+    x, narrow = enter(x, "svd")
+    check_choice(ties, POLICIES, "svd", "ties")
+    check_rtol(gap_rtol, "svd")
+    full_matrices = bool(full_matrices) and x.shape[-2] != x.shape[-1]
+    return narrow(SVDResult(*_svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol)))
+
+
+def svdvals(x, /):
+    """TODO"""
+    x, narrow = enter(x, "svdvals")
+    if not is_differentiated(x):
+        return narrow(_factor.svdvals(x))
+    return narrow(values(x, *factors(x))[0])

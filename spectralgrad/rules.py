@@ -1,0 +1,79 @@
+"""The plain rules, for those who hold factors already.
+
+Every rule has one signature:
+
+    rule_vjp(inputs, outputs, cotangents, **options) -> cotangents of the inputs
+    rule_jvp(inputs, outputs, tangents, **options)   -> tangents of the outputs
+
+Where there is one input, output or cotangent, a bare array does for a tuple of one, and a bare
+`inputs` gets a bare answer; None stands for zero. Rules neither warn nor raise: what is undefined
+is NaN. The convention is dL = Re sum(conj(x_bar) * dx).
+
+=================  ===============  ============  =========================
+rule               inputs           outputs       options
+=================  ===============  ============  =========================
+svd                x                U, S, Vh      full_matrices, ties, gap_rtol
+svdvals            x, U, S, Vh      S
+eigh               x                w, Q          ties, gap_rtol
+eigvalsh           x, w, Q          w
+svd_function       x, U, S, Vh      out           f
+eigh_function      x, w, Q          out           f
+orthogonalize      x, U, S, Vh      out
+nuclear_norm       x, U, S, Vh      out
+=================  ===============  ============  =========================
+
+With factors among the inputs, x carries the whole derivative and the factors' cotangents are None.
+
+Examples
+--------
+>>> import numpy as np, spectralgrad as sg
+>>> x = np.diag([3.0, 2.0])
+>>> U, S, Vh = np.linalg.svd(x)
+>>> sg.rules.svd_vjp(x, (U, S, Vh), (None, np.ones(2), None))
+array([[1., 0.],
+       [0., 1.]])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from . import _eigh, _matrix_functions, _norms, _svd
+from ._primitive import Primitive
+from ._scalar import as_scalar_function
+
+
+def _tupled(arrays: Any) -> tuple:
+    return tuple(arrays) if isinstance(arrays, tuple | list) else (arrays,)
+
+
+def _plain(rule: Callable, answers_for: int) -> Callable:
+    """Let bare arrays stand for tuples of one, as the given argument does for the answer."""
+
+    @wraps(rule)
+    def plain(*args: Any, **options: Any) -> Any:
+        inputs, outputs, directions = (_tupled(arg) for arg in args)
+        if "f" in options:
+            options["f"] = as_scalar_function(options["f"], inputs[0], rule.__name__)
+        result = rule(inputs, outputs, directions, **options)
+        return result if isinstance(args[answers_for], tuple | list) else result[0]
+
+    return plain
+
+
+def _pair(primitive: Primitive) -> tuple[Callable, Callable]:
+    return _plain(primitive.jvp, answers_for=1), _plain(primitive.vjp, answers_for=0)
+
+
+svd_jvp, svd_vjp = _pair(_svd.factors)
+svdvals_jvp, svdvals_vjp = _pair(_svd.values)
+eigh_jvp, eigh_vjp = _pair(_eigh.factors)
+eigvalsh_jvp, eigvalsh_vjp = _pair(_eigh.values)
+svd_function_jvp, svd_function_vjp = _pair(_matrix_functions.of_singular_values)
+eigh_function_jvp, eigh_function_vjp = _pair(_matrix_functions.of_eigenvalues)
+orthogonalize_jvp, orthogonalize_vjp = _pair(_matrix_functions.polar_factor)
+nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norms.nuclear)
+
+__all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))
