@@ -84,16 +84,16 @@ def _undetermined(x, w, Q, cotangents, P, tolerance, ties):
     """The members where the loss is not determined by x, or has no derivative."""
     w_bar, Q_bar = cotangents
     xp = array_namespace(w)
-    norms = _gauge.column_norms(Q_bar)
-    if ties == "drop":
+    if ties == "drop" or w.shape[-1] == 0:
         return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+    bad = xp.any(in_tie(w, tolerance) & _gauge.touched(w_bar, Q_bar), axis=-1)
     if ties == "split":
         found = real(columnwise_dot(Q, herm(x) @ Q))
         opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
-        pair_norms = norms[..., None, :] + norms[..., :, None]
-        bad = _gauge.split_residual(skew(P), pair_norms, opened, before, axis=(-2, -1))
-    else:
-        bad = xp.any(in_tie(w, tolerance) & _gauge.touched(w_bar, Q_bar), axis=-1)
+        reference = _gauge.split_reference(_gauge.column_norms(Q_bar), w, largest(w))
+        pair_reference = reference[..., None, :] + reference[..., :, None]
+        seen = _gauge.split_residual(skew(P), opened, before, pair_reference)
+        bad = bad | xp.any(seen, axis=(-2, -1))
     return bad | _gauge.phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad
 
 
@@ -126,7 +126,44 @@ values = Primitive("eigvalsh", _values_forward, _values_jvp, _values_vjp, carrie
 
 
 def eigh(x, /, *, ties="nan", gap_rtol=None):
-    """TODO"""
+    r"""Eigendecomposition of the Hermitian part, differentiable in values and vectors.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+    ties : {"nan", "raise", "drop", "split"}
+        As for `svd`: what becomes of eigenvectors whose eigenvalues count as equal.
+    gap_rtol : float, optional
+        Eigenvalues closer than this times the largest modulus count as equal, default eps^(3/4).
+
+    Returns
+    -------
+    EighResult
+        eigenvalues (..., n), real and ascending, and eigenvectors (..., n, n) in columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices, or an option out of range.
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Notes
+    -----
+    The cotangent of x is Hermitian. A member with a NaN or an Inf is NaN throughout and reaches no
+    other. Gradients of eigenvectors err by eps/gap: where a function of x is wanted, use
+    `eigh_function`. Giles (2008), section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.array([[1.0, 0.0], [0.0, 3.0]])
+    >>> (w, Q), pullback = sg.vjp(sg.eigh, x)
+    >>> pullback((np.array([1.0, 2.0]), None))[0]
+    array([[1., 0.],
+           [0., 2.]])
+    """
     x, narrow = enter(x, "eigh", square=True)
     check_choice(ties, POLICIES, "eigh", "ties")
     check_rtol(gap_rtol, "eigh")
@@ -134,7 +171,33 @@ def eigh(x, /, *, ties="nan", gap_rtol=None):
 
 
 def eigvalsh(x, /):
-    """TODO"""
+    """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of the tied values.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> w, tangent = sg.jvp(sg.eigvalsh, (np.diag([1.0, 3.0]),), (np.diag([0.5, 0.0]),))
+    >>> tangent
+    array([0.5, 0. ])
+    """
     x, narrow = enter(x, "eigvalsh", square=True)
     if not is_differentiated(x):
         return narrow(_factor.eigvalsh(x))

@@ -55,19 +55,29 @@ def completion_residual(W3: Array, W3_bar: Array) -> Array:
     return residual > eps(W3) ** 0.5 * xp.sum(xp.abs(W3_bar), axis=(-2, -1))
 
 
-def split_residual(
-    residual: Array, norms: Array, opened: Array, found: Array, *, axis: int | tuple[int, ...]
-) -> Array:
-    """Members whose loss sees what the splitting of ties moved.
+def split_reference(norms: Array, values: Array, largest: Array) -> Array:
+    """The size of column cotangents to hold residuals against, sorted values having been split.
 
-    A residual counts by as much as its denominator, `found` before and `opened` after, changed.
-    A loss of the matrix alone has residuals that shrink with the gap.
+    A loss of the matrix alone has columns that shrink with their value: these are scaled up, to
+    the largest column at most.
+    """
+    xp = array_namespace(norms)
+    sizes = xp.abs(values) / xp.where(largest == 0, 1.0, largest)
+    grown = norms / xp.where(sizes == 0, 1.0, sizes)
+    return xp.minimum(grown, xp.max(norms, axis=-1, keepdims=True))
+
+
+def split_residual(residual: Array, opened: Array, found: Array, reference: Array) -> Array:
+    """Where the loss sees what the splitting of ties moved.
+
+    A residual counts by as much as its denominator, `found` before and `opened` after, changed. A
+    loss of the matrix alone has residuals in proportion to their denominators, which leaves about
+    sqrt(eps); any other loss has residuals of the size of its columns, whatever the denominator.
     """
     xp = array_namespace(residual)
     change = xp.abs(opened - found)
-    scale = xp.where(change == 0, float("inf"), xp.abs(opened))
-    seen = xp.abs(residual) * (change / scale)
-    return xp.any(seen > eps(residual) ** 0.25 * norms, axis=axis)
+    relative = change / xp.where(change == 0, 1.0, xp.abs(opened))
+    return xp.abs(residual) * relative > eps(residual) ** 0.25 * reference
 
 
 def explain(

@@ -7,7 +7,7 @@ F of A is the corner of f of it; Daleckii and Krein's formula there gives
     DF(A)[C] = U (G+ o herm(M) + G- o skew(M)) V^H
              + (I - U U^H) C V diag(h) V^H + U diag(h) U^H C (I - V V^H)
 
-    G+_ij = f[s_i, s_j]     G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)     h_i = f[s_i, 0] = f_i/s_i
+    G+_ij = f[s_i, s_j]    G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)    h_i = f[s_i, 0] = f_i/s_i
 
 No gap is divided by. G+, G- and h are real and symmetric, so the map is self-adjoint: the same
 function is the jvp and the vjp. A value counts as zero at max(m, n) eps s_1; there f(0) = 0 is
@@ -139,20 +139,111 @@ of_eigenvalues = Primitive(
 
 
 def svd_function(x, /, f):
-    """TODO"""
+    r"""U f(S) Vh, with a derivative at ties, at low rank and at zero.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    f : function of `spectralgrad.functions`, pair (f, df), or callable
+        Taken as an odd function, f(-s) = -f(s). The named functions have closed divided
+        differences. A pair gives values and derivative, elementwise. A bare callable serves PyTorch
+        and JAX arrays, where the library differentiates it.
+
+    Returns
+    -------
+    array (..., m, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, for an f that is none of the above, that closes over a
+        value being differentiated (its gradient would be lost), or that is not elementwise.
+
+    Notes
+    -----
+    No gap enters: the derivative is exact to working precision for equal, close and zero values
+    alike. A value counts as zero at max(m, n) eps S[0]; there f(0) = 0 is needed, and f(0) != 0
+    makes the member's derivative NaN, since the function jumps. 4 products of x's size a backward.
+    Noferini (2017), theorem 3.4, here in the variables of the SVD.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> out, pullback = sg.vjp(lambda x: sg.svd_function(x, sg.functions.power(3)), np.eye(2))
+    >>> pullback(np.array([[1.0, 0.0], [0.0, 0.0]]))[0]
+    array([[3., 0.],
+           [0., 0.]])
+    """
     x, narrow = enter(x, "svd_function")
     f = as_scalar_function(f, x, "svd_function")
     return narrow(of_singular_values(x, *_svd.factors(x), f=f)[0])
 
 
 def eigh_function(x, /, f):
-    """TODO"""
+    r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+    f : function of `spectralgrad.functions`, pair (f, df), or callable
+        As for `svd_function`; no symmetry is assumed.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices, or an f as in `svd_function`.
+
+    Notes
+    -----
+    The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
+    named functions are NaN. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.eigh_function(np.diag([0.0, np.log(2.0)]), sg.functions.exp)
+    array([[1., 0.],
+           [0., 2.]])
+    """
     x, narrow = enter(x, "eigh_function", square=True)
     f = as_scalar_function(f, x, "eigh_function")
     return narrow(of_eigenvalues(x, *_eigh.factors(x), f=f)[0])
 
 
 def orthogonalize(x, /):
-    """TODO"""
+    r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (..., m, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    The derivative divides by sums of singular values alone: ties are as good as any. Where a value
+    counts as zero, at max(m, n) eps S[0], the factor jumps and the member's derivative is NaN.
+    Kenney and Laub (1991), Polar decomposition and matrix sign function condition estimates.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> out, pullback = sg.vjp(sg.orthogonalize, 2 * np.eye(2))
+    >>> pullback(np.array([[0.0, 1.0], [0.0, 0.0]]))[0]
+    array([[ 0.  ,  0.25],
+           [-0.25,  0.  ]])
+    """
     x, narrow = enter(x, "orthogonalize")
     return narrow(polar_factor(x, *_svd.factors(x))[0])

@@ -41,7 +41,35 @@ nuclear = Primitive(
 
 
 def nuclear_norm(x, /):
-    """TODO"""
+    """Sum of the singular values.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    The gradient is U Vh over the values that do not count as zero, max(m, n) eps S[0]. Where x has
+    full rank it is the derivative, at ties too; at low rank it is the subgradient of least Frobenius
+    norm. One product of x's size a backward. Watson (1992), Characterization of the
+    subdifferential of some matrix norms.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.nuclear_norm, np.diag([3.0, 3.0, 0.0]))
+    >>> pullback(np.asarray(1.0))[0].diagonal()
+    array([1., 1., 0.])
+    """
     x, narrow = enter(x, "nuclear_norm")
     if not is_differentiated(x):
         return narrow(array_namespace(x).sum(_factor.svdvals(x), axis=-1))

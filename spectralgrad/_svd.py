@@ -117,7 +117,7 @@ def _vectors_jvp(W_all, rotation, flow, inner, inverse_S):
 def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap_rtol=None):
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
-    m, n, k = *x.shape[-2:], S.shape[-1]
+    (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = Vh_all if Vh_all.shape[-2] == k else Vh_all[..., :k, :]
     if U_bar is None and Vh_bar is None:
@@ -157,22 +157,22 @@ def _undetermined(x, factors, cotangents, P, Q, tolerance, ties):
     """The members where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
     xp, k = array_namespace(x), S.shape[-1]
-    if ties == "drop":
+    if ties == "drop" or k == 0:
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
     vectors = [leading_columns(W, k) for W in (U_all, V_all)]
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
+    touched = _gauge.touched(S_bar, *thin_bars)
+    bad = xp.any(_undefined_columns(x, S, tolerance) & touched, axis=-1)
     if ties == "split":
-        bad = _split_residual(x, vectors, S, thin_bars, P, Q)
-    else:
-        touched = _gauge.touched(S_bar, *thin_bars)
-        bad = xp.any(_undefined_columns(x, S, tolerance) & touched, axis=-1)
+        bad = bad | _split_residual(x, vectors, S, thin_bars, P, Q)
     if is_complex(x):
         bad = bad | _gauge.phase_residual(vectors, thin_bars)
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
         if W_bar is not None and W_all.shape[-1] > k:
-            bad = bad | _gauge.completion_residual(W_all[..., k:], W_bar[..., k:])
-            reached = xp.any(W_bar[..., k:] != 0, axis=(-2, -1)) & (ties != "split")
+            W3, W3_bar = W_all[..., k:], W_bar[..., k:]
+            reached = xp.any(W3_bar != 0, axis=(-2, -1))
             bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
+            bad = bad | _gauge.completion_residual(W3, W3_bar)
     return bad
 
 
@@ -180,17 +180,18 @@ def _split_residual(x, vectors, S, thin_bars, P, Q):
     """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
     (U, V), xp, k = vectors, array_namespace(x), S.shape[-1]
     found = real(columnwise_dot(U, x @ V))
-    norms = _gauge.column_norms(*thin_bars)
-    pair_norms = norms[..., None, :] + norms[..., :, None]
-    bad = xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
+    reference = _gauge.split_reference(_gauge.column_norms(*thin_bars), S, S[..., :1])
+    pair_reference = reference[..., None, :] + reference[..., :, None]
+    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
     for inner, sign in ((P + Q, -1), (P - Q, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
-        bad = bad | _gauge.split_residual(skew(inner), pair_norms, opened, before, axis=(-2, -1))
+        seen = _gauge.split_residual(skew(inner), opened, before, pair_reference)
+        bad = bad | xp.any(seen, axis=-1)
     for W, W_bar, inner in ((U, thin_bars[0], P), (V, thin_bars[1], Q)):
         if W_bar is not None and W.shape[-2] > k:
             residual = _gauge.column_norms(W_bar - W @ inner)
-            bad = bad | _gauge.split_residual(residual, norms, S, found, axis=-1)
-    return bad
+            bad = bad | _gauge.split_residual(residual, S, found, reference)
+    return xp.any(bad, axis=-1)
 
 
 def svd_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
@@ -221,7 +222,62 @@ values = Primitive("svdvals", _values_forward, _values_jvp, _values_vjp, carried
 
 
 def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
-    """TODO"""
+    r"""Singular value decomposition, differentiable in U, S and Vh.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+        Real or complex, single or double; half is computed in single and returned in half.
+    full_matrices : bool
+        Whether U is (..., m, m) and Vh (..., n, n), or (..., m, k) and (..., k, n) with
+        k = min(m, n).
+    ties : {"nan", "raise", "drop", "split"}
+        What becomes of a cotangent or tangent of U or Vh at singular values that count as equal,
+        or at zeros that leave their vectors free:
+
+        - "nan": that member's gradient is NaN, with a `DerivativeUndefinedWarning` for arrays on
+          the host.
+        - "raise": a `DerivativeUndefinedError`; NaN under tracing.
+        - "drop": the undefined part is left out. Exact for losses of U and Vh alone that are blind
+          to the choice of vectors (projectors, polar factors), biased for losses that also use S.
+        - "split": S comes back with its ties opened by about sqrt(eps), and gradients of losses
+          blind to the choice of vectors are right to 1e-7 (double precision). Other losses, told by
+          their residuals, give NaN.
+    gap_rtol : float, optional
+        Values closer than this times the largest count as equal, default eps^(3/4).
+
+    Returns
+    -------
+    SVDResult
+        U, S (..., k) in descending order, and Vh, with x = (U * S[..., None, :]) @ Vh (thin).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or an option out of range.
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Notes
+    -----
+    A member with a NaN or an Inf is NaN throughout and reaches no other. A tie that no cotangent
+    touches, exactly zero in U, S and Vh, is served; so is a loss of S alone. A complex loss that
+    depends on the phase of a vector has no derivative and is treated as a tie. Above the threshold
+    gradients of U and Vh still err by eps/gap, which nothing removes: where only a function of x is
+    wanted, use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
+
+    A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
+    Townsend (2016), equations 20 to 31, and Wan and Zhang (2019), equation 3, for complex x.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.array([[3.0, 0.0], [0.0, 1.0]])
+    >>> (U, S, Vh), pullback = sg.vjp(sg.svd, x)
+    >>> pullback((None, np.array([1.0, 0.0]), None))[0]
+    array([[1., 0.],
+           [0., 0.]])
+    """
     x, narrow = enter(x, "svd")
     check_choice(ties, POLICIES, "svd", "ties")
     check_rtol(gap_rtol, "svd")
@@ -230,7 +286,37 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
 
 
 def svdvals(x, /):
-    """TODO"""
+    """Singular values, descending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (..., k), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    ds_i = Re u_i^H dx v_i. At a tie the sorted values have no derivative one by one; the cotangent
+    is then a Clarke subgradient, and exact for symmetric functions of the tied values. The factors
+    are computed only where a derivative may be asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> values, pullback = sg.vjp(sg.svdvals, np.diag([3.0, 1.0]))
+    >>> values
+    array([3., 1.])
+    >>> pullback(np.array([1.0, 10.0]))[0]
+    array([[ 1.,  0.],
+           [ 0., 10.]])
+    """
     x, narrow = enter(x, "svdvals")
     if not is_differentiated(x):
         return narrow(_factor.svdvals(x))

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from ._array import Array, array_namespace
 from ._divided import by_quadrature, in_order, log_ratio, quotient
@@ -102,7 +103,7 @@ def _decay(d: Array) -> Array:
 
 def _number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
     """A Python number; an array would be constant to autodiff, and its gradient lost."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(
             f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number. An array "
             "or tensor would be taken for a constant and its gradient lost without a word."

@@ -48,6 +48,7 @@ def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:
 
 def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> tuple:
     """Tangents of the outputs; `given` tells which inputs have one, at the end of `args`."""
+    args = tuple(jnp.asarray(arg) for arg in args)  # jax.jvp lets NumPy arrays through
     tangents = [None] * inputs
     for i, tangent in zip(given, args[inputs + outputs :], strict=True):
         tangents[i] = tangent
@@ -70,9 +71,10 @@ def _op_jvp(primals: tuple, tangents: tuple, *, call: Any) -> tuple:
 def _lin_transpose(
     cotangents: tuple, *args: Any, call: Any, inputs: int, outputs: int, given: tuple[int, ...]
 ) -> list:
+    known = tuple(jnp.asarray(arg) for arg in args[: inputs + outputs])
     bars = call.vjp(
-        args[:inputs],
-        args[inputs : inputs + outputs],
+        known[:inputs],
+        known[inputs:],
         tuple(None if type(c) is ad.Zero else jnp.conj(c) for c in cotangents),
     )
     dots = args[inputs + outputs :]

@@ -57,6 +57,8 @@ def is_concrete(_: torch.Tensor) -> bool:
 
 
 def is_differentiated(x: torch.Tensor) -> bool:
+    if is_tracing():
+        return True
     # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
     plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
     return not plain or x.requires_grad or torch.autograd.forward_ad._current_level >= 0
@@ -70,7 +72,7 @@ def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
 
 def captures_derivative(f: Callable, x: torch.Tensor) -> bool:
     """Whether f's value depends on a tensor, other than its argument, with a derivative."""
-    probe = torch.ones((1,), dtype=x.dtype.to_real(), device=x.device)
+    probe = torch.ones((1,), dtype=x.real.dtype, device=x.device)
     with torch.enable_grad():
         value = f(probe)
     if not isinstance(value, torch.Tensor):
