@@ -1,12 +1,12 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
-from . import functions, rules
+from . import functions, rules, testing
 from ._eigh import EighResult, eigh, eigvalsh
 from ._errors import DerivativeUndefinedError, DerivativeUndefinedWarning
 from ._matrix_functions import eigh_function, orthogonalize, svd_function
 from ._norms import nuclear_norm
-from ._primitive import jvp, vjp
 from ._svd import SVDResult, svd, svdvals
+from ._transforms import jvp, vjp
 
 __all__ = [
     "DerivativeUndefinedError",
@@ -24,6 +24,7 @@ __all__ = [
     "svd",
     "svd_function",
     "svdvals",
+    "testing",
     "vjp",
 ]
 __version__ = "0.1.0"

@@ -24,17 +24,13 @@ from . import _factor, _gauge
 from ._array import (
     Array,
     adjoint,
-    array_namespace,
     columnwise_dot,
-    device,
     herm,
-    is_complex,
     nan_where,
     real,
-    skew,
 )
 from ._boundary import enter
-from ._errors import check_choice, check_rtol
+from ._errors import check_choice, check_rtol, explain
 from ._primitive import Primitive, is_differentiated
 from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen
 
@@ -75,33 +71,16 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     tolerance = _tolerance(w, gap_rtol)
     P = adjoint(Q) @ Q_bar
     K = herm(P / gaps(w, tolerance))
-    bad = _undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
+    bad = _gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
     diagonal = nan_where(bad, w)[..., None] + (0.0 if w_bar is None else w_bar)
     return (herm((Q @ K + Q * diagonal[..., None, :]) @ adjoint(Q)),)
-
-
-def _undetermined(x, w, Q, cotangents, P, tolerance, ties):
-    """The members where the loss is not determined by x, or has no derivative."""
-    w_bar, Q_bar = cotangents
-    xp = array_namespace(w)
-    if ties == "drop" or w.shape[-1] == 0:
-        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
-    bad = xp.any(in_tie(w, tolerance) & _gauge.touched(w_bar, Q_bar), axis=-1)
-    if ties == "split":
-        found = real(columnwise_dot(Q, herm(x) @ Q))
-        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
-        reference = _gauge.split_reference(_gauge.column_norms(Q_bar), w, largest(w))
-        pair_reference = reference[..., None, :] + reference[..., :, None]
-        seen = _gauge.split_residual(skew(P), opened, before, pair_reference)
-        bad = bad | xp.any(seen, axis=(-2, -1))
-    return bad | _gauge.phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad
 
 
 def eigh_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
     w, _Q = outputs
     tied = in_tie(w, _tolerance(w, gap_rtol))
     # A tangent comes as (dw, dQ): what is NaN then is dQ.
-    return _gauge.explain("eigh", w, tied, directions, result[-1:])
+    return explain("eigh", w, tied, directions, result[-1:])
 
 
 factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp)  # inside functions: warns of nothing
@@ -189,7 +168,8 @@ def eigvalsh(x, /):
 
     Notes
     -----
-    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of the tied values.
+    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of
+    the tied values.
 
     Examples
     --------

@@ -95,3 +95,63 @@ def raise_glue(what: str, transform: str) -> NoReturn:
         "uses as a primal, do the arithmetic outside by hand, or use PyTorch or JAX arrays with "
         "their own autodiff."
     )
+
+
+REMEDY = (
+    "Differentiate the function of the matrix instead of its factors (svd_function, "
+    "eigh_function, orthogonalize, nuclear_norm, ... exist at ties; svdvals and eigvalsh for the "
+    "values alone), or choose ties='split' for losses that are blind to the choice of vectors, "
+    "or ties='drop' to leave the undefined part out."
+)
+
+
+def explain(
+    name: str, values: Array, undefined: Array, directions: tuple, result: tuple
+) -> str | None:
+    """Name the first member that came out NaN and the columns to blame, on readable arrays.
+
+    None where the input or a direction held the NaN already.
+    """
+    xp = array_namespace(values)
+    members = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(values), axis=-1)
+    members = xp.reshape(members, (-1,))
+    if not bool(xp.any(members)):
+        return None
+    first = int(xp.argmax(xp.astype(members, xp.int8)))
+    v = xp.reshape(values, (-1, values.shape[-1]))[first, :]
+    columns = xp.reshape(undefined, (-1, values.shape[-1]))[first, :]
+    others = int(xp.sum(xp.astype(members, xp.int64))) - 1
+    member = _unravel(first, tuple(values.shape[:-1]))
+    where = f"member {member}" + (f" (and {others} more)" if others else "") if member else "x"
+    if bool(xp.any(columns)):
+        what = _name_columns(v, columns)
+    elif all(bool(xp.all(xp.isfinite(d))) for d in directions if d is not None):
+        what = (
+            "the loss depends on what x does not determine: the phase of a vector, the choice of "
+            "completing columns (full_matrices), or of vectors within a tie that was split"
+        )
+    else:
+        return None
+    return f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {REMEDY}"
+
+
+def _name_columns(values: Array, columns: Array) -> str:
+    xp = array_namespace(values)
+    i = int(xp.argmax(xp.astype(columns, xp.int8)))
+    first, second = float(values[i]), float(values[min(i + 1, values.shape[0] - 1)])
+    largest = float(xp.max(xp.abs(values)))
+    if i + 1 < values.shape[0] and bool(columns[i + 1]):
+        gap = abs(first - second)
+        return (
+            f"values {i} and {i + 1}, {first:.6g} and {second:.6g}, count as equal (a gap of "
+            f"{gap:.3g}, the largest value being {largest:.6g}; see gap_rtol)"
+        )
+    return f"value {i}, {first:.6g}, counts as zero (the largest being {largest:.6g}; see gap_rtol)"
+
+
+def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    indices = []
+    for size in reversed(shape):
+        index, remainder = divmod(index, size)
+        indices.append(remainder)
+    return tuple(reversed(indices))

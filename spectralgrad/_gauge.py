@@ -12,14 +12,20 @@ from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 
-from ._array import Array, adjoint, array_namespace, columnwise_dot, eps, skew
-
-REMEDY = (
-    "Differentiate the function of the matrix instead of its factors (svd_function, "
-    "eigh_function, orthogonalize, nuclear_norm, ... exist at ties; svdvals and eigvalsh for the "
-    "values alone), or choose ties='split' for losses that are blind to the choice of vectors, "
-    "or ties='drop' to leave the undefined part out."
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    eps,
+    herm,
+    is_complex,
+    leading_columns,
+    real,
+    skew,
 )
+from ._ties import in_tie, largest
 
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
@@ -80,53 +86,67 @@ def split_residual(residual: Array, opened: Array, found: Array, reference: Arra
     return xp.abs(residual) * relative > eps(residual) ** 0.25 * reference
 
 
-def explain(
-    name: str, values: Array, undefined: Array, directions: tuple, result: tuple
-) -> str | None:
-    """Name the first member that came out NaN and the columns to blame, on readable arrays.
-
-    None where the input or a direction held the NaN already.
-    """
-    xp = array_namespace(values)
-    members = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(values), axis=-1)
-    members = xp.reshape(members, (-1,))
-    if not bool(xp.any(members)):
-        return None
-    first = int(xp.argmax(xp.astype(members, xp.int8)))
-    v = xp.reshape(values, (-1, values.shape[-1]))[first, :]
-    columns = xp.reshape(undefined, (-1, values.shape[-1]))[first, :]
-    others = int(xp.sum(xp.astype(members, xp.int64))) - 1
-    member = _unravel(first, tuple(values.shape[:-1]))
-    where = f"member {member}" + (f" (and {others} more)" if others else "") if member else "x"
-    if bool(xp.any(columns)):
-        what = _name_columns(v, columns)
-    elif all(bool(xp.all(xp.isfinite(d))) for d in directions if d is not None):
-        what = (
-            "the loss depends on what x does not determine: the phase of a vector, the choice of "
-            "completing columns (full_matrices), or of vectors within a tie that was split"
-        )
-    else:
-        return None
-    return f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {REMEDY}"
+def undefined_columns(x, S, tolerance):
+    """Columns in a tie, and those of a zero value that leaves its vectors or phase free."""
+    tied = in_tie(S, tolerance)
+    if is_complex(x) or x.shape[-2] != x.shape[-1]:
+        tied = tied | (2 * S <= tolerance)
+    return tied
 
 
-def _name_columns(values: Array, columns: Array) -> str:
-    xp = array_namespace(values)
-    i = int(xp.argmax(xp.astype(columns, xp.int8)))
-    first, second = float(values[i]), float(values[min(i + 1, values.shape[0] - 1)])
-    largest = float(xp.max(xp.abs(values)))
-    if i + 1 < values.shape[0] and bool(columns[i + 1]):
-        gap = abs(first - second)
-        return (
-            f"values {i} and {i + 1}, {first:.6g} and {second:.6g}, count as equal (a gap of "
-            f"{gap:.3g}, the largest value being {largest:.6g}; see gap_rtol)"
-        )
-    return f"value {i}, {first:.6g}, counts as zero (the largest being {largest:.6g}; see gap_rtol)"
+def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
+    xp, k = array_namespace(x), S.shape[-1]
+    if ties == "drop" or k == 0:
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
+    vectors = [leading_columns(W, k) for W in (U_all, V_all)]
+    thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
+    used = touched(S_bar, *thin_bars)
+    bad = xp.any(undefined_columns(x, S, tolerance) & used, axis=-1)
+    if ties == "split":
+        bad = bad | _svd_split_residual(x, vectors, S, thin_bars, inner)
+    if is_complex(x):
+        bad = bad | phase_residual(vectors, thin_bars)
+    for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
+        if W_bar is not None and W_all.shape[-1] > k:
+            W3, W3_bar = W_all[..., k:], W_bar[..., k:]
+            reached = xp.any(W3_bar != 0, axis=(-2, -1))
+            bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
+            bad = bad | completion_residual(W3, W3_bar)
+    return bad
 
 
-def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    indices = []
-    for size in reversed(shape):
-        index, remainder = divmod(index, size)
-        indices.append(remainder)
-    return tuple(reversed(indices))
+def _svd_split_residual(x, vectors, S, thin_bars, inner):
+    """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
+    (U, V), (P, Q), xp, k = vectors, inner, array_namespace(x), S.shape[-1]
+    found = real(columnwise_dot(U, x @ V))
+    reference = split_reference(column_norms(*thin_bars), S, S[..., :1])
+    pair_reference = reference[..., None, :] + reference[..., :, None]
+    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
+    for product, sign in ((P + Q, -1), (P - Q, 1)):
+        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
+        seen = split_residual(skew(product), opened, before, pair_reference)
+        bad = bad | xp.any(seen, axis=-1)
+    for W, W_bar, product in ((U, thin_bars[0], P), (V, thin_bars[1], Q)):
+        if W_bar is not None and W.shape[-2] > k:
+            residual = column_norms(W_bar - W @ product)
+            bad = bad | split_residual(residual, S, found, reference)
+    return xp.any(bad, axis=-1)
+
+
+def eigh_undetermined(x, w, Q, cotangents, P, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    w_bar, Q_bar = cotangents
+    xp = array_namespace(w)
+    if ties == "drop" or w.shape[-1] == 0:
+        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+    bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
+    if ties == "split":
+        found = real(columnwise_dot(Q, herm(x) @ Q))
+        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
+        reference = split_reference(column_norms(Q_bar), w, largest(w))
+        pair_reference = reference[..., None, :] + reference[..., :, None]
+        seen = split_residual(skew(P), opened, before, pair_reference)
+        bad = bad | xp.any(seen, axis=(-2, -1))
+    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad

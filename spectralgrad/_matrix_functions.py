@@ -7,7 +7,9 @@ F of A is the corner of f of it; Daleckii and Krein's formula there gives
     DF(A)[C] = U (G+ o herm(M) + G- o skew(M)) V^H
              + (I - U U^H) C V diag(h) V^H + U diag(h) U^H C (I - V V^H)
 
-    G+_ij = f[s_i, s_j]    G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)    h_i = f[s_i, 0] = f_i/s_i
+    G+_ij = f[s_i, s_j]
+    G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)
+    h_i   = f[s_i, 0] = f_i/s_i
 
 No gap is divided by. G+, G- and h are real and symmetric, so the map is self-adjoint: the same
 function is the jvp and the vjp. A value counts as zero at max(m, n) eps s_1; there f(0) = 0 is
@@ -164,7 +166,7 @@ def svd_function(x, /, f):
     No gap enters: the derivative is exact to working precision for equal, close and zero values
     alike. A value counts as zero at max(m, n) eps S[0]; there f(0) = 0 is needed, and f(0) != 0
     makes the member's derivative NaN, since the function jumps. 4 products of x's size a backward.
-    Noferini (2017), theorem 3.4, here in the variables of the SVD.
+    Noferini (2017), here in the variables of the SVD.
 
     Examples
     --------

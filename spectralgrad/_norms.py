@@ -59,8 +59,8 @@ def nuclear_norm(x, /):
     Notes
     -----
     The gradient is U Vh over the values that do not count as zero, max(m, n) eps S[0]. Where x has
-    full rank it is the derivative, at ties too; at low rank it is the subgradient of least Frobenius
-    norm. One product of x's size a backward. Watson (1992), Characterization of the
+    full rank it is the derivative, at ties too; at low rank it is the subgradient of least
+    Frobenius norm. One product of x's size a backward. Watson (1992), Characterization of the
     subdifferential of some matrix norms.
 
     Examples

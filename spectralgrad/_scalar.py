@@ -9,7 +9,68 @@ from typing import Any
 from ._array import Array
 from ._divided import by_quadrature
 from ._primitive import library_of
-from .functions import Named, ScalarFunction, checked
+
+
+class Named:
+    """A function that knows itself: value, derivative and divided differences in closed form."""
+
+    def derivative(self, s: Array) -> Array:
+        return self.divided(s, s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ScalarFunction:
+    """A function given by its values and its derivative.
+
+    Parameters
+    ----------
+    f, df : callable
+        The function and its derivative, of an array of any shape, elementwise.
+    d2f : callable, optional
+        The second derivative, for second-order derivatives of the matrix function.
+
+    Notes
+    -----
+    Divided differences come from 8-node Gauss-Legendre quadrature of `df` where it explains the
+    quotient to within the quotient's rounding error, and from the quotient where it does not: to
+    about 1e-13 for smooth, steep and kinked functions alike.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> square_root = sg.functions.ScalarFunction(np.sqrt, lambda s: 0.5 / np.sqrt(s))
+    >>> sg.svd_function(np.diag([9.0, 4.0]), square_root)
+    array([[3., 0.],
+           [0., 2.]])
+    """
+
+    f: Callable[[Array], Array]
+    df: Callable[[Array], Array]
+    d2f: Callable[[Array], Array] | None = None
+
+    def __call__(self, s: Array) -> Array:
+        return checked(self.f, s)
+
+    def derivative(self, s: Array) -> Array:
+        return checked(self.df, s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return by_quadrature(self, self.derivative, a, b)
+
+
+def checked(f: Callable[[Array], Array], s: Array) -> Array:
+    """f(s), which must be elementwise."""
+    value = f(s)
+    if getattr(value, "shape", None) != s.shape:
+        raise ValueError(
+            f"the scalar function {f!r} returned {type(value).__name__} of shape "
+            f"{getattr(value, 'shape', 'none')} for an array of shape {tuple(s.shape)}; wanted one "
+            "value for each. Write it with elementwise operations of the array's own library."
+        )
+    return value
 
 
 @dataclass(frozen=True)

@@ -40,18 +40,16 @@ from ._array import (
     adjoint,
     array_namespace,
     columnwise_dot,
-    device,
     herm,
-    is_complex,
     leading_columns,
     nan_where,
     real,
     skew,
 )
 from ._boundary import enter
-from ._errors import check_choice, check_rtol
+from ._errors import check_choice, check_rtol, explain
 from ._primitive import Primitive, is_differentiated
-from ._ties import POLICIES, default_gap_rtol, gaps, guarded, in_tie, split_singular, sums
+from ._ties import POLICIES, default_gap_rtol, gaps, guarded, split_singular, sums
 
 
 class SVDResult(NamedTuple):
@@ -71,14 +69,6 @@ def _tolerance(S, gap_rtol):
     return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * S[..., :1]
 
 
-def _undefined_columns(x, S, tolerance):
-    """Columns in a tie, and those of a zero value that leaves its vectors or phase free."""
-    tied = in_tie(S, tolerance)
-    if is_complex(x) or x.shape[-2] != x.shape[-1]:
-        tied = tied | (2 * S <= tolerance)
-    return tied
-
-
 def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
     """Tangents of U, S, Vh; under "nan" and "raise", NaN in the columns that are undefined."""
     (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
@@ -89,7 +79,7 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     inverse_S = 1 / guarded(S, tolerance / 2)
     poison = 0.0
     if ties in ("nan", "raise"):
-        poison = nan_where(_undefined_columns(x, S, tolerance), S)[..., None, :]
+        poison = nan_where(_gauge.undefined_columns(x, S, tolerance), S)[..., None, :]
         inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
@@ -131,7 +121,9 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     over_gaps = (P + Q) / gaps(2 * S, 2 * tolerance)
     over_sums = (P - Q) / sums(2 * S, 2 * tolerance)
     K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
-    bad = _undetermined(x, (U_all, S, V_all), (U_bar, S_bar, V_bar), P, Q, tolerance, ties)
+    bad = _gauge.svd_undetermined(
+        x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, Q), tolerance, ties
+    )
     diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)
 
     if n > k and V_bar is not None:
@@ -153,51 +145,10 @@ def _completed_cotangent(W_all, W_bar, k):
     return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
 
 
-def _undetermined(x, factors, cotangents, P, Q, tolerance, ties):
-    """The members where the loss is not determined by x, or has no derivative."""
-    (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
-    xp, k = array_namespace(x), S.shape[-1]
-    if ties == "drop" or k == 0:
-        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
-    vectors = [leading_columns(W, k) for W in (U_all, V_all)]
-    thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
-    touched = _gauge.touched(S_bar, *thin_bars)
-    bad = xp.any(_undefined_columns(x, S, tolerance) & touched, axis=-1)
-    if ties == "split":
-        bad = bad | _split_residual(x, vectors, S, thin_bars, P, Q)
-    if is_complex(x):
-        bad = bad | _gauge.phase_residual(vectors, thin_bars)
-    for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
-        if W_bar is not None and W_all.shape[-1] > k:
-            W3, W3_bar = W_all[..., k:], W_bar[..., k:]
-            reached = xp.any(W3_bar != 0, axis=(-2, -1))
-            bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
-            bad = bad | _gauge.completion_residual(W3, W3_bar)
-    return bad
-
-
-def _split_residual(x, vectors, S, thin_bars, P, Q):
-    """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
-    (U, V), xp, k = vectors, array_namespace(x), S.shape[-1]
-    found = real(columnwise_dot(U, x @ V))
-    reference = _gauge.split_reference(_gauge.column_norms(*thin_bars), S, S[..., :1])
-    pair_reference = reference[..., None, :] + reference[..., :, None]
-    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
-    for inner, sign in ((P + Q, -1), (P - Q, 1)):
-        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
-        seen = _gauge.split_residual(skew(inner), opened, before, pair_reference)
-        bad = bad | xp.any(seen, axis=-1)
-    for W, W_bar, inner in ((U, thin_bars[0], P), (V, thin_bars[1], Q)):
-        if W_bar is not None and W.shape[-2] > k:
-            residual = _gauge.column_norms(W_bar - W @ inner)
-            bad = bad | _gauge.split_residual(residual, S, found, reference)
-    return xp.any(bad, axis=-1)
-
-
 def svd_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
     (x,), (_, S, _) = inputs, outputs
-    columns = _undefined_columns(x, S, _tolerance(S, gap_rtol))
-    return _gauge.explain("svd", S, columns, directions, result)
+    columns = _gauge.undefined_columns(x, S, _tolerance(S, gap_rtol))
+    return explain("svd", S, columns, directions, result)
 
 
 factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp)  # inside functions: warns of nothing
@@ -267,7 +218,7 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     wanted, use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
 
     A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
-    Townsend (2016), equations 20 to 31, and Wan and Zhang (2019), equation 3, for complex x.
+    Townsend (2016), and Wan and Zhang (2019) for complex x.
 
     Examples
     --------

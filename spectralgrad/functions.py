@@ -10,14 +10,14 @@ uses one is compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ._array import Array, array_namespace
-from ._divided import by_quadrature, in_order, log_ratio, quotient
+from ._divided import in_order, log_ratio, quotient
+from ._scalar import Named, ScalarFunction
 
 __all__ = [
     "ScalarFunction",
@@ -37,58 +37,6 @@ __all__ = [
 ]
 
 NAN = float("nan")
-
-
-@dataclass(frozen=True)
-class ScalarFunction:
-    """A function given by its values and its derivative.
-
-    Parameters
-    ----------
-    f, df : callable
-        The function and its derivative, of an array of any shape, elementwise.
-    d2f : callable, optional
-        The second derivative, for second-order derivatives of the matrix function.
-
-    Notes
-    -----
-    Divided differences come from 8-node Gauss-Legendre quadrature of `df` where it explains the
-    quotient to within the quotient's rounding error, and from the quotient where it does not: to
-    about 1e-13 for smooth, steep and kinked functions alike.
-
-    Examples
-    --------
-    >>> import numpy as np, spectralgrad as sg
-    >>> square_root = sg.functions.ScalarFunction(np.sqrt, lambda s: 0.5 / np.sqrt(s))
-    >>> sg.svd_function(np.diag([9.0, 4.0]), square_root)
-    array([[3., 0.],
-           [0., 2.]])
-    """
-
-    f: Callable[[Array], Array]
-    df: Callable[[Array], Array]
-    d2f: Callable[[Array], Array] | None = None
-
-    def __call__(self, s: Array) -> Array:
-        return checked(self.f, s)
-
-    def derivative(self, s: Array) -> Array:
-        return checked(self.df, s)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        return by_quadrature(self, self.derivative, a, b)
-
-
-def checked(f: Callable[[Array], Array], s: Array) -> Array:
-    """f(s), which must be elementwise."""
-    value = f(s)
-    if getattr(value, "shape", None) != s.shape:
-        raise ValueError(
-            f"the scalar function {f!r} returned {type(value).__name__} of shape "
-            f"{getattr(value, 'shape', 'none')} for an array of shape {tuple(s.shape)}; wanted one "
-            "value for each. Write it with elementwise operations of the array's own library."
-        )
-    return value
 
 
 def _where(condition: Array, x: Any, otherwise: Any) -> Array:
@@ -112,16 +60,6 @@ def _number(value: Any, name: str, *, above: float | None = None, least: float |
         bound = f"above {above}" if above is not None else f"at least {least}"
         raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a number {bound}.")
     return int(value) if float(value).is_integer() else float(value)
-
-
-class Named:
-    """A function that knows itself: value, derivative and divided differences in closed form."""
-
-    def derivative(self, s: Array) -> Array:
-        return self.divided(s, s)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

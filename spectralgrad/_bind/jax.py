@@ -38,6 +38,15 @@ def is_differentiated(x: jax.Array) -> bool:
     return not is_concrete(x)
 
 
+def vjp(fun: Callable, *primals: jax.Array) -> tuple[Any, Callable]:
+    """jax.vjp in our convention of the cotangent."""
+    out, pullback = jax.vjp(fun, *primals)
+    return out, lambda bar: jax.tree.map(jnp.conj, pullback(jax.tree.map(jnp.conj, bar)))
+
+
+jvp = jax.jvp
+
+
 def derivative(f: Callable, s: jax.Array) -> jax.Array:
     return jax.jvp(f, (s,), (jnp.ones_like(s),))[1]
 

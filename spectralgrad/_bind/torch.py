@@ -41,7 +41,9 @@ class _Both(_Reverse):
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> tuple:
         saved = ctx.saved_tensors
-        return ctx.call.jvp(saved[: ctx.count], saved[ctx.count :], tangents)
+        result = ctx.call.jvp(saved[: ctx.count], saved[ctx.count :], tangents)
+        # A pending conjugation would keep users from .numpy().
+        return tuple(t if t is None else t.resolve_conj() for t in result)
 
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -62,6 +64,10 @@ def is_differentiated(x: torch.Tensor) -> bool:
     # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
     plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
     return not plain or x.requires_grad or torch.autograd.forward_ad._current_level >= 0
+
+
+vjp = torch.func.vjp
+jvp = torch.func.jvp
 
 
 def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:

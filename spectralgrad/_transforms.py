@@ -1,0 +1,165 @@
+"""Pullbacks and tangents on any array library, without its autodiff.
+
+While a function runs, every call of a Primitive is noted with its arrays, told apart by identity.
+`vjp` walks the notes back, `jvp` forward. What happens between calls is not seen, so an array that
+no noted call made is an error, never a lost term.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ._array import Array, array_namespace
+from ._errors import check_like, raise_glue
+from ._primitive import Notes, noting
+
+
+def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
+    xp = array_namespace(*primals)
+    distinct = [
+        x if all(x is not y for y in primals[:i]) else xp.asarray(x, copy=True)
+        for i, x in enumerate(primals)
+    ]
+    notes = Notes(transform, distinct)
+    with noting(notes):
+        out = fun(*distinct, **static)
+    leaves = leaves_of(out)
+    if any(id(leaf) not in notes.known for leaf in leaves):
+        raise_glue("the function returned an array that no call of the library made", transform)
+    return distinct, notes.needed(leaves), out, leaves
+
+
+def leaves_of(tree: Any) -> list[Array]:
+    if isinstance(tree, tuple | list):
+        return [leaf for branch in tree for leaf in leaves_of(branch)]
+    return [tree]
+
+
+def rebuild(tree: Any, leaves: Iterator[Array]) -> Any:
+    if isinstance(tree, tuple | list):
+        branches = [rebuild(branch, leaves) for branch in tree]
+        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
+    return next(leaves)
+
+
+def _match(tree: Any, like: Any, role: str) -> list[Array]:
+    """The leaves of `tree`, which must have the structure of `like`; None anywhere is zero."""
+    if tree is None:
+        return [None] * len(leaves_of(like))
+    if isinstance(like, tuple | list):
+        if not isinstance(tree, tuple | list) or len(tree) != len(like):
+            got = f"{len(tree)} items" if isinstance(tree, tuple | list) else type(tree).__name__
+            raise ValueError(
+                f"{role} is {got}; wanted a tuple of {len(like)}, one for each array it belongs "
+                "to (None stands for zero)."
+            )
+        return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
+    check_like(tree, like, role)
+    return [array_namespace(like).astype(tree, like.dtype, copy=False)]
+
+
+def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable]:
+    """Value of ``fun(*primals, **static)`` and its pullback, on any array library.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of this library, or one made of calls to them alone.
+    *primals : array
+        Every array that `fun` takes.
+    **static
+        Passed on to `fun`: options, not differentiated.
+
+    Returns
+    -------
+    out : array or tuple of arrays
+        What `fun` returned.
+    pullback : callable
+        Takes a cotangent of the structure and shapes of `out`, with None for zero, and returns a
+        tuple with one cotangent for each primal. May be called any number of times.
+
+    Raises
+    ------
+    TypeError
+        If `fun` does arithmetic of its own that would be lost, or arrays of two libraries meet.
+    ValueError
+        From the pullback, if the cotangent's structure or a shape differs from that of `out`.
+
+    Notes
+    -----
+    A cotangent x_bar is defined by ``dL = Re sum(conj(x_bar) * dx)``: the gradient as PyTorch
+    has it, and the conjugate of what ``jax.grad`` returns.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.nuclear_norm, np.diag([3.0, 2.0]))
+    >>> (x_bar,) = pullback(np.asarray(1.0))
+    >>> np.allclose(x_bar, np.eye(2))
+    True
+    """
+    primals, calls, out, leaves = _run("vjp", fun, primals, static)
+
+    def pullback(cotangent: Any) -> tuple:
+        bars: dict[int, Array] = {}
+
+        def accumulate(arrays: Sequence[Array], cotangents: Sequence[Array]) -> None:
+            for x, bar in zip(arrays, cotangents, strict=True):
+                if bar is not None:
+                    bars[id(x)] = bars[id(x)] + bar if id(x) in bars else bar
+
+        accumulate(leaves, _match(cotangent, out, "sg.vjp: the cotangent of the output"))
+        for call, inputs, outputs in reversed(calls):
+            accumulate(inputs, call.vjp(inputs, outputs, tuple(bars.get(id(y)) for y in outputs)))
+        xp = array_namespace(*primals)
+        return tuple(bars[id(x)] if id(x) in bars else xp.zeros_like(x) for x in primals)
+
+    return out, pullback
+
+
+def jvp(
+    fun: Callable, primals: Sequence[Array], tangents: Sequence[Array], /, **static: Any
+) -> tuple[Any, Any]:
+    """Value of ``fun(*primals, **static)`` and its derivative along `tangents`.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of this library, or one made of calls to them alone.
+    primals, tangents : sequences of arrays
+        Every array that `fun` takes, and the direction for each; None stands for zero.
+    **static
+        Passed on to `fun`: options, not differentiated.
+
+    Returns
+    -------
+    out, tangent
+        What `fun` returned, and its derivative, in the same structure.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `vjp` does, and if a tangent's shape differs from its primal's.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.diag([3.0, 2.0])
+    >>> values, tangent = sg.jvp(sg.svdvals, (x,), (np.diag([1.0, -1.0]),))
+    >>> tangent
+    array([ 1., -1.])
+    """
+    given = _match(tuple(tangents), tuple(primals), "sg.jvp: a tangent")
+    distinct, calls, out, leaves = _run("jvp", fun, primals, static)
+    dots = {id(x): dx for x, dx in zip(distinct, given, strict=True)}
+    for call, inputs, outputs in calls:
+        along = tuple(
+            None if i in call.primitive.carried else dots.get(id(x)) for i, x in enumerate(inputs)
+        )
+        dots.update(
+            (id(y), dy) for y, dy in zip(outputs, call.jvp(inputs, outputs, along), strict=True)
+        )
+    xp = array_namespace(*distinct)
+    tangent = (xp.zeros_like(y) if dots.get(id(y)) is None else dots[id(y)] for y in leaves)
+    return out, rebuild(out, tangent)
