@@ -1,0 +1,39 @@
+"""Options, the `library` fixture, and a count of what was skipped."""
+
+from __future__ import annotations
+
+import pytest
+from libraries import NAMES, Library, is_available
+
+
+def pytest_addoption(parser):
+    parser.addoption("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.addoption("--library", action="append", choices=NAMES, help="test these alone")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: takes long; left out unless asked for with -m slow")
+    try:
+        import jax
+    except ImportError:
+        return
+    jax.config.update("jax_enable_x64", True)
+
+
+def pytest_generate_tests(metafunc):
+    if "library" in metafunc.fixturenames:
+        device = metafunc.config.getoption("device")
+        host = [name for name in NAMES if name != "cupy"]  # CuPy runs on a GPU alone
+        chosen = metafunc.config.getoption("library") or (host if device == "cpu" else NAMES)
+        metafunc.parametrize("library", [_parameter(name, device) for name in chosen], scope="session")
+
+
+def _parameter(name, device):
+    reason = f"{name} is not installed, or not on {device}"
+    skip = pytest.mark.skipif(not is_available(name, device), reason=reason)
+    return pytest.param(Library(name, device), id=name, marks=skip)
+
+
+def pytest_terminal_summary(terminalreporter):
+    skipped = len(terminalreporter.stats.get("skipped", []))
+    terminalreporter.write_line(f"skipped for want of a library or a device: {skipped}")

@@ -1,0 +1,306 @@
+"""Reference gradients of matrix functions that owe nothing to any derivative formula.
+
+For an operation F, a matrix A and a cotangent C the loss is L(A) = Re sum(conj(C) * F(A)), and its
+gradient G has the entries dL/dRe A_ij + 1j dL/dIm A_ij. Each of them is a central difference
+
+    (L(A + h E) - L(A - h E)) / (2 h),   E = E_ij or 1j E_ij,   h = 1e-40,
+
+of L evaluated in 90 digits. Rounding leaves an error of about 1e-90/h = 1e-50. Truncation leaves
+h^2 where L is three times differentiable; where L is only once, such as U log(1 + S) Vh at a
+singular value of zero, it leaves h. Ties do no harm: F is evaluated, its factors are never
+differentiated.
+
+    python generate.py --seed 1 --count 20 --operation pinv low_rank --output more.json
+    python generate.py --check open.json --every 12
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from mpmath import mp
+
+DIGITS = 90
+STEP = "1e-40"
+ABOUT = (
+    "L = Re sum(conj(cotangent) * F(matrix)); gradient[i,j] = dL/dRe A_ij + 1j dL/dIm A_ij, "
+    f"from central differences at {DIGITS} digits"
+)
+
+
+# Operations
+
+
+def map_singular_values(matrix, change):
+    """U diag(change(S)) Vh; `change` takes and returns the list of singular values, largest first.
+
+    U and Vh need not be unique for the product to be.
+    """
+    U, S, Vh = mp.svd(matrix, full_matrices=False)
+    return U * mp.diag(change(list(S))) * Vh
+
+
+def odd_function(f):
+    """U f(S) Vh."""
+    return lambda matrix: map_singular_values(matrix, lambda S: [f(s) for s in S])
+
+
+def orthogonal_factor(matrix):
+    return map_singular_values(matrix, lambda S: [1] * len(S))
+
+
+def soft_threshold(matrix, tau):
+    return map_singular_values(matrix, lambda S: [max(s - tau, 0) for s in S])
+
+
+def low_rank(matrix, k):
+    return map_singular_values(matrix, lambda S: S[:k] + [0] * (len(S) - k))
+
+
+def pinv(matrix):
+    """The transpose conjugate of U S^-1 Vh."""
+    return map_singular_values(matrix, lambda S: [1 / s for s in S]).H
+
+
+def nearest_rotation(matrix):
+    """U diag(1, .., 1, d) Vh with the sign d that makes the determinant +1."""
+    sign = mp.sign(mp.det(matrix))
+    return map_singular_values(matrix, lambda S: [1] * (len(S) - 1) + [sign])
+
+
+def left_projector(matrix, k):
+    """U_k U_k^H, of the k leading left singular vectors."""
+    U, _, _ = mp.svd(matrix, full_matrices=False)
+    return U[:, :k] * U[:, :k].H
+
+
+def norm(of_values):
+    """A function of all singular values, largest first, as a 1x1 matrix."""
+    return lambda matrix, **params: mp.matrix(
+        [[of_values(list(mp.svd(matrix, compute_uv=False)), **params)]]
+    )
+
+
+def hermitian_function(f):
+    """Q f(Lambda) Qh of the Hermitian part (A + A^H)/2 = Q Lambda Qh."""
+
+    def evaluate(matrix):
+        values, Q = mp.eigh((matrix + matrix.H) / 2)
+        return Q * mp.diag([f(value) for value in values]) * Q.H
+
+    return evaluate
+
+
+# The kinds of matrix for which each operation is generated: it is differentiable there, and float64
+# can hold its gradient to many digits.
+
+GAP_AFTER_TWO = ("spread", "pair", "gap1e-4", "gap1e-8", "gap1e-12", "graded")
+POSITIVE = (*GAP_AFTER_TWO, "all_equal")
+FULL_RANK = (*POSITIVE, "exact-orthogonal")
+WELL_CONDITIONED = tuple(spectrum for spectrum in FULL_RANK if spectrum != "graded")
+TRUNCATED = (*GAP_AFTER_TWO, "exact-rank-deficient")
+NONZERO = (*FULL_RANK, "exact-rank-deficient")
+ALL = (*NONZERO, "zero")
+
+
+class Operation(NamedTuple):
+    """F(A) is `evaluate(A, **params)`."""
+
+    evaluate: Callable[..., Any]
+    spectra: tuple[str, ...]
+    params: dict[str, float]
+    shapes: tuple[tuple[int, int], ...] = ((4, 4), (5, 3), (3, 5))
+    fields: str = "rc"
+    hermitian: bool = False
+
+
+def hermitian_operation(f):
+    return Operation(hermitian_function(f), POSITIVE, {}, shapes=((4, 4),), hermitian=True)
+
+
+OPERATIONS = {
+    "spectral:cube": Operation(odd_function(lambda s: s**3), NONZERO, {}),
+    "spectral:tanh": Operation(odd_function(mp.tanh), ALL, {}),
+    "spectral:expm1": Operation(odd_function(mp.expm1), ALL, {}),
+    "spectral:log1p": Operation(odd_function(mp.log1p), ALL, {}),
+    "spectral:ratio": Operation(odd_function(lambda s: s / (1 + s)), ALL, {}),
+    "orthogonal_factor": Operation(orthogonal_factor, FULL_RANK, {}),
+    "pinv": Operation(pinv, WELL_CONDITIONED, {}),
+    "soft_threshold": Operation(soft_threshold, TRUNCATED, {"tau": 0.75}),
+    "low_rank": Operation(low_rank, TRUNCATED, {"k": 2}),
+    "left_projector": Operation(left_projector, TRUNCATED, {"k": 2}),
+    "nearest_rotation": Operation(nearest_rotation, GAP_AFTER_TWO, {}, ((4, 4),), fields="r"),
+    "nuclear_norm": Operation(norm(mp.fsum), FULL_RANK, {}),
+    "schatten_norm": Operation(
+        norm(lambda S, p: mp.fsum(s**p for s in S) ** (1 / mp.mpf(p))), NONZERO, {"p": 3.0}
+    ),
+    "ky_fan_norm": Operation(norm(lambda S, k: mp.fsum(S[:k])), TRUNCATED, {"k": 2}),
+    "hermitian:exp": hermitian_operation(mp.exp),
+    "hermitian:log": hermitian_operation(mp.log),
+    "hermitian:inv_sqrt": hermitian_operation(lambda value: 1 / mp.sqrt(value)),
+}
+
+
+# Gradients
+
+
+def loss(evaluate, matrix, cotangent):
+    """Re sum(conj(C) * F(A))."""
+    return mp.fsum(mp.re(mp.conj(c) * f) for c, f in zip(cotangent, evaluate(matrix), strict=True))
+
+
+def gradient(operation, params, matrix, cotangent):
+    """The gradient of the loss, rounded from 90 digits to float64."""
+    with mp.workdps(DIGITS):
+        A, C, h = mp.matrix(matrix.tolist()), mp.matrix(cotangent.tolist()), mp.mpf(STEP)
+
+        def evaluate(shifted):
+            return OPERATIONS[operation].evaluate(shifted, **params)
+
+        def derivative(i, j, direction):
+            ahead, behind = A.copy(), A.copy()
+            ahead[i, j] += h * direction
+            behind[i, j] -= h * direction
+            return (loss(evaluate, ahead, C) - loss(evaluate, behind, C)) / (2 * h)
+
+        result = np.zeros_like(matrix)
+        directions = [1, 1j] if np.iscomplexobj(matrix) else [1]
+        for (i, j), direction in itertools.product(np.ndindex(matrix.shape), directions):
+            result[i, j] += direction * float(derivative(i, j, direction))
+        return result
+
+
+# Cases
+
+
+def gaussian(rng, shape, is_complex):
+    real = rng.standard_normal(shape)
+    return real + 1j * rng.standard_normal(shape) if is_complex else real
+
+
+def unitary(rng, n, is_complex):
+    return np.linalg.qr(gaussian(rng, (n, n), is_complex))[0]
+
+
+def exact_unitary(rng, n, is_complex):
+    """Unitary to the last bit: rows permuted, columns times 1, -1, 1j or -1j, from I or, for
+    n >= 4, from the reflection I - v v^T/2 with v = (1, 1, 1, 1, 0, ..)."""
+    result = np.eye(n)
+    if n >= 4:
+        result[:4, :4] -= 0.5
+    phases = [1, -1, 1j, -1j] if is_complex else [1, -1]
+    return rng.permutation(result) * rng.choice(phases, n)
+
+
+def singular_values(spectrum, count):
+    match spectrum:
+        case "spread":
+            return np.linspace(3, 1, count)
+        case "graded":
+            return np.logspace(0, -6, count)
+        case "all_equal":
+            return np.full(count, 1.5)
+        case "exact-orthogonal":
+            return np.ones(count)
+        case "exact-rank-deficient":
+            return np.append([2, 2, 0.5][: count - 1], 0)
+        case "zero":
+            return np.zeros(count)
+    gap = 0 if spectrum == "pair" else float(spectrum.removeprefix("gap"))
+    return np.array([2 + gap, 2, 1.25, 0.5])[:count]
+
+
+def random_matrix(rng, spectrum, shape, is_complex, hermitian):
+    S = singular_values(spectrum, min(shape))
+    draw = exact_unitary if spectrum.startswith("exact") else unitary
+    U = draw(rng, shape[0], is_complex)[:, : len(S)]
+    if hermitian:
+        product = (U * S) @ U.conj().T
+        return (product + product.conj().T) / 2
+    return (U * S) @ draw(rng, shape[1], is_complex)[: len(S)]
+
+
+def random_case(rng, number, name):
+    operation = OPERATIONS[name]
+    spectrum, field = str(rng.choice(operation.spectra)), str(rng.choice(list(operation.fields)))
+    shape = tuple(rng.choice(operation.shapes).tolist())
+    matrix = random_matrix(rng, spectrum, shape, field == "c", operation.hermitian)
+    value = operation.evaluate(mp.matrix(matrix.tolist()), **operation.params)
+    value_shape = (value.rows, value.cols)
+    cotangent = gaussian(rng, value_shape, field == "c" and value_shape != (1, 1))
+    suffix = "-psd" if operation.hermitian else ""
+    return {
+        "id": f"{number:04d}-{name}-{shape[0]}x{shape[1]}{field}-{spectrum}{suffix}",
+        "op": name,
+        "params": operation.params,
+        "matrix": encode(matrix),
+        "cotangent": encode(cotangent),
+        "gradient": encode(gradient(name, operation.params, matrix, cotangent)),
+    }
+
+
+def encode(array):
+    """Nested lists: {"re": ..}, with "im" if complex."""
+    parts = {"re": array.real, "im": array.imag} if np.iscomplexobj(array) else {"re": array}
+    return {part: values.tolist() for part, values in parts.items()}
+
+
+def decode(parts):
+    real = np.array(parts["re"])
+    return real + 1j * np.array(parts["im"]) if "im" in parts else real
+
+
+def relative_difference(case):
+    """Between the gradient that a case states and the one recomputed; absolute if it states 0."""
+    stated, matrix, cotangent = (decode(case[key]) for key in ("gradient", "matrix", "cotangent"))
+    recomputed = gradient(case["op"], case["params"], matrix, cotangent)
+    return float(np.linalg.norm(recomputed - stated) / (np.linalg.norm(stated) or 1))
+
+
+# Command line
+
+
+def generate(seed, count, names, output):
+    rng = np.random.default_rng(seed)
+    in_turn = itertools.islice(itertools.cycle(names), count)
+    cases = [random_case(rng, number, name) for number, name in enumerate(in_turn)]
+    output.write_text(json.dumps({"about": ABOUT, "cases": cases}) + "\n")
+
+
+def check(path, every):
+    cases = json.loads(path.read_text())["cases"][::every]
+    worst, case_id = max((relative_difference(case), case["id"]) for case in cases)
+    print(f"{len(cases)} cases of {path.name}: worst relative difference {worst:.1e} at {case_id}")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description="Generate reference gradients, or check those of a file."
+    )
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--output", type=Path, help="write new cases to this file")
+    mode.add_argument("--check", type=Path, help="recompute the gradients of this file")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=len(OPERATIONS), help="number of new cases")
+    parser.add_argument(
+        "--operation",
+        nargs="+",
+        choices=OPERATIONS,
+        default=list(OPERATIONS),
+        metavar="OP",
+        help=f"operations of the new cases, in turn: {', '.join(OPERATIONS)}",
+    )
+    parser.add_argument("--every", type=int, default=1, help="check every K-th case", metavar="K")
+    options = parser.parse_args()
+    if options.check:
+        check(options.check, options.every)
+    else:
+        generate(options.seed, options.count, options.operation, options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The array libraries under test, each with its own way in, out and through its autodiff."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import spectralgrad as sg
+from spectralgrad.testing import to_numpy
+
+NAMES = ("numpy", "array_api_strict", "torch", "jax", "cupy")
+
+
+def is_available(name: str, device: str) -> bool:
+    if importlib.util.find_spec(name) is None:
+        return False
+    if name == "cupy":
+        return device == "cuda"
+    return device == "cpu" or name == "torch"
+
+
+@dataclass(frozen=True)
+class Library:
+    """One library on one device; `vjp` and `jvp` are its own autodiff, or sg's where it has none."""
+
+    name: str
+    device: str
+
+    @property
+    def xp(self) -> Any:
+        if self.name == "torch":
+            import array_api_compat.torch as xp
+        elif self.name == "jax":
+            import jax.numpy as xp
+        elif self.name == "array_api_strict":
+            import array_api_strict as xp
+        elif self.name == "cupy":
+            import array_api_compat.cupy as xp
+        else:
+            import array_api_compat.numpy as xp
+        return xp
+
+    @property
+    def has_autodiff(self) -> bool:
+        return self.name in ("torch", "jax")
+
+    def array(self, values: Any, dtype: str | None = None) -> Any:
+        values = np.array(values)
+        if self.name == "torch":
+            import torch
+
+            out = torch.asarray(values, device=self.device)
+        else:
+            out = self.xp.asarray(values)
+        return out if dtype is None else self.xp.astype(out, getattr(self.xp, dtype))
+
+    def vjp(self, fun: Callable, *primals: Any) -> tuple[Any, Callable]:
+        """In spectralgrad's convention of the cotangent."""
+        if self.name == "torch":
+            return _torch_backward(fun, *primals)
+        if self.name == "jax":
+            import jax
+
+            out, pullback = jax.vjp(fun, *primals)
+            conj = lambda tree: jax.tree.map(self.xp.conj, tree)  # noqa: E731
+            return out, lambda bar: conj(pullback(conj(bar)))
+        return sg.vjp(fun, *primals)
+
+    def jvp(self, fun: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+        if self.name == "torch":
+            import torch
+
+            return torch.func.jvp(fun, primals, tangents)
+        if self.name == "jax":
+            import jax
+
+            return jax.jvp(fun, primals, tangents)
+        return sg.jvp(fun, primals, tangents)
+
+    numpy = staticmethod(to_numpy)
+
+
+def _torch_backward(fun: Callable, *primals: Any) -> tuple[Any, Callable]:
+    """`backward` as a user calls it: outputs without a cotangent are left out."""
+    import torch
+
+    leaves = [x.detach().clone().requires_grad_() for x in primals]
+    out = fun(*leaves)
+
+    def pullback(cotangent: Any) -> tuple:
+        outs, bars = ((out,), (cotangent,)) if isinstance(out, torch.Tensor) else (out, cotangent)
+        used = [(o, bar) for o, bar in zip(outs, bars, strict=True) if bar is not None]
+        for leaf in leaves:
+            leaf.grad = None
+        torch.autograd.backward(*zip(*used, strict=True), retain_graph=True)
+        return tuple(leaf.grad for leaf in leaves)
+
+    return out, pullback
