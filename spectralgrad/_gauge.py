@@ -25,7 +25,7 @@ from ._array import (
     real,
     skew,
 )
-from ._ties import in_tie, largest
+from ._ties import first, in_tie, largest
 
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
@@ -121,7 +121,7 @@ def _svd_split_residual(x, vectors, S, thin_bars, inner):
     """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
     (U, V), (P, Q), xp, k = vectors, inner, array_namespace(x), S.shape[-1]
     found = real(columnwise_dot(U, x @ V))
-    reference = split_reference(column_norms(*thin_bars), S, S[..., :1])
+    reference = split_reference(column_norms(*thin_bars), S, first(S))
     pair_reference = reference[..., None, :] + reference[..., :, None]
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
     for product, sign in ((P + Q, -1), (P - Q, 1)):

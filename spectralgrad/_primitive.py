@@ -111,7 +111,7 @@ def library_of(x: Array) -> Any:
 
 def _any_nan(result: Arrays, insist: bool) -> bool:
     for array in result:
-        if array is None or not _is_readable(array, insist):
+        if array is None or 0 in array.shape or not _is_readable(array, insist):
             continue
         xp = array_namespace(array)
         row = array[..., :1, :] if array.ndim > 1 else array

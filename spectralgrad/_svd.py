@@ -49,7 +49,7 @@ from ._array import (
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
 from ._primitive import Primitive, is_differentiated
-from ._ties import POLICIES, default_gap_rtol, gaps, guarded, split_singular, sums
+from ._ties import POLICIES, default_gap_rtol, first, gaps, guarded, split_singular, sums
 
 
 class SVDResult(NamedTuple):
@@ -66,7 +66,7 @@ def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
 
 
 def _tolerance(S, gap_rtol):
-    return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * S[..., :1]
+    return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * first(S)
 
 
 def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):

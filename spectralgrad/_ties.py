@@ -33,9 +33,16 @@ def sums(values: Array, tolerance: Array) -> Array:
     return guarded(values[..., None, :] + values[..., :, None], tolerance[..., None])
 
 
+def first(values: Array) -> Array:
+    """The first value, as (..., 1); of none, (..., 0)."""
+    return values[..., : min(1, values.shape[-1])]
+
+
 def in_tie(values: Array, tolerance: Array) -> Array:
     """Whether each of the sorted values equals a neighbour."""
     xp = array_namespace(values)
+    if values.shape[-1] < 2:
+        return xp.zeros_like(values, dtype=xp.bool)
     near = xp.abs(values[..., 1:] - values[..., :-1]) <= tolerance
     alone = xp.zeros_like(values[..., :1], dtype=xp.bool)
     return xp.concat([alone, near], axis=-1) | xp.concat([near, alone], axis=-1)
@@ -69,7 +76,7 @@ def split_singular(S: Array) -> Array:
     if S.shape[-1] == 0:
         return S
     mirrored = xp.concat([S, -xp.flip(S, axis=-1)], axis=-1)
-    return open_gaps(mirrored, split_width(S, S[..., :1]))[..., : S.shape[-1]]
+    return open_gaps(mirrored, split_width(S, first(S)))[..., : S.shape[-1]]
 
 
 def split_eigen(w: Array) -> Array:
@@ -82,4 +89,4 @@ def split_eigen(w: Array) -> Array:
 def largest(w: Array) -> Array:
     """max |w| of sorted values, as (..., 1); of none, (..., 0)."""
     xp = array_namespace(w)
-    return xp.maximum(xp.abs(w[..., :1]), xp.abs(w[..., -1:]))
+    return xp.maximum(xp.abs(first(w)), xp.abs(w[..., max(0, w.shape[-1] - 1) :]))

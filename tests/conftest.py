@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from libraries import NAMES, Library, is_available
+from libraries import AUTODIFF, NAMES, Library, is_available
 
 
 def pytest_addoption(parser):
@@ -21,11 +21,15 @@ def pytest_configure(config):
 
 
 def pytest_generate_tests(metafunc):
-    if "library" in metafunc.fixturenames:
-        device = metafunc.config.getoption("device")
-        host = [name for name in NAMES if name != "cupy"]  # CuPy runs on a GPU alone
-        chosen = metafunc.config.getoption("library") or (host if device == "cpu" else NAMES)
-        metafunc.parametrize("library", [_parameter(name, device) for name in chosen], scope="session")
+    """`library` is each library in turn, `native` each of those with an autodiff of its own."""
+    device = metafunc.config.getoption("device")
+    host = [name for name in NAMES if name != "cupy"]  # CuPy runs on a GPU alone
+    chosen = metafunc.config.getoption("library") or (host if device == "cpu" else NAMES)
+    autodiff = [name for name in chosen if name in AUTODIFF]
+    for fixture, names in (("library", chosen), ("native", autodiff)):
+        if fixture in metafunc.fixturenames:
+            parameters = [_parameter(name, device) for name in names]
+            metafunc.parametrize(fixture, parameters, scope="session")
 
 
 def _parameter(name, device):

@@ -13,6 +13,7 @@ import spectralgrad as sg
 from spectralgrad.testing import to_numpy
 
 NAMES = ("numpy", "array_api_strict", "torch", "jax", "cupy")
+AUTODIFF = ("torch", "jax")
 
 
 def is_available(name: str, device: str) -> bool:
@@ -25,7 +26,7 @@ def is_available(name: str, device: str) -> bool:
 
 @dataclass(frozen=True)
 class Library:
-    """One library on one device; `vjp` and `jvp` are its own autodiff, or sg's where it has none."""
+    """One library on one device; `vjp` and `jvp` are its own autodiff, or ours if it has none."""
 
     name: str
     device: str
@@ -43,10 +44,6 @@ class Library:
         else:
             import array_api_compat.numpy as xp
         return xp
-
-    @property
-    def has_autodiff(self) -> bool:
-        return self.name in ("torch", "jax")
 
     def array(self, values: Any, dtype: str | None = None) -> Any:
         values = np.array(values)

@@ -18,6 +18,7 @@ def ratio_derivative(s):
     return 1 / (1 + s) / (1 + s)
 
 
+CUBE_PAIR = (lambda w: w * w * w, lambda w: 3 * w * w)
 RATIO = F.ScalarFunction(ratio, ratio_derivative)
 
 
@@ -46,10 +47,10 @@ def _eigh_function(f):
 
 
 OPERATIONS = (
-    Operation("svd", thin_svd, at_ties=False, at_zeros=False, scale_power=0),
-    Operation("svd_full", sg.svd, at_ties=False, at_zeros=False, scale_power=0),
+    Operation("svd", thin_svd, at_ties=False, at_zeros=False),
+    Operation("svd_full", sg.svd, at_ties=False, at_zeros=False),
     Operation("svdvals", sg.svdvals, at_ties=False, at_zeros=False, scale_power=1),
-    Operation("eigh", sg.eigh, square=True, at_ties=False, scale_power=0),
+    Operation("eigh", sg.eigh, square=True, at_ties=False),
     Operation("eigvalsh", sg.eigvalsh, square=True, at_ties=False, scale_power=1),
     Operation("orthogonalize", sg.orthogonalize, at_zeros=False, scale_power=0),
     Operation("nuclear_norm", sg.nuclear_norm, at_zeros=False, scale_power=1),
@@ -65,7 +66,7 @@ OPERATIONS = (
     Operation("eigh_function:exp", _eigh_function(F.exp), square=True),
     Operation("eigh_function:tanh", _eigh_function(F.tanh), square=True),
     Operation("eigh_function:cube", _eigh_function(F.power(3)), square=True),
-    Operation("eigh_function:ratio", _eigh_function((lambda w: w * w * w, lambda w: 3 * w * w)), square=True),
+    Operation("eigh_function:pair", _eigh_function(CUBE_PAIR), square=True),
 )
 REFERENCE = {
     "spectral:cube": lambda x: sg.svd_function(x, F.power(3)),

@@ -63,8 +63,9 @@ def test_double(library, case):
 def test_single(library, case):
     fun, matrix, cotangent, _ = _problem(case)
     single = np.complex64 if np.iscomplexobj(matrix) else np.float32
-    matrix, cotangent = matrix.astype(single), np.asarray(cotangent).astype(
-        np.float32 if np.ndim(cotangent) == 0 else single
+    matrix, cotangent = (
+        matrix.astype(single),
+        np.asarray(cotangent).astype(np.float32 if np.ndim(cotangent) == 0 else single),
     )
     double = np.result_type(single, np.float64)
     scales = (1.0, 1e-25, 1e25) if case["op"] in SCALE_FREE else (1.0,)

@@ -32,44 +32,37 @@ ABOUT = (
 )
 
 
-# Operations
+# Operations, of a matrix with singular value decomposition U diag(S) Vh
 
 
-def map_singular_values(matrix, change):
-    """U diag(change(S)) Vh; `change` takes and returns the list of singular values, largest first.
+def on_singular_values(change):
+    """U diag(change(S)) Vh, where `change` takes and returns the list S, largest first."""
 
-    U and Vh need not be unique for the product to be.
-    """
-    U, S, Vh = mp.svd(matrix, full_matrices=False)
-    return U * mp.diag(change(list(S))) * Vh
+    def evaluate(matrix, **params):
+        U, S, Vh = mp.svd(matrix, full_matrices=False)
+        return U * mp.diag(change(list(S), **params)) * Vh
+
+    return evaluate
 
 
 def odd_function(f):
-    """U f(S) Vh."""
-    return lambda matrix: map_singular_values(matrix, lambda S: [f(s) for s in S])
+    return on_singular_values(lambda S: [f(s) for s in S])
 
 
-def orthogonal_factor(matrix):
-    return map_singular_values(matrix, lambda S: [1] * len(S))
-
-
-def soft_threshold(matrix, tau):
-    return map_singular_values(matrix, lambda S: [max(s - tau, 0) for s in S])
-
-
-def low_rank(matrix, k):
-    return map_singular_values(matrix, lambda S: S[:k] + [0] * (len(S) - k))
+orthogonal_factor = odd_function(lambda s: 1)
+soft_threshold = on_singular_values(lambda S, tau: [max(s - tau, 0) for s in S])
+low_rank = on_singular_values(lambda S, k: S[:k] + [0] * (len(S) - k))
 
 
 def pinv(matrix):
-    """The transpose conjugate of U S^-1 Vh."""
-    return map_singular_values(matrix, lambda S: [1 / s for s in S]).H
+    """The conjugate transpose of U S^-1 Vh."""
+    return odd_function(lambda s: 1 / s)(matrix).H
 
 
 def nearest_rotation(matrix):
     """U diag(1, .., 1, d) Vh with the sign d that makes the determinant +1."""
-    sign = mp.sign(mp.det(matrix))
-    return map_singular_values(matrix, lambda S: [1] * (len(S) - 1) + [sign])
+    d = mp.sign(mp.det(matrix))
+    return on_singular_values(lambda S: [1] * (len(S) - 1) + [d])(matrix)
 
 
 def left_projector(matrix, k):
@@ -79,14 +72,16 @@ def left_projector(matrix, k):
 
 
 def norm(of_values):
-    """A function of all singular values, largest first, as a 1x1 matrix."""
-    return lambda matrix, **params: mp.matrix(
-        [[of_values(list(mp.svd(matrix, compute_uv=False)), **params)]]
-    )
+    """A function of the list S, largest first, as a 1x1 matrix."""
+
+    def evaluate(matrix, **params):
+        return mp.matrix([[of_values(list(mp.svd(matrix, compute_uv=False)), **params)]])
+
+    return evaluate
 
 
 def hermitian_function(f):
-    """Q f(Lambda) Qh of the Hermitian part (A + A^H)/2 = Q Lambda Qh."""
+    """Q f(Lambda) Q^H of the Hermitian part (A + A^H)/2 = Q Lambda Q^H."""
 
     def evaluate(matrix):
         values, Q = mp.eigh((matrix + matrix.H) / 2)
@@ -95,16 +90,17 @@ def hermitian_function(f):
     return evaluate
 
 
-# The kinds of matrix for which each operation is generated: it is differentiable there, and float64
-# can hold its gradient to many digits.
+# The spectra for which each operation is generated: it is differentiable there, and float64 can
+# reach many digits of its gradient. SPLIT_AFTER_TWO: the second and third values differ.
 
-GAP_AFTER_TWO = ("spread", "pair", "gap1e-4", "gap1e-8", "gap1e-12", "graded")
-POSITIVE = (*GAP_AFTER_TWO, "all_equal")
+SPLIT_AFTER_TWO = ("spread", "pair", "gap1e-4", "gap1e-8", "gap1e-12", "graded")
+POSITIVE = (*SPLIT_AFTER_TWO, "all_equal")
 FULL_RANK = (*POSITIVE, "exact-orthogonal")
 WELL_CONDITIONED = tuple(spectrum for spectrum in FULL_RANK if spectrum != "graded")
-TRUNCATED = (*GAP_AFTER_TWO, "exact-rank-deficient")
+TRUNCATED = (*SPLIT_AFTER_TWO, "exact-rank-deficient")
 NONZERO = (*FULL_RANK, "exact-rank-deficient")
 ALL = (*NONZERO, "zero")
+SQUARE = ((4, 4),)
 
 
 class Operation(NamedTuple):
@@ -113,13 +109,9 @@ class Operation(NamedTuple):
     evaluate: Callable[..., Any]
     spectra: tuple[str, ...]
     params: dict[str, float]
-    shapes: tuple[tuple[int, int], ...] = ((4, 4), (5, 3), (3, 5))
+    shapes: tuple[tuple[int, int], ...] = (*SQUARE, (5, 3), (3, 5))
     fields: str = "rc"
     hermitian: bool = False
-
-
-def hermitian_operation(f):
-    return Operation(hermitian_function(f), POSITIVE, {}, shapes=((4, 4),), hermitian=True)
 
 
 OPERATIONS = {
@@ -133,15 +125,15 @@ OPERATIONS = {
     "soft_threshold": Operation(soft_threshold, TRUNCATED, {"tau": 0.75}),
     "low_rank": Operation(low_rank, TRUNCATED, {"k": 2}),
     "left_projector": Operation(left_projector, TRUNCATED, {"k": 2}),
-    "nearest_rotation": Operation(nearest_rotation, GAP_AFTER_TWO, {}, ((4, 4),), fields="r"),
-    "nuclear_norm": Operation(norm(mp.fsum), FULL_RANK, {}),
+    "nearest_rotation": Operation(nearest_rotation, SPLIT_AFTER_TWO, {}, SQUARE, fields="r"),
+    "nuclear_norm": Operation(norm(sum), FULL_RANK, {}),
     "schatten_norm": Operation(
-        norm(lambda S, p: mp.fsum(s**p for s in S) ** (1 / mp.mpf(p))), NONZERO, {"p": 3.0}
+        norm(lambda S, p: sum(s**p for s in S) ** (1 / mp.mpf(p))), NONZERO, {"p": 3.0}
     ),
-    "ky_fan_norm": Operation(norm(lambda S, k: mp.fsum(S[:k])), TRUNCATED, {"k": 2}),
-    "hermitian:exp": hermitian_operation(mp.exp),
-    "hermitian:log": hermitian_operation(mp.log),
-    "hermitian:inv_sqrt": hermitian_operation(lambda value: 1 / mp.sqrt(value)),
+    "ky_fan_norm": Operation(norm(lambda S, k: sum(S[:k])), TRUNCATED, {"k": 2}),
+} | {
+    f"hermitian:{name}": Operation(hermitian_function(f), POSITIVE, {}, SQUARE, hermitian=True)
+    for name, f in {"exp": mp.exp, "log": mp.log, "inv_sqrt": lambda x: 1 / mp.sqrt(x)}.items()
 }
 
 
@@ -183,7 +175,9 @@ def gaussian(rng, shape, is_complex):
 
 
 def unitary(rng, n, is_complex):
-    return np.linalg.qr(gaussian(rng, (n, n), is_complex))[0]
+    """With random signs, without which every determinant would be the same."""
+    Q, _ = np.linalg.qr(gaussian(rng, (n, n), is_complex))
+    return Q * rng.choice([-1, 1], n)
 
 
 def exact_unitary(rng, n, is_complex):
@@ -196,22 +190,18 @@ def exact_unitary(rng, n, is_complex):
     return rng.permutation(result) * rng.choice(phases, n)
 
 
-def singular_values(spectrum, count):
-    match spectrum:
-        case "spread":
-            return np.linspace(3, 1, count)
-        case "graded":
-            return np.logspace(0, -6, count)
-        case "all_equal":
-            return np.full(count, 1.5)
-        case "exact-orthogonal":
-            return np.ones(count)
-        case "exact-rank-deficient":
-            return np.append([2, 2, 0.5][: count - 1], 0)
-        case "zero":
-            return np.zeros(count)
-    gap = 0 if spectrum == "pair" else float(spectrum.removeprefix("gap"))
-    return np.array([2 + gap, 2, 1.25, 0.5])[:count]
+def singular_values(spectrum, n):
+    if spectrum == "pair" or spectrum.startswith("gap"):
+        gap = float(spectrum.removeprefix("gap")) if spectrum != "pair" else 0
+        return np.array([2 + gap, 2, 1.25, 0.5])[:n]
+    return {
+        "spread": np.linspace(3, 1, n),
+        "graded": np.logspace(0, -6, n),
+        "all_equal": np.full(n, 1.5),
+        "exact-orthogonal": np.ones(n),
+        "exact-rank-deficient": np.append([2, 2, 0.5][: n - 1], 0),
+        "zero": np.zeros(n),
+    }[spectrum]
 
 
 def random_matrix(rng, spectrum, shape, is_complex, hermitian):
@@ -273,14 +263,16 @@ def generate(seed, count, names, output):
 
 def check(path, every):
     cases = json.loads(path.read_text())["cases"][::every]
-    worst, case_id = max((relative_difference(case), case["id"]) for case in cases)
-    print(f"{len(cases)} cases of {path.name}: worst relative difference {worst:.1e} at {case_id}")
+    differences = [relative_difference(case) for case in cases]
+    worst = int(np.argmax(differences))  # a NaN counts as the largest
+    print(
+        f"{len(cases)} cases of {path.name}: worst relative difference {differences[worst]:.1e} "
+        f"at {cases[worst]['id']}"
+    )
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description="Generate reference gradients, or check those of a file."
-    )
+    parser = argparse.ArgumentParser(description="Make reference gradients, or check a file's.")
     mode = parser.add_mutually_exclusive_group(required=True)
     mode.add_argument("--output", type=Path, help="write new cases to this file")
     mode.add_argument("--check", type=Path, help="recompute the gradients of this file")

@@ -1,0 +1,229 @@
+"""What holds for every operation, input and library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import SHAPES, SPECTRA, hermitian, random, with_spectrum
+from operations import OPERATIONS, thin_svd
+
+import spectralgrad as sg
+from spectralgrad.testing import check_jvp, check_vjp, inner, random_cotangent
+
+by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+
+
+def _shapes(operation):
+    return ((4, 4), (2, 3, 3)) if operation.square else SHAPES
+
+
+def _leaves(out):
+    return tuple(out) if isinstance(out, tuple) else (out,)
+
+
+def _matrix(operation, spectrum, shape, is_complex):
+    values = SPECTRA[spectrum]
+    if operation.square:
+        return hermitian(values, is_complex=is_complex)
+    return with_spectrum(*shape, values, is_complex=is_complex)
+
+
+@by_operation
+@by_dtype
+def test_derivatives_agree_with_differences_and_each_other(library, operation, is_complex):
+    for shape in _shapes(operation):
+        x = library.array(random(shape, seed=3, is_complex=is_complex))
+        check_vjp(operation.call, x)
+        check_jvp(operation.call, x)
+
+
+@by_dtype
+@pytest.mark.parametrize(
+    ("operation", "spectrum"),
+    [
+        pytest.param(operation, spectrum, id=f"{operation.name}-{spectrum}")
+        for operation in OPERATIONS
+        for spectrum in ("triple", "all_equal", "gap1e-8", "rank_deficient", "zero")
+        if operation.at_ties and (operation.at_zeros or spectrum not in ("rank_deficient", "zero"))
+    ],
+)
+def test_adjoint_at_ties_and_zeros(library, operation, spectrum, is_complex):
+    for shape in ((4, 4), (5, 3), (3, 5)):
+        x = library.array(_matrix(operation, spectrum, shape, is_complex))
+        dx = library.array(random(tuple(x.shape), seed=7, is_complex=is_complex))
+        out, pullback = library.vjp(operation.call, x)
+        out_bar = random_cotangent(out)
+        (x_bar,) = pullback(out_bar)
+        _, dout = library.jvp(operation.call, (x,), (dx,))
+        size = np.linalg.norm(library.numpy(x_bar)) * np.linalg.norm(library.numpy(dx))
+        assert abs(inner(x_bar, dx) - inner(out_bar, dout)) <= 1e-12 * size
+
+
+@by_operation
+def test_own_and_native_agree(native, operation):
+    x = native.array(random(_shapes(operation)[0], seed=5, is_complex=True))
+    out, own = sg.vjp(operation.call, x)
+    out_bar = random_cotangent(out)
+    np.testing.assert_allclose(
+        native.numpy(own(out_bar)[0]),
+        native.numpy(native.vjp(operation.call, x)[1](out_bar)[0]),
+        rtol=0,
+        atol=1e-13,
+    )
+
+
+@by_operation
+def test_stack_is_its_members(library, operation):
+    x = random((3, 2, 4, 4), seed=11, is_complex=True)
+    out, pullback = sg.vjp(operation.call, library.array(x))
+    out_bar = random_cotangent(out)
+    (x_bar,) = pullback(out_bar)
+    assert all(tuple(y.shape[:2]) == (3, 2) for y in _leaves(out))
+    alone_out, alone = sg.vjp(operation.call, library.array(x[2, 1]))
+    bars = tuple(bar[2, 1, ...] for bar in _leaves(out_bar))
+    (alone_bar,) = alone(bars if isinstance(out, tuple) else bars[0])
+    for y, y_alone in zip(_leaves(out), _leaves(alone_out), strict=True):
+        np.testing.assert_allclose(
+            library.numpy(y)[2, 1], library.numpy(y_alone), rtol=1e-12, atol=1e-13
+        )
+    np.testing.assert_allclose(
+        library.numpy(x_bar)[2, 1], library.numpy(alone_bar), rtol=1e-10, atol=1e-12
+    )
+
+
+@by_operation
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_nan_member_reaches_no_other(library, operation, bad):
+    x = random((3, 4, 4), seed=13)
+    x[1, 2, 0] = bad
+    out, pullback = sg.vjp(operation.call, library.array(x))
+    out_bar = random_cotangent(out)
+    x_bar = library.numpy(pullback(out_bar)[0])
+    _, tangent = sg.jvp(operation.call, (library.array(x),), (library.array(np.ones_like(x)),))
+    for y in (*_leaves(out), *_leaves(tangent), x_bar):
+        y = library.numpy(y)
+        assert np.all(np.isnan(y[1]))
+        assert np.all(np.isfinite(y[::2]))
+
+
+@by_operation
+def test_empty(library, operation):
+    square = [(0, 0), (2, 0, 0), (0, 3, 3)]
+    for shape in square if operation.square else [*square, (0, 3), (3, 0), (0, 2, 3)]:
+        _check_empty(library, operation, shape)
+
+
+def _check_empty(library, operation, shape):
+    x = library.array(np.zeros(shape))
+    out, pullback = library.vjp(operation.call, x)
+    (x_bar,) = pullback(random_cotangent(out))
+    _, tangent = library.jvp(operation.call, (x,), (x,))
+    assert tuple(x_bar.shape) == shape
+    for y, dy in zip(_leaves(out), _leaves(tangent), strict=True):
+        assert y.shape == dy.shape
+
+
+by_scale = pytest.mark.parametrize(
+    ("dtype", "exponents"), [(np.float64, (-600, 600)), (np.float32, (-83, 83))], ids=["f8", "f4"]
+)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [operation for operation in OPERATIONS if operation.scale_power is not None],
+    ids=lambda operation: operation.name,
+)
+@by_scale
+def test_scale_changes_nothing_but_the_scale(library, operation, dtype, exponents):
+    """F(c A) = c^p F(A) with c a power of two: what differs is the factorization's rounding."""
+    p, tolerance = operation.scale_power, 1000 * np.finfo(dtype).eps
+    x = _matrix(operation, "spread", (4, 4), False).astype(dtype)
+    out, pullback = sg.vjp(operation.call, library.array(x))
+    out_bar = random_cotangent(out)
+    x_bar = library.numpy(pullback(out_bar)[0])
+    for exponent in exponents:
+        c = dtype(2.0) ** exponent
+        scaled, scaled_pullback = sg.vjp(operation.call, library.array(c * x))
+        scaled_bar = library.numpy(scaled_pullback(out_bar)[0])
+        np.testing.assert_allclose(library.numpy(scaled) / c**p, library.numpy(out), atol=tolerance)
+        np.testing.assert_allclose(scaled_bar * c ** (1 - p), x_bar, atol=tolerance)
+
+
+@by_scale
+@pytest.mark.parametrize("call", [sg.svd, thin_svd, sg.eigh])
+def test_scale_of_vectors(library, call, dtype, exponents):
+    """Vectors do not change with the scale, and their cotangents pull back as 1/c."""
+    x = hermitian(SPECTRA["spread"]).astype(dtype)
+    x = x if call is sg.eigh else np.concatenate([x, x[:1]])
+    tolerance = 1e4 * np.finfo(dtype).eps
+
+    def pulled(matrix):
+        out, pullback = sg.vjp(call, library.array(matrix))
+        bars = [bar if bar.ndim > 1 else None for bar in random_cotangent(out)]
+        vectors = [np.abs(library.numpy(y)) for y in out if y.ndim > 1]
+        return vectors, library.numpy(pullback(tuple(bars))[0])
+
+    vectors, x_bar = pulled(x)
+    for exponent in exponents:
+        c = dtype(2.0) ** exponent
+        scaled_vectors, scaled_bar = pulled(c * x)
+        for W, scaled_W in zip(vectors, scaled_vectors, strict=True):
+            np.testing.assert_allclose(scaled_W[:, :4], W[:, :4], atol=tolerance)
+        np.testing.assert_allclose(scaled_bar * c, x_bar, atol=tolerance)
+
+
+@by_operation
+def test_input_is_left_alone(operation):
+    x = random((4, 4), seed=17)
+    x.setflags(write=False)
+    kept = x.copy()
+    out, pullback = sg.vjp(operation.call, x)
+    out_bar = random_cotangent(out)
+    for bar in _leaves(out_bar):
+        bar.setflags(write=False)
+    pullback(out_bar)
+    pullback(out_bar)
+    sg.jvp(operation.call, (x,), (kept,))
+    np.testing.assert_array_equal(x, kept)
+
+
+@by_operation
+@pytest.mark.parametrize("name", ["float32", "float64", "complex64", "complex128"])
+def test_dtypes_and_kinds_are_kept(library, operation, name):
+    x = library.array(random((4, 4), is_complex=name.startswith("complex")), name)
+    out, pullback = sg.vjp(operation.call, x)
+    (x_bar,) = pullback(random_cotangent(out))
+    _, tangent = sg.jvp(operation.call, (x,), (x,))
+    assert x_bar.dtype == x.dtype
+    assert type(x_bar) is type(x)
+    real = {"complex64": "float32", "complex128": "float64"}.get(name, name)
+    for y, dy in zip(_leaves(out), _leaves(tangent), strict=True):
+        assert y.dtype == dy.dtype
+        assert y.dtype in (x.dtype, getattr(library.xp, real))
+
+
+@by_operation
+def test_half_is_computed_in_single(library, operation):
+    if library.name == "array_api_strict":
+        pytest.skip("the standard has no half precision")
+    names = ("float16", "bfloat16")
+    for name in (name for name in names if hasattr(library.xp, name)):
+        _check_half(library, operation, name)
+
+
+def _check_half(library, operation, name):
+    x = library.array(random((4, 4), seed=2), "float32")
+    half = library.xp.astype(x, getattr(library.xp, name))
+    wide = library.xp.astype(half, library.xp.float32)
+    out, pullback = library.vjp(operation.call, half)
+    wide_out, wide_pullback = library.vjp(operation.call, wide)
+    out_bar = random_cotangent(wide_out)
+    narrow_bar = tuple(library.xp.astype(bar, half.dtype) for bar in _leaves(out_bar))
+    (x_bar,) = pullback(type(out)(*narrow_bar) if isinstance(out, tuple) else narrow_bar[0])
+    (wide_bar,) = wide_pullback(out_bar)
+    assert x_bar.dtype == half.dtype
+    assert all(y.dtype == half.dtype for y in _leaves(out))
+    single = library.numpy(library.xp.astype(x_bar, library.xp.float32))
+    wanted = library.numpy(wide_bar)
+    assert np.max(np.abs(single - wanted)) < 0.1 * np.max(np.abs(wanted))

@@ -1,0 +1,224 @@
+"""The four policies at ties, zeros and phases: right, NaN, or named as biased."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+from matrices import SPECTRA, hermitian, random, with_spectrum
+
+import spectralgrad as sg
+
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+TIED = {
+    "identity": lambda c: np.eye(4) + 0j if c else np.eye(4),
+    "triple": lambda c: with_spectrum(4, 4, SPECTRA["triple"], is_complex=c),
+    "tall": lambda c: with_spectrum(6, 3, SPECTRA["pair"], is_complex=c),
+    "wide": lambda c: with_spectrum(3, 5, SPECTRA["all_equal"], is_complex=c),
+    "rank_deficient": lambda c: with_spectrum(5, 4, SPECTRA["rank_deficient"], is_complex=c),
+    "cluster": lambda c: with_spectrum(8, 8, 1 + 1e-9 * np.arange(8)[::-1], seed=4, is_complex=c),
+}
+by_matrix = pytest.mark.parametrize("kind", TIED)
+
+
+def _invariant_cotangents(x, factors, C, f):
+    """Of L = Re<C, U f(S) Vh>, the way a user's chain rule makes them."""
+    U, S, Vh = factors
+    V = Vh.conj().T
+    M = U.conj().T @ C @ V
+    return C @ V * f(S), np.diagonal(M).real * f.derivative(S), (C.conj().T @ U * f(S)).conj().T
+
+
+def _svd(library, x, ties, **options):
+    out, pullback = sg.vjp(sg.svd, library.array(x), full_matrices=False, ties=ties, **options)
+    return tuple(map(library.numpy, out)), lambda bars: library.numpy(
+        pullback(
+            tuple(None if b is None else library.array(np.ascontiguousarray(b)) for b in bars)
+        )[0]
+    )
+
+
+@by_matrix
+@by_dtype
+def test_nan_and_raise_say_what_is_undefined(library, kind, is_complex):
+    x = TIED[kind](is_complex)
+    stack = np.stack([with_spectrum(*x.shape, (4, 3, 2, 1, 0.5, 0.4, 0.3, 0.2)) + 0 * x, x])
+    for ties, catch in (
+        ("nan", pytest.warns(sg.DerivativeUndefinedWarning, match=r"svd: .* member \(1,\)")),
+        ("raise", pytest.raises(sg.DerivativeUndefinedError, match=r"svd: .* member \(1,\)")),
+    ):
+        factors, pull = _svd(library, stack, ties)
+        bars = [random(f.shape, seed=i) for i, f in enumerate(factors)]
+        bars[0], bars[2] = factors[0], factors[2]  # blind to the phase
+        with catch as caught:
+            x_bar = pull(bars)
+            assert np.all(np.isnan(x_bar[1]))
+            assert np.all(np.isfinite(x_bar[0]))
+        if ties == "nan":
+            text = str(caught[0].message)
+            assert "gap" in text
+            assert "ties='split'" in text
+
+
+@by_matrix
+@by_dtype
+def test_split_is_right_for_functions_of_the_matrix(library, kind, is_complex):
+    x = TIED[kind](is_complex)
+    C = random(x.shape, seed=5, is_complex=is_complex)
+    for f in (sg.functions.tanh, sg.functions.power(3)):
+        factors, pull = _svd(library, x, "split")
+        x_bar = pull(_invariant_cotangents(x, factors, C, f))
+        _, exact = sg.vjp(lambda x, f=f: sg.svd_function(x, f), x)
+        (wanted,) = exact(C)
+        assert np.max(np.abs(x_bar - wanted)) < 1e-7 * np.max(np.abs(wanted))
+
+
+@pytest.mark.parametrize("kind", ["identity", "triple", "rank_deficient"])
+@by_dtype
+def test_split_sees_other_losses(kind, is_complex):
+    x = TIED[kind](is_complex)
+    out, pullback = sg.vjp(sg.svd, x, full_matrices=False, ties="split")
+    weights = np.abs(random(out.U.shape, seed=1))
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="does not determine"):
+        (x_bar,) = pullback((out.U * weights, None, None))
+    assert np.all(np.isnan(x_bar))
+
+
+def test_split_opens_values_and_leaves_vectors():
+    x = np.diag([2.0, 1.0, 1.0, 0.0, 0.0])
+    plain, split = sg.svd(x), sg.svd(x, ties="split")
+    np.testing.assert_array_equal(plain.U, split.U)
+    np.testing.assert_array_equal(plain.Vh, split.Vh)
+    width = np.sqrt(np.finfo(float).eps / 5) * 2
+    assert np.all(-np.diff(split.S) > 0.99 * np.array([0, width, width, width]))
+    assert split.S[-1] >= 0.49 * width
+    assert np.max(np.abs(split.S - plain.S)) < 5 * width
+
+
+def test_split_of_nothing_but_zeros_is_undefined():
+    out, pullback = sg.vjp(sg.svd, np.zeros((3, 3)), ties="split")
+    with pytest.warns(sg.DerivativeUndefinedWarning):
+        assert np.all(np.isnan(pullback((np.zeros((3, 3)), np.ones(3), np.zeros((3, 3))))[0]))
+
+
+@by_matrix
+@by_dtype
+def test_drop_is_finite_and_exact_for_projectors(library, kind, is_complex):
+    x = TIED[kind](is_complex)
+    C = random((x.shape[0],) * 2, seed=6, is_complex=is_complex)
+    factors, pull = _svd(library, x, "drop")
+    everything = [random(f.shape, seed=i) for i, f in enumerate(factors)]
+    assert np.all(np.isfinite(pull(everything)))
+    if kind == "triple":  # the projector on a whole multiplet
+        U = factors[0].copy()
+        bar = (C + C.conj().T) @ U
+        bar[:, 3:] = 0
+        x_bar = pull((bar, None, None))
+        for dx in (random(x.shape, seed=s, is_complex=is_complex) for s in range(3)):
+            h = 1e-5
+            U3 = [np.linalg.svd(x + t * dx)[0][:, :3] for t in (h, -h)]
+            values = [np.vdot(C, W @ W.conj().T).real for W in U3]
+            assert np.vdot(x_bar, dx).real == pytest.approx((values[0] - values[1]) / (2 * h), 1e-7)
+
+
+@by_dtype
+def test_untouched_ties_are_served(library, is_complex):
+    x = TIED["rank_deficient"](is_complex)
+    factors, pull = _svd(library, x, "raise")
+    bars = [np.zeros_like(f) for f in factors]
+    bars[0][:, :2] = factors[0][:, :2] * np.array([1.0, 2.0])
+    bars[1][:2] = 1.0
+    assert np.all(np.isfinite(pull(bars)))
+    ones = np.ones(4)
+    np.testing.assert_allclose(pull((None, ones, None)), factors[0] @ factors[2], atol=1e-14)
+
+
+@by_dtype
+def test_used_outputs_are_told_apart_natively(native, is_complex):
+    """A loss of S alone is served at a tie, since the library tells what was used."""
+    x = native.array(TIED["identity"](is_complex))
+    (x_bar,) = native.vjp(lambda x: sg.svd(x, ties="raise").S, x)[1](native.array(np.ones(4)))
+    np.testing.assert_allclose(native.numpy(x_bar), np.eye(4), atol=1e-14)
+
+
+@by_dtype
+def test_tangents_are_nan_in_tied_columns(is_complex):
+    x = TIED["triple"](is_complex)
+    dx = random(x.shape, seed=8, is_complex=is_complex)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="values 0 and 1"):
+        _, (dU, dS, dVh) = sg.jvp(sg.svd, (x,), (dx,))
+    for columns in (dU, dVh.T):
+        assert np.all(np.isnan(columns[:, :3]))
+        assert np.all(np.isfinite(columns[:, 3]))
+    assert np.all(np.isfinite(dS))
+
+
+def test_a_loss_of_the_phase_is_undefined():
+    x = random((4, 4), seed=9, is_complex=True)
+    out, pullback = sg.vjp(sg.svd, x)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="phase"):
+        assert np.all(np.isnan(pullback((1j * out.U, None, None))[0]))
+
+
+def test_a_loss_of_the_completion_is_undefined():
+    x = random((5, 3), seed=9)
+    out, pullback = sg.vjp(sg.svd, x)
+    bar = np.zeros_like(out.U)
+    bar[:, 3] = out.U[:, 4]
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="completing"):
+        assert np.all(np.isnan(pullback((bar, None, None))[0]))
+
+
+@by_dtype
+def test_eigenvectors_follow_the_same_policies(library, is_complex):
+    x = hermitian(SPECTRA["triple"], is_complex=is_complex)
+    C = random((4, 4), seed=3, is_complex=is_complex)
+    C = C + C.conj().T
+
+    def pulled(ties):
+        (w, Q), pullback = sg.vjp(sg.eigh, library.array(x), ties=ties)
+        w, Q = library.numpy(w), library.numpy(Q)
+        bars = (np.diagonal(Q.conj().T @ C @ Q).real * np.exp(w), 2 * C @ Q * np.exp(w))
+        return library.numpy(pullback(tuple(map(library.array, bars)))[0])
+
+    wanted = sg.vjp(lambda x: sg.eigh_function(x, sg.functions.exp), x)[1](C)[0]
+    assert np.max(np.abs(pulled("split") - wanted)) < 1e-7 * np.max(np.abs(wanted))
+    assert np.all(np.isfinite(pulled("drop")))
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="eigh"):
+        assert np.all(np.isnan(pulled("nan")))
+    with pytest.raises(sg.DerivativeUndefinedError, match="eigh"):
+        pulled("raise")
+
+
+def test_gap_rtol_moves_the_threshold():
+    x = np.diag([1.0, 1.0 - 1e-6, 0.5])
+    out, pullback = sg.vjp(sg.svd, x)
+    bar = out.U * np.arange(1.0, 4.0)
+    assert np.all(np.isfinite(pullback((bar, None, None))[0]))
+    _, pullback = sg.vjp(sg.svd, x, gap_rtol=1e-5)
+    with pytest.warns(sg.DerivativeUndefinedWarning):
+        assert np.all(np.isnan(pullback((bar, None, None))[0]))
+
+
+def test_functions_of_the_spectrum_warn_of_nothing():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for fun in (sg.svdvals, sg.nuclear_norm, sg.orthogonalize, sg.eigvalsh):
+            out, pullback = sg.vjp(fun, np.eye(3))
+            assert np.all(np.isfinite(pullback(np.ones_like(out))[0]))
+
+
+def test_undefined_functions_are_nan():
+    """f(0) != 0 makes U f(S) Vh jump at a zero value."""
+    x = np.stack([np.diag([2.0, 1.0, 0.0]), np.diag([3.0, 2.0, 1.0])])
+    for fun in (
+        sg.orthogonalize,
+        lambda x: sg.svd_function(x, sg.functions.exp),
+        lambda x: sg.svd_function(x, sg.functions.sqrt),
+        lambda x: sg.svd_function(x, sg.functions.power(0.5)),
+        lambda x: sg.svd_function(x, sg.functions.hard_threshold(2.0)),
+    ):
+        x_bar = sg.vjp(fun, x)[1](np.ones_like(x))[0]
+        assert np.all(np.isnan(x_bar[0]))
+    assert np.all(np.isfinite(sg.vjp(sg.orthogonalize, x)[1](np.ones_like(x))[0][1]))
