@@ -232,8 +232,9 @@ class _Piecewise(Named):
         return t
 
     def __call__(self, s):
-        xp = array_namespace(s)
-        return xp.sign(s) * self._odd(xp.abs(s), self._t())
+        value = self._odd(array_namespace(s).abs(s), self._t())
+        # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
+        return _where(s < 0, -value, value)
 
     def divided(self, a, b):
         xp, t = array_namespace(a, b), self._t()

@@ -63,7 +63,8 @@ def is_differentiated(x: torch.Tensor) -> bool:
         return True
     # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
     plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
-    return not plain or x.requires_grad or torch.autograd.forward_ad._current_level >= 0
+    reverse = torch.is_grad_enabled() and x.requires_grad
+    return not plain or reverse or torch.autograd.forward_ad._current_level >= 0
 
 
 vjp = torch.func.vjp

@@ -1,0 +1,96 @@
+"""What is no matrix, no option or no cotangent is refused in words, the same on every library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import random
+from operations import OPERATIONS
+
+import spectralgrad as sg
+
+by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+SQUARE = [op for op in OPERATIONS if op.square]
+
+
+@by_operation
+def test_not_a_matrix(library, operation):
+    xp = library.xp
+    with pytest.raises(TypeError, match=r"argument `x` is a list.*Convert"):
+        operation.call([[1.0, 2.0], [3.0, 4.0]])
+    with pytest.raises(TypeError, match=r"dtype .*int64.*Cast"):
+        operation.call(xp.ones((3, 3), dtype=xp.int64))
+    with pytest.raises(TypeError, match=r"dtype .*bool"):
+        operation.call(xp.ones((3, 3), dtype=xp.bool))
+    with pytest.raises(ValueError, match=r"shape \(3,\).*stack"):
+        operation.call(xp.ones(3, dtype=xp.float64))
+    with pytest.raises(ValueError, match=r"shape \(\)"):
+        operation.call(xp.ones((), dtype=xp.float64))
+
+
+@pytest.mark.parametrize("operation", SQUARE, ids=lambda op: op.name)
+def test_not_square(library, operation):
+    with pytest.raises(ValueError, match=r"shape \(3, 2\).*square"):
+        operation.call(library.xp.ones((3, 2), dtype=library.xp.float64))
+
+
+def test_longdouble_is_refused():
+    with pytest.raises(TypeError, match=r"longdouble|float128"):
+        sg.svdvals(np.ones((2, 2), dtype=np.longdouble))
+
+
+@pytest.mark.parametrize("call", [sg.svd, sg.eigh])
+def test_options_out_of_range(call):
+    with pytest.raises(ValueError, match=r"`ties` is 'ignore'.*'nan'.*'split'"):
+        call(np.eye(3), ties="ignore")
+    for rtol in (-1.0, 1.0, float("nan"), "1e-3", np.ones(3)):
+        with pytest.raises(ValueError, match="`gap_rtol`"):
+            call(np.eye(3), gap_rtol=rtol)
+
+
+def test_scalar_functions_out_of_range():
+    F = sg.functions
+    for make, message in (
+        (lambda: F.tikhonov(0), "above 0"),
+        (lambda: F.soft_threshold(-1.0), "at least 0"),
+        (lambda: F.hard_threshold(float("nan")), "at least 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make()
+    for value in (np.ones(1), "1", None, True):
+        with pytest.raises(TypeError, match=r"`tau`.*Python number"):
+            F.soft_threshold(value)
+
+
+def test_what_is_no_scalar_function(library):
+    x = library.array(np.eye(3))
+    for f in (3, "tanh", (abs,), None):
+        with pytest.raises(TypeError, match="`f` is a"):
+            sg.svd_function(x, f)
+    if library.name in ("numpy", "array_api_strict", "cupy"):
+        with pytest.raises(TypeError, match="bare callable"):
+            sg.svd_function(x, lambda s: s)
+    with pytest.raises(ValueError, match="elementwise"):
+        sg.svd_function(x, (lambda s: library.xp.sum(s), lambda s: s))
+    with pytest.raises(ValueError, match="elementwise"):
+        sg.svd_function(x, (lambda s: 1.0, lambda s: s))
+
+
+def test_cotangents_that_do_not_fit(library):
+    x = library.array(random((3, 2)))
+    _, pullback = sg.vjp(sg.svd, x)
+    good = library.array(np.ones((3, 3)))
+    with pytest.raises(ValueError, match="2 items; wanted a tuple of 3"):
+        pullback((good, None))
+    with pytest.raises(ValueError, match="wanted a tuple of 3"):
+        pullback(good)
+    with pytest.raises(ValueError, match=r"shape \(3, 2\); wanted \(3, 3\)"):
+        pullback((x, None, None))
+    with pytest.raises(TypeError, match="real"):
+        pullback((library.array(1j * np.ones((3, 3))), None, None))
+    with pytest.raises(TypeError, match="one array library"):
+        pullback(([[1.0]], None, None))
+    with pytest.raises(ValueError, match="a tangent"):
+        sg.jvp(sg.svdvals, (x,), (good,))
+    with pytest.raises(ValueError, match="a tangent"):
+        sg.jvp(sg.svdvals, (x,), (x, x))

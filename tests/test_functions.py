@@ -1,0 +1,167 @@
+"""Scalar functions: values, and divided differences against 60 digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import random
+
+import spectralgrad as sg
+
+mpmath = pytest.importorskip("mpmath")
+mp = mpmath.mp
+F = sg.functions
+SINGULAR = [
+    0.0,
+    1e-300,
+    1e-8,
+    0.3,
+    0.5,
+    0.5 + 1e-15,
+    0.5 + 1e-9,
+    0.5001,
+    0.9,
+    1.0,
+    1 + 1e-12,
+    7.0,
+    30.0,
+]
+SIGNED = sorted({sign * s for s in SINGULAR for sign in (1, -1)})
+
+
+def odd(f):
+    return lambda x: mp.sign(x) * f(abs(x))
+
+
+NAMED = {
+    "identity": (F.identity, lambda x: x, SIGNED),
+    "sqrt": (F.sqrt, mp.sqrt, SINGULAR),
+    "exp": (F.exp, mp.exp, SIGNED),
+    "expm1": (F.expm1, mp.expm1, SIGNED),
+    "log": (F.log, mp.log, SINGULAR[1:]),
+    "log1p": (F.log1p, mp.log1p, [s for s in SIGNED if s > -0.9]),
+    "tanh": (F.tanh, mp.tanh, SIGNED),
+    "reciprocal": (F.reciprocal, lambda x: 1 / x, [s for s in SIGNED if abs(s) > 1e-100]),
+    "tikhonov": (F.tikhonov(0.25), lambda x: x / (x * x + mp.mpf("0.25")), SIGNED),
+    "soft": (F.soft_threshold(0.4), odd(lambda x: max(x - mp.mpf(0.4), 0)), SIGNED),
+    "hard": (F.hard_threshold(0.4), odd(lambda x: x if x > mp.mpf(0.4) else 0), SIGNED),
+    "clip": (F.clip(0.4), odd(lambda x: min(x, mp.mpf(0.4))), SIGNED),
+    "power 0": (F.power(0), lambda x: mp.mpf(1), SIGNED),
+    "power 1": (F.power(1), lambda x: x, SIGNED),
+    "power 2": (F.power(2), lambda x: x**2, SIGNED),
+    "power 3": (F.power(3.0), lambda x: x**3, SIGNED),
+    "power -2": (F.power(-2), lambda x: x**-2, [s for s in SIGNED if abs(s) > 1e-100]),
+    "power 2.5": (F.power(2.5), lambda x: x ** mp.mpf(2.5), SINGULAR),
+    "power 0.3": (F.power(0.3), lambda x: x ** mp.mpf(0.3), SINGULAR),
+    "power -0.5": (F.power(-0.5), lambda x: x ** mp.mpf(-0.5), SINGULAR[2:]),
+}
+by_named = pytest.mark.parametrize("name", NAMED)
+
+
+def exact_divided(f, a, b, digits=700):
+    """(f(a) - f(b))/(a - b), or the derivative, in as many digits as 1e-300 takes."""
+    with mp.workdps(digits):
+        if a != b:
+            a, b = mp.mpf(a), mp.mpf(b)
+            return (f(a) - f(b)) / (a - b)
+        h = mp.mpf(10) ** -330 if a else mp.mpf(0)
+        a = mp.mpf(a)
+        return (f(a + h) - f(a - h)) / (2 * h) if h else None
+
+
+@by_named
+def test_values(library, name):
+    f, exact, arguments = NAMED[name]
+    got = library.numpy(f(library.array(arguments)))
+    with mp.workdps(60):
+        wanted = np.array([float(exact(mp.mpf(a))) for a in arguments])
+    np.testing.assert_allclose(got, wanted, rtol=4e-15)
+
+
+@by_named
+def test_divided_differences_are_exact(library, name):
+    f, exact, arguments = NAMED[name]
+    a = library.array(arguments)
+    got = library.numpy(f.divided(a[:, None], a[None, :]))
+    np.testing.assert_array_equal(np.diagonal(got), library.numpy(f.derivative(a)))
+    for i, x in enumerate(arguments):
+        for j, y in enumerate(arguments):
+            wanted = exact_divided(exact, x, y)
+            if wanted is not None:
+                assert got[i, j] == pytest.approx(float(wanted), rel=1e-13), (x, y)
+
+
+@pytest.mark.parametrize(
+    ("f", "df", "exact", "points"),
+    [
+        (
+            lambda s: np.exp(50 * s),
+            lambda s: 50 * np.exp(50 * s),
+            lambda x: mp.exp(50 * x),
+            (0.1, 2),
+        ),
+        (np.exp, np.exp, mp.exp, (190, 200)),
+        (
+            lambda s: 1 / (1 + np.exp(-1e4 * (s - 1))),
+            lambda s: 1e4 / (4 * np.cosh(np.clip(5e3 * (s - 1), -300, 300)) ** 2),
+            lambda x: 1 / (1 + mp.exp(-10000 * (x - 1))),
+            (0.97, 1.03),
+        ),
+        (lambda s: np.sqrt(s), lambda s: 0.5 / np.sqrt(s), mp.sqrt, (1e-6, 3)),
+        (
+            lambda s: np.maximum(s - 1, 0),
+            lambda s: (s > 1) * 1.0,
+            lambda x: max(x - 1, mp.mpf(0)),
+            (0.5, 1.5),
+        ),
+        (
+            lambda s: np.sin(40 * s),
+            lambda s: 40 * np.cos(40 * s),
+            lambda x: mp.sin(40 * x),
+            (0.1, 3),
+        ),
+    ],
+    ids=["exp50", "exp200", "sigmoid", "sqrt", "kink", "oscillating"],
+)
+def test_functions_of_the_user_by_quadrature_or_quotient(f, df, exact, points):
+    """To working precision of the larger of the quotient and the mean slope."""
+    rng = np.random.default_rng(0)
+    base = rng.uniform(*points, 24)
+    a = np.concatenate([base, base + base * 10.0 ** rng.uniform(-15, -1, 24)])
+    got = F.ScalarFunction(f, df).divided(a[:, None], a[None, :])
+    slopes = np.abs(df(a))
+    for i, x in enumerate(a):
+        for j, y in enumerate(a):
+            if x != y:
+                wanted = float(exact_divided(exact, x, y, 60))
+                size = max(abs(wanted), 1e-3 * (slopes[i] + slopes[j]))
+                rounding = np.finfo(float).eps * abs(x) * (slopes[i] + slopes[j]) / size
+                assert abs(got[i, j] - wanted) <= (1e-12 + 8 * rounding) * size, (x, y)
+
+
+def test_functions_are_values():
+    assert F.power(2) == F.power(2.0)
+    assert hash(F.tikhonov(0.1)) == hash(F.tikhonov(0.1))
+    assert F.soft_threshold(1) != F.hard_threshold(1)
+    assert repr(F.clip(2.0)) == "clip(max=2)"
+    assert F.ScalarFunction(np.sin, np.cos) == F.ScalarFunction(np.sin, np.cos)
+
+
+def test_kinks_and_jumps():
+    at = np.array([0.4, 0.4])
+    assert np.all(F.soft_threshold(0.4).derivative(at) == 0)
+    assert np.all(F.clip(0.4).derivative(at) == 1)
+    assert np.all(np.isnan(F.hard_threshold(0.4).derivative(at)))
+    assert np.isnan(F.hard_threshold(0.4).divided(at[0], np.asarray(0.1)))
+
+
+def test_a_pair_and_a_bare_callable_agree_with_the_named(native):
+    xp, x = native.xp, native.array(random((4, 3), seed=1))
+    bars = native.array(random((4, 3), seed=2))
+
+    def pulled(f):
+        return native.numpy(native.vjp(lambda x: sg.svd_function(x, f), x)[1](bars)[0])
+
+    wanted = pulled(F.tanh)
+    np.testing.assert_allclose(pulled((xp.tanh, lambda s: 1 - xp.tanh(s) ** 2)), wanted, atol=1e-13)
+    np.testing.assert_allclose(pulled(xp.tanh), wanted, atol=1e-13)

@@ -1,0 +1,162 @@
+"""JAX's own ways of differentiating: jit, vmap, grad, jvp and what they nest into."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import SPECTRA, random, with_spectrum
+from operations import OPERATIONS
+
+import spectralgrad as sg
+
+jax = pytest.importorskip("jax")
+jnp = jax.numpy
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+
+
+def blind_svd(x):
+    U, S, Vh = sg.svd(x, full_matrices=False)
+    return jnp.abs(U), S, jnp.abs(Vh), (U * S[..., None, :])[..., :2] @ Vh[..., :2, :]
+
+
+def blind_full_svd(x):
+    U, S, Vh = sg.svd(x)
+    k = S.shape[-1]
+    U3, V3 = U[..., k:], jnp.conj(Vh[..., k:, :]).mT
+    return U3 @ jnp.conj(U3).mT, V3 @ jnp.conj(V3).mT, S
+
+
+def blind_eigh(x):
+    w, Q = sg.eigh(x)
+    return w, jnp.abs(Q)
+
+
+FUNCTIONS = {
+    op.name: op.call
+    for op in OPERATIONS
+    if op.name in ("svdvals", "eigvalsh", "orthogonalize", "nuclear_norm", "eigh_function:exp")
+}
+FUNCTIONS |= {
+    "svd": blind_svd,
+    "svd_full": blind_full_svd,
+    "eigh": blind_eigh,
+    "svd_function:soft": lambda x: sg.svd_function(x, sg.functions.soft_threshold(0.7)),
+    "svd_function:tanh": lambda x: sg.svd_function(x, sg.functions.tanh),
+    "svd_function:bare": lambda x: sg.svd_function(x, lambda s: s**3 / (1 + s * s)),
+}
+by_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def loss_of(fun):
+    """A real loss that weighs every entry of every output differently."""
+
+    def loss(x):
+        out = fun(x)
+        leaves = out if isinstance(out, tuple) else (out,)
+        return sum(
+            jnp.sum(jnp.cos(jnp.arange(y.size)).reshape(y.shape) * jnp.abs(y) ** 2) for y in leaves
+        )
+
+    return loss
+
+
+def shape_of(name):
+    return (3, 3) if name.startswith("eig") else (4, 3)
+
+
+@by_function
+@by_dtype
+def test_transforms_agree(name, is_complex):
+    loss = loss_of(FUNCTIONS[name])
+    stack = jnp.asarray(random((3, *shape_of(name)), is_complex=is_complex))
+    gradient = jax.jit(jax.grad(loss))
+    looped = jnp.stack([gradient(x) for x in stack])
+    close = lambda got: np.testing.assert_allclose(got, looped, rtol=1e-10, atol=1e-11)  # noqa: E731
+    close(jax.jit(jax.vmap(jax.grad(loss)))(stack))
+    close(jax.jit(jax.grad(lambda s: jnp.sum(jax.vmap(loss)(s))))(stack))
+    close(jax.jit(jax.grad(lambda s: jnp.sum(jax.lax.map(jax.checkpoint(loss), s))))(stack))
+    direction = jnp.asarray(random(shape_of(name), seed=4, is_complex=is_complex))
+    _, forward = jax.jit(lambda x, dx: jax.jvp(loss, (x,), (dx,)))(stack[0], direction)
+    assert forward == pytest.approx(float(jnp.real(jnp.sum(looped[0] * direction))), rel=1e-10)
+
+
+@by_function
+def test_eager_is_jitted(name):
+    x = jnp.asarray(random(shape_of(name), seed=6, is_complex=True))
+    loss = loss_of(FUNCTIONS[name])
+    np.testing.assert_allclose(
+        jax.grad(loss)(x), jax.jit(jax.grad(loss))(x), rtol=1e-10, atol=1e-11
+    )
+
+
+@by_function
+def test_jacobians_agree(name):
+    x = jnp.asarray(random(shape_of(name), seed=7))
+    reverse, forward = (
+        jax.jit(jax.jacrev(FUNCTIONS[name]))(x),
+        jax.jit(jax.jacfwd(FUNCTIONS[name]))(x),
+    )
+    for a, b in zip(jax.tree.leaves(reverse), jax.tree.leaves(forward), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
+
+
+@by_function
+def test_second_order_where_values_are_simple(name):
+    """Forward over reverse, reverse over reverse and differences of the gradient agree."""
+    loss = loss_of(FUNCTIONS[name])
+    x = jnp.asarray(with_spectrum(*shape_of(name), (2.0, 1.4, 0.4)))
+    dx = jnp.asarray(random(x.shape, seed=8))
+    gradient = jax.jit(jax.grad(loss))
+    difference = (gradient(x + 1e-5 * dx) - gradient(x - 1e-5 * dx)) / 2e-5
+    forward = jax.jit(lambda x: jax.jvp(jax.grad(loss), (x,), (dx,))[1])(x)
+    reverse = jax.jit(jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), dx)))(x)
+    size = float(jnp.max(jnp.abs(difference)))
+    np.testing.assert_allclose(forward, difference, atol=1e-6 * size)
+    np.testing.assert_allclose(reverse, forward, atol=1e-10 * size)
+
+
+@pytest.mark.parametrize("name", ["svd_function:tanh", "orthogonalize", "nuclear_norm", "svdvals"])
+def test_second_order_at_ties_is_right_or_nan(name):
+    loss = loss_of(FUNCTIONS[name])
+    x = jnp.asarray(with_spectrum(4, 3, (2.0, 2.0, 1.0)))
+    dx = jnp.asarray(random(x.shape, seed=8))
+    gradient = jax.jit(jax.grad(loss))
+    second = np.asarray(jax.jit(lambda x: jax.jvp(jax.grad(loss), (x,), (dx,))[1])(x))
+    difference = (gradient(x + 1e-5 * dx) - gradient(x - 1e-5 * dx)) / 2e-5
+    assert np.all(np.isnan(second)) or np.allclose(second, difference, atol=1e-6)
+
+
+def test_the_convention_is_jaxs_own():
+    """jax.grad returns the conjugate of the gradient in PyTorch's sense."""
+    x = jnp.asarray(random((3, 3), is_complex=True))
+    by_jax = jax.grad(lambda x: jnp.sum(jnp.linalg.svd(x, compute_uv=False) ** 2))(x)
+    np.testing.assert_allclose(
+        jax.grad(lambda x: jnp.sum(sg.svdvals(x) ** 2))(x), by_jax, atol=1e-12
+    )
+
+
+def test_unused_factors_cost_nothing_under_jit():
+    """The jvp of a function of the spectrum leaves no tangent of U or V in the program."""
+    x = jnp.asarray(random((6, 5)))
+    program = jax.jit(lambda x, dx: jax.jvp(sg.orthogonalize, (x,), (dx,))[1]).lower(x, x)
+    assert program.as_text().count("while") == 0
+    jaxpr = jax.make_jaxpr(lambda x, dx: jax.jvp(sg.orthogonalize, (x,), (dx,))[1])(x, x)
+    kept, _ = jax.interpreters.partial_eval.dce_jaxpr(jaxpr.jaxpr, [True])
+    assert sum(eqn.primitive.name == "spectralgrad_lin" for eqn in kept.eqns) == 1
+
+
+def test_tracing_says_nothing_and_gives_nan():
+    x = jnp.asarray(with_spectrum(4, 4, SPECTRA["triple"]))
+    for ties in ("nan", "raise"):
+        gradient = jax.jit(jax.grad(lambda x, ties=ties: jnp.sum(sg.svd(x, ties=ties).U)))
+        assert jnp.all(jnp.isnan(gradient(x)))
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="values 0 and 1"):
+        jax.grad(lambda x: jnp.sum(sg.svd(x).U))(x)
+
+
+def test_a_traced_value_in_f_is_refused():
+    x = jnp.asarray(random((3, 3)))
+    for make in (lambda p: lambda s: s * p, lambda p: (lambda s: s * p, lambda s: p + 0 * s)):
+        with pytest.raises(TypeError, match="closes over"):
+            jax.grad(lambda p, make=make: jnp.sum(sg.svd_function(x, make(p))))(2.0)
+        np.testing.assert_allclose(sg.svd_function(x, make(2.0)), 2 * x, atol=1e-13)

@@ -1,0 +1,77 @@
+"""The plain rules, given factors from anywhere."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import random, with_spectrum
+
+import spectralgrad as sg
+
+TANH = sg.functions.tanh
+RULES = {
+    "svd": (sg.svd, ("x",), ("U", "S", "Vh"), {}),
+    "svdvals": (sg.svdvals, ("x", "U", "S", "Vh"), ("S",), {}),
+    "svd_function": (sg.svd_function, ("x", "U", "S", "Vh"), ("out",), {"f": TANH}),
+    "orthogonalize": (sg.orthogonalize, ("x", "U", "S", "Vh"), ("out",), {}),
+    "nuclear_norm": (sg.nuclear_norm, ("x", "U", "S", "Vh"), ("out",), {}),
+    "eigh": (sg.eigh, ("x",), ("w", "Q"), {}),
+    "eigvalsh": (sg.eigvalsh, ("x", "w", "Q"), ("w",), {}),
+    "eigh_function": (sg.eigh_function, ("x", "w", "Q"), ("out",), {"f": TANH}),
+}
+
+
+def test_every_rule_is_public():
+    assert set(sg.rules.__all__) == {f"{name}_{kind}" for name in RULES for kind in ("jvp", "vjp")}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rules_are_what_the_transforms_use(library, name):
+    fun, inputs, outputs, options = RULES[name]
+    x = library.array(random((3, 3), seed=21))
+    made = {
+        "x": x,
+        **dict(zip("wQ" if "eig" in name else ("U", "S", "Vh"), _factors(x, name), strict=True)),
+    }
+    value, pullback = sg.vjp(lambda x: fun(x, *options.values()), x)
+    made["out"] = value
+    bars = sg.testing.random_cotangent(value)
+    vjp, jvp = (getattr(sg.rules, f"{name}_{kind}") for kind in ("vjp", "jvp"))
+    given = tuple(made[i] for i in inputs)
+    made_outputs = tuple(made[o] for o in outputs)
+    bars = tuple(bars) if isinstance(bars, tuple) else (bars,)
+    wanted = pullback(bars if len(bars) > 1 else bars[0])[0]
+    got = vjp(given, made_outputs, bars, **options)
+    assert len(got) == len(given)
+    assert all(extra is None for extra in got[1:])
+    np.testing.assert_allclose(library.numpy(got[0]), library.numpy(wanted), atol=1e-12)
+    _, tangent = sg.jvp(lambda x: fun(x, *options.values()), (x,), (x,))
+    tangent = tuple(tangent) if isinstance(tangent, tuple) else (tangent,)
+    along = jvp(given, made_outputs, (x,) + (None,) * (len(given) - 1), **options)
+    for a, b in zip(along, tangent, strict=True):
+        np.testing.assert_allclose(library.numpy(a), library.numpy(b), atol=1e-12)
+
+
+def _factors(x, name):
+    return sg.eigh(x) if "eig" in name else sg.svd(x)
+
+
+def test_bare_arrays_do_for_tuples_of_one():
+    x = random((4, 3))
+    factors = np.linalg.svd(x, full_matrices=False)
+    bare = sg.rules.svd_vjp(x, factors, (None, np.ones(3), None))
+    (tupled,) = sg.rules.svd_vjp((x,), tuple(factors), (None, np.ones(3), None))
+    np.testing.assert_array_equal(bare, tupled)
+    out = (factors[0] * np.tanh(factors[1])) @ factors[2]
+    tangent = sg.rules.svd_function_jvp(
+        (x, *factors), out, x, f=(np.tanh, lambda s: np.cosh(s) ** -2)
+    )
+    np.testing.assert_allclose(tangent, sg.rules.svd_function_jvp((x, *factors), out, x, f=TANH))
+
+
+def test_rules_neither_warn_nor_raise():
+    x = with_spectrum(3, 3, (1.0, 1.0, 0.5))
+    factors = np.linalg.svd(x)
+    for ties in ("nan", "raise"):
+        x_bar = sg.rules.svd_vjp(x, factors, (np.ones((3, 3)), None, None), ties=ties)
+        assert np.all(np.isnan(x_bar))

@@ -1,0 +1,200 @@
+"""PyTorch's own ways of differentiating: gradcheck, torch.func, double backward, compile."""
+
+from __future__ import annotations
+
+import pytest
+from matrices import SPECTRA, random, with_spectrum
+from operations import OPERATIONS
+
+import spectralgrad as sg
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
+    "ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning",
+    "ignore:Dynamo does not know how to trace the builtin:UserWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+
+
+@pytest.fixture
+def device(request):
+    return request.config.getoption("device")
+
+
+def tensor(shape, is_complex, device, seed=0, **options):
+    return torch.asarray(random(shape, seed=seed, is_complex=is_complex), device=device, **options)
+
+
+def blind_svd(x):
+    """What a loss may use of thin factors: moduli, values, a truncation."""
+    U, S, Vh = sg.svd(x, full_matrices=False)
+    return U.abs(), S, Vh.abs(), (U * S[..., None, :])[..., :2] @ Vh[..., :2, :]
+
+
+def blind_full_svd(x):
+    U, S, Vh = sg.svd(x)
+    k = S.shape[-1]
+    U3, V3 = U[..., k:], Vh[..., k:, :].mH
+    return U3 @ U3.mH, V3 @ V3.mH, S, U[..., :1] @ Vh[..., :1, :]
+
+
+def blind_eigh(x):
+    w, Q = sg.eigh(x)
+    return w, Q.abs()
+
+
+def bare(x):
+    return sg.svd_function(x, lambda s: s**3 / (1 + s * s))
+
+
+FUNCTIONS = {op.name: op.call for op in OPERATIONS if op.name not in ("svd", "svd_full", "eigh")}
+FUNCTIONS |= {"svd": blind_svd, "eigh": blind_eigh, "svd_function:bare": bare}
+SQUARE = {op.name for op in OPERATIONS if op.square}
+by_function = pytest.mark.parametrize("name", FUNCTIONS)
+
+
+def shapes(name):
+    return ((3, 3),) if name in SQUARE else ((3, 3), (4, 2), (2, 3), (2, 3, 2))
+
+
+@by_function
+@by_dtype
+def test_gradcheck(name, is_complex, device):
+    for shape in shapes(name):
+        x = tensor(shape, is_complex, device, requires_grad=True)
+        assert torch.autograd.gradcheck(
+            FUNCTIONS[name],
+            (x,),
+            check_forward_ad=True,
+            check_batched_grad=True,
+            check_batched_forward_grad=True,
+        )
+
+
+@by_dtype
+def test_gradcheck_full_matrices(is_complex, device):
+    for shape in ((4, 2), (2, 4)):
+        x = tensor(shape, is_complex, device, requires_grad=True)
+        assert torch.autograd.gradcheck(blind_full_svd, (x,), check_forward_ad=True)
+        out, pullback = torch.func.vjp(blind_full_svd, x)
+        bars = [torch.stack([torch.full_like(y, c) for c in (1, 2, 3)]) for y in out]
+        (batched,) = torch.func.vmap(pullback)(tuple(bars))
+        for i in range(3):
+            torch.testing.assert_close(batched[i], pullback(tuple(bar[i] for bar in bars))[0])
+
+
+@by_function
+@by_dtype
+def test_second_order_where_values_are_simple(name, is_complex, device):
+    shape = shapes(name)[0]
+    x = torch.asarray(with_spectrum(*shape, (2.0, 1.4, 0.4), is_complex=is_complex), device=device)
+    assert torch.autograd.gradgradcheck(FUNCTIONS[name], (x.requires_grad_(),))
+
+
+@pytest.mark.parametrize("name", ["svd_function:tanh", "orthogonalize", "nuclear_norm", "svdvals"])
+def test_second_order_at_ties_is_right_or_nan(name, device):
+    x = torch.asarray(with_spectrum(3, 3, (2.0, 2.0, 1.0)), device=device, requires_grad=True)
+    weights, direction = (tensor((3, 3), False, device, seed=seed) for seed in (1, 2))
+
+    def gradient(x, **options):
+        return torch.autograd.grad(FUNCTIONS[name](x).square().sum(), x, **options)[0]
+
+    (second,) = torch.autograd.grad((gradient(x, create_graph=True) * weights).sum(), x)
+    difference = (gradient(x + 1e-5 * direction) - gradient(x - 1e-5 * direction)) / 2e-5
+    if not torch.all(torch.isnan(second)):
+        torch.testing.assert_close((second * direction).sum(), (difference * weights).sum())
+
+
+@by_function
+@by_dtype
+def test_functional_transforms(name, is_complex, device):
+    fun = FUNCTIONS[name]
+
+    def loss(x):
+        out = fun(x)
+        leaves = out if isinstance(out, tuple) else (out,)
+        return sum(leaf.abs().square().sum() for leaf in leaves)
+
+    stack = tensor((3, *shapes(name)[0]), is_complex, device)
+    looped = torch.stack([torch.func.grad(loss)(x) for x in stack])
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(loss))(stack), looped)
+    of_sum = torch.func.grad(lambda s: torch.func.vmap(loss)(s).sum())(stack)
+    torch.testing.assert_close(of_sum, looped)
+    leaf = stack.clone().requires_grad_()
+    sum(loss(x) for x in leaf).backward()
+    torch.testing.assert_close(leaf.grad, looped)
+    if not is_complex:  # PyTorch's Jacobians are of real arguments
+        one = lambda x: out[0] if isinstance(out := fun(x), tuple) else out  # noqa: E731
+        reverse, forward = torch.func.jacrev(one)(stack[0]), torch.func.jacfwd(one)(stack[0])
+        torch.testing.assert_close(reverse, forward)
+
+
+@by_function
+@by_dtype
+def test_compile(name, is_complex, device):
+    check_compiled(FUNCTIONS[name], tensor(shapes(name)[0], is_complex, device), "aot_eager")
+
+
+@pytest.mark.parametrize("ties", ["raise", "drop", "split"])
+def test_compile_policies(ties, device):
+    check_compiled(
+        lambda x: sg.svd(x, full_matrices=False, ties=ties),
+        tensor((4, 3), True, device),
+        "aot_eager",
+    )
+
+
+def test_compile_inductor(device):
+    check_compiled(FUNCTIONS["svd_function:tanh"], tensor((4, 3), False, device), "inductor")
+
+
+def check_compiled(fun, x, backend):
+    torch._dynamo.reset()
+
+    def gradient(fun):
+        leaf = x.clone().requires_grad_()
+        out = fun(leaf)
+        leaves = out if isinstance(out, tuple) else (out,)
+        weights = [torch.arange(1, y.numel() + 1, device=y.device).reshape(y.shape) for y in leaves]
+        loss = sum((w * y.abs().square()).sum() for w, y in zip(weights, leaves, strict=True))
+        return torch.autograd.grad(loss, leaf)[0]
+
+    compiled = torch.compile(fun, fullgraph=True, backend=backend)
+    torch.testing.assert_close(gradient(compiled), gradient(fun))
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: lambda s: s * p, lambda p: (lambda s: s * p, lambda s: p)]
+)
+def test_a_trainable_value_in_f_is_refused(make, device):
+    p = torch.tensor(2.0, requires_grad=True, dtype=torch.float64, device=device)
+    x = tensor((3, 3), False, device)
+    with pytest.raises(TypeError, match="closes over"):
+        sg.svd_function(x, make(p))
+    with pytest.raises(TypeError, match="closes over"):
+        torch.func.grad(lambda p: sg.svd_function(x, make(p)).sum())(p.detach())
+    with pytest.raises(TypeError, match="closes over"):
+        torch.func.jvp(lambda p: sg.svd_function(x, make(p)), (p.detach(),), (p.detach(),))
+    out = sg.svd_function(x, make(p.detach()))
+    torch.testing.assert_close(out, 2 * x)
+
+
+def test_eager_values_need_no_factors(device, monkeypatch):
+    from spectralgrad import _factor
+
+    monkeypatch.setattr(_factor, "svd", None)
+    x = tensor((4, 4), False, device)
+    assert sg.svdvals(x).shape == (4,)
+    with torch.no_grad():
+        assert sg.nuclear_norm(x.requires_grad_()).shape == ()
+
+
+def test_warning_reaches_a_backward_user(device):
+    if device != "cpu":
+        pytest.skip("arrays on a device are not read")
+    x = torch.asarray(with_spectrum(4, 4, SPECTRA["triple"]), requires_grad=True)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="values 0 and 1"):
+        sg.svd(x).U.sum().backward()
+    assert torch.all(torch.isnan(x.grad))
