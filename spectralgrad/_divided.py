@@ -58,6 +58,10 @@ def log_ratio(a: Array, b: Array) -> Array:
     near = 2 * b > a
     return xp.where(
         ok,
-        xp.where(near, xp.log1p((b - a) / a), xp.log(xp.where(near, 1.0, b / a))),
+        xp.where(
+            near,
+            xp.log1p(xp.where(near, (b - a) / a, 0.0)),
+            xp.log(xp.where(near, 1.0, b / a)),
+        ),
         float("nan"),
     )

@@ -10,12 +10,12 @@ import pytest
 INPAINT = Path(__file__).parents[1] / "docs" / "examples" / "inpaint.py"
 
 
-@pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
-def test_inpaint_lowers_its_loss_and_writes_the_picture(library, tmp_path):
-    for needed in ("sklearn", "PIL", "matplotlib", "rich", library):
+@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+def test_inpaint_lowers_its_loss_and_writes_the_picture(name, tmp_path):
+    for needed in ("sklearn", "PIL", "matplotlib", "rich", name):
         pytest.importorskip(needed)
     picture = tmp_path / "picture.png"
-    options = ["--library", library, "--iterations", "3", "--output", picture]
+    options = ["--library", name, "--iterations", "3", "--output", picture]
 
     # a process of its own: the example sets up JAX for double precision
     done = subprocess.run(
