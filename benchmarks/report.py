@@ -1,0 +1,137 @@
+"""Results as rows, and the rows as a table, a JSON file and a plot."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import LogLocator, NullLocator
+from rich import box
+from rich.table import Table
+from threadpoolctl import threadpool_info
+
+from .timing import Case, Timing
+
+PACKAGES = ("spectralgrad", "numpy", "torch", "jax", "cupy", "array_api_compat")
+COLORS = {"met": "#0072B2", "missed": "#D55E00", "no target": "#999999"}
+
+
+def row(case: Case, timing: Timing) -> dict[str, Any]:
+    """All that is reported of one case."""
+    summary = timing.summary()
+    verdict = "no target"
+    if case.target is not None:
+        verdict = "met" if summary["ratio"] <= case.target else "missed"
+    return {
+        "name": case.name,
+        "library": case.library,
+        "size": case.size,
+        "against": case.against,
+        **summary,
+        "target": case.target,
+        "verdict": verdict,
+        "ours_s": timing.ours,
+        "theirs_s": timing.theirs,
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """Versions of what was imported, the machine, and the threads that each library would use."""
+    pools = [
+        {key: pool.get(key) for key in ("user_api", "internal_api", "version", "num_threads")}
+        for pool in threadpool_info()
+    ]
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cpu": cpu_model(),
+        "cpus": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "device": device,
+        "versions": {p: sys.modules[p].__version__ for p in PACKAGES if p in sys.modules},
+        "threads": pools,
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name. Linux tells it in a file alone, and `platform` at times nothing."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def describe(machine: dict[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    threads = ", ".join(f"{p['internal_api']} {p['num_threads']}" for p in machine["threads"])
+    return (
+        f"{machine['date']}\npython {machine['python']}, {versions}\n"
+        f"{machine['cpu']}, {machine['system']}, device {machine['device']}\n"
+        f"{machine['cpus']} cores to use, load {machine['load']}; threads: {threads}"
+    )
+
+
+def table(rows: list[dict[str, Any]]) -> Table:
+    """The rows for a terminal."""
+    caption = "Medians of samples taken in turn; ratio = ours / theirs, pair by pair."
+    result = Table(box=box.SIMPLE, caption=caption)
+    for column in ("case", "library", "size", "against"):
+        result.add_column(column, no_wrap=True)
+    for column in ("ours, ms", "theirs, ms", "ratio", "min", "max", "target"):
+        result.add_column(column, justify="right", no_wrap=True)
+    result.add_column("verdict", no_wrap=True)
+    for r in rows:
+        result.add_row(
+            *(r[key] for key in ("name", "library", "size", "against")),
+            *(f"{r[key]:.3g}" for key in ("ours_ms", "theirs_ms")),
+            *(f"{r[key]:.2f}" for key in ("ratio", "ratio_min", "ratio_max")),
+            "" if r["target"] is None else f"{r['target']:g}",
+            r["verdict"],
+        )
+    return result
+
+
+def write_json(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], skipped: list[str]):
+    path.write_text(json.dumps({**machine, "skipped": skipped, "results": rows}, indent=2) + "\n")
+
+
+def write_plot(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
+    """Bars that start from equal times, to the left where ours is the faster."""
+    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
+    for y, r in enumerate(rows):
+        axes.barh(y, r["ratio"] - 1, left=1, height=0.6, color=COLORS[r["verdict"]])
+        axes.plot([r["ratio_min"], r["ratio_max"]], [y, y], color="black", linewidth=1)
+        if r["target"] is not None:
+            axes.plot(r["target"], y, marker="|", color="black", markersize=16, markeredgewidth=2.5)
+    axes.axvline(1, color="black", linewidth=0.8)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_yticks(range(len(rows)), [f"{r['library']}: {r['name']}, {r['size']}" for r in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("time of spectralgrad / time of what it is compared with (log scale)")
+    axes.set_ylabel("library: case, size")
+    axes.set_title(f"Ratios of times, {machine['cpu']}, {machine['date'][:10]}")
+    present = [verdict for verdict in COLORS if any(r["verdict"] == verdict for r in rows)]
+    marks = [plt.Rectangle((0, 0), 1, 1, color=COLORS[verdict]) for verdict in present]
+    marks.append(plt.Line2D([], [], color="black", marker="|", markersize=12, linestyle=""))
+    marks.append(plt.Line2D([], [], color="black", linewidth=1))
+    labels = [*present, "target, at most", "least to greatest"]
+    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
