@@ -32,6 +32,7 @@ __all__ = [
     "nan_where",
     "real",
     "skew",
+    "with_diagonal",
 ]
 
 Array = Any
@@ -83,6 +84,14 @@ def columnwise_dot(a: Array, b: Array) -> Array:
     # vecdot has no rule for PyTorch's batched gradients (2.13)
     xp = array_namespace(a, b)
     return xp.sum(xp.matrix_transpose(adjoint(a)) * b, axis=-2)
+
+
+def with_diagonal(x: Array, diagonal: Array) -> Array:
+    """Square matrices with another diagonal."""
+    xp = array_namespace(x)
+    eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
+    # cast first: where of mixed dtypes has no double backward for complex x (PyTorch 2.13)
+    return xp.where(eye, xp.astype(diagonal, x.dtype, copy=False)[..., None, :], x)
 
 
 def nan_where(mask: Array, x: Array) -> Array:

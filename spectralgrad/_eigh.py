@@ -28,6 +28,7 @@ from ._array import (
     herm,
     nan_where,
     real,
+    with_diagonal,
 )
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
@@ -70,10 +71,10 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
         return (herm((Q * w_bar[..., None, :]) @ adjoint(Q)),)
     tolerance = _tolerance(w, gap_rtol)
     P = adjoint(Q) @ Q_bar
-    K = herm(P / gaps(w, tolerance))
     bad = _gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
     diagonal = nan_where(bad, w)[..., None] + (0.0 if w_bar is None else w_bar)
-    return (herm((Q @ K + Q * diagonal[..., None, :]) @ adjoint(Q)),)
+    K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
+    return (herm(Q @ K @ adjoint(Q)),)
 
 
 def eigh_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):

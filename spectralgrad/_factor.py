@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ._array import Array, array_namespace, herm, nan_where
+from ._array import Array, adjoint, array_namespace, herm, is_jax_array, nan_where
 
 
 def _memberwise(factorize: Callable, x: Array) -> tuple[Array, ...]:
     xp = array_namespace(x)
-    ok = xp.all(xp.isfinite(x), axis=(-2, -1))
+    if 0 in x.shape:
+        return factorize(x)
+    ok = xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))  # max passes a NaN on
     factors = factorize(xp.where(ok[..., None, None], x, 0.0))
     poison = nan_where(~ok, x)
     return tuple(
@@ -42,3 +44,12 @@ def eigh(x: Array) -> tuple[Array, Array]:
 def eigvalsh(x: Array) -> Array:
     xp = array_namespace(x)
     return _memberwise(lambda a: (xp.linalg.eigvalsh(herm(a)),), x)[0]
+
+
+def adjoint_times(U: Array, B: Array) -> Array:
+    """U^H B."""
+    if is_jax_array(U):
+        from ._bind import jax
+
+        return jax.adjoint_times(U, B)
+    return adjoint(U) @ B

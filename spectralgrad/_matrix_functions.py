@@ -26,6 +26,7 @@ from __future__ import annotations
 from . import _eigh, _svd
 from ._array import adjoint, array_namespace, eps, herm, nan_where, skew
 from ._boundary import enter
+from ._factor import adjoint_times
 from ._primitive import Primitive
 from ._scalar import as_scalar_function
 from ._ties import first, guarded
@@ -41,11 +42,11 @@ def sandwich(U, Vh, C, couple, h):
     m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
     if m >= n:
         CV = C @ adjoint(Vh)
-        M = adjoint(U) @ CV
+        M = adjoint_times(U, CV)
         if m == k:
             return U @ couple(M) @ Vh
         return (U @ (couple(M) - M * h[..., None, :]) + CV * h[..., None, :]) @ Vh
-    UC = adjoint(U) @ C
+    UC = adjoint_times(U, C)
     M = UC @ adjoint(Vh)
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
 
@@ -58,24 +59,24 @@ def _svd_differential(inputs, C, f):
     x, U, S, Vh = inputs
     xp = array_namespace(x)
     tolerance = zero_tolerance(x, S)
-    zero = tolerance >= S
+    zero = S <= tolerance
     s = xp.where(zero, 0.0, S)
     fs = f(s)
-    slope = f.derivative(s)
     undefined = xp.any(zero & (fs != 0), axis=-1)
-    fs = fs + nan_where(undefined, x)[..., None]  # reaches every entry of G-
-    h = xp.where(zero, slope, fs / xp.where(zero, 1.0, s))
+    # Zeros become specks with f(t) = f'(0) t, so that (f_i + f_j)/(t_i + t_j) is f'(0) for two of
+    # them, and no other pair feels them; no pass over pairs tells them apart.
+    speck = tolerance * eps(x) ** 0.5
+    speck = xp.where(speck == 0, 1.0, speck)
+    t = xp.where(zero, speck, S)
+    ft = xp.where(zero, f.derivative(s) * speck, fs) + nan_where(undefined, x)[..., None]
 
     def couple(M):
         plus = f.divided(s[..., :, None], s[..., None, :])
-        total = s[..., :, None] + s[..., None, :]
-        both = total == 0
-        quotient = (fs[..., :, None] + fs[..., None, :]) / xp.where(both, 1.0, total)
-        minus = xp.where(both, slope[..., None, :], quotient)
-        # G+ o herm(M) + G- o skew(M), with one pass less
-        return (plus + minus) / 2 * M + (plus - minus) / 2 * adjoint(M)
+        minus = (ft[..., :, None] + ft[..., None, :]) / (t[..., :, None] + t[..., None, :])
+        M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
+        return (plus + minus) * M + (plus - minus) * adjoint(M)
 
-    return sandwich(U, Vh, C, couple, h)
+    return sandwich(U, Vh, C, couple, ft / t)
 
 
 def svd_function_jvp(inputs, outputs, tangents, *, f):

@@ -45,6 +45,7 @@ from ._array import (
     nan_where,
     real,
     skew,
+    with_diagonal,
 )
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
@@ -83,7 +84,7 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
         inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
-    dP = adjoint(U) @ dx_V
+    dP = _factor.adjoint_times(U, dx_V)
     half_sum = herm(dP) / gaps(S, tolerance)
     half_difference = skew(dP) / sums(S, tolerance)
     dU = _vectors_jvp(U_all, half_sum + half_difference + poison, dx_V, dP, inverse_S)
@@ -116,25 +117,25 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     tolerance = _tolerance(S, gap_rtol)
     inverse_S = 1 / guarded(S, tolerance / 2)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    P = 0.0 if U_bar is None else adjoint(U) @ leading_columns(U_bar, k)
+    P = 0.0 if U_bar is None else _factor.adjoint_times(U, leading_columns(U_bar, k))
     Q = 0.0 if V_bar is None else Vh @ leading_columns(V_bar, k)
-    over_gaps = (P + Q) / gaps(2 * S, 2 * tolerance)
-    over_sums = (P - Q) / sums(2 * S, 2 * tolerance)
-    K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
     bad = _gauge.svd_undetermined(
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, Q), tolerance, ties
     )
-    diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)
+    diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)  # to every entry
+    over_gaps = with_diagonal((P + Q) / gaps(2 * S, 2 * tolerance), diagonal / 2)
+    over_sums = (P - Q) / sums(2 * S, 2 * tolerance)
+    K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
 
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
         K = K - inverse_S[..., :, None] * adjoint(Q)
-        return (U @ (K @ Vh + diagonal[..., :, None] * Vh + adjoint(right_bar)),)
-    left = U * diagonal[..., None, :]
+        return (U @ (K @ Vh + adjoint(right_bar)),)
     if m > k and U_bar is not None:
+        left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
         K = K - P * inverse_S[..., None, :]
-        left = left + _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
-    return ((U @ K + left) @ Vh,)
+        return ((U @ K + left_bar) @ Vh,)
+    return (U @ K @ Vh,)
 
 
 def _completed_cotangent(W_all, W_bar, k):

@@ -29,8 +29,9 @@ def gaps(values: Array, tolerance: Array) -> Array:
 
 
 def sums(values: Array, tolerance: Array) -> Array:
-    """v_i + v_j, guarded."""
-    return guarded(values[..., None, :] + values[..., :, None], tolerance[..., None])
+    """v_i + v_j of values that are not negative, guarded."""
+    xp, total = array_namespace(values), values[..., None, :] + values[..., :, None]
+    return xp.where(total <= tolerance[..., None], float("inf"), total)
 
 
 def first(values: Array) -> Array:

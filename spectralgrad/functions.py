@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ._array import Array, array_namespace
+from ._array import Array, array_namespace, eps
 from ._divided import in_order, log_ratio, quotient
 from ._scalar import Named, ScalarFunction
 
@@ -46,7 +46,8 @@ def _where(condition: Array, x: Any, otherwise: Any) -> Array:
 def _decay(d: Array) -> Array:
     """(1 - e^-d)/d for d >= 0."""
     xp = array_namespace(d)
-    return _where(d == 0, 1.0, -xp.expm1(-d) / _where(d == 0, 1.0, d))
+    d = d + eps(d) ** 2  # 1 at 0 instead of 0/0, and no other value moves
+    return -xp.expm1(-d) / d
 
 
 def _number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
@@ -120,8 +121,10 @@ class power(Named):
             zero = (a == 0) | (b == 0)
             r, t = 1 / _where(zero, 1.0, a), 1 / _where(zero, 1.0, b)
             return _where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
-        total, b_power = 0.0 * (a + b), 1.0
-        for _ in range(self.p):
+        if self.p < 2:
+            return self.p + 0.0 * (a + b)
+        total, b_power = 1.0, b
+        for _ in range(self.p - 1):
             total, b_power = total * a + b_power, b_power * b
         return total
 
@@ -164,11 +167,12 @@ class _Log1p(Named):
         return _where(s > -1, array_namespace(s).log1p(_where(s > -1, s, 0.0)), NAN)
 
     def divided(self, a, b):
-        a, b = in_order(a, b)
-        ok = b > -1
-        base = 1 + _where(ok, b, 0.0)
-        difference = array_namespace(a, b).log1p(_where(ok, a - b, 0.0) / base)
-        return _where(ok, quotient(difference, a, b, 1 / base), NAN)
+        # log1p(r)/(r base) with r = |a - b|/base, which the floor keeps from 0/0
+        xp = array_namespace(a, b)
+        base_a, base_b = (1 + _where(v > -1, v, NAN) for v in (a, b))
+        base = xp.minimum(base_a, base_b)
+        r = xp.maximum(xp.abs(a - b) / base, eps(base) ** 2 + 0.0 * base_a)
+        return xp.log1p(r) / (r * base)
 
 
 @dataclass(frozen=True)
@@ -215,7 +219,7 @@ class tikhonov(Named):
 
     def divided(self, a, b):
         (root, ha), (_, hb) = self._modulus(a), self._modulus(b)
-        return ((root / ha) * (root / hb) - (a / ha) * (b / hb)) / (ha * hb)
+        return (root / ha / ha) * (root / hb / hb) - (a / ha / ha) * (b / hb / hb)
 
 
 class _Piecewise(Named):
