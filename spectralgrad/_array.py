@@ -29,6 +29,7 @@ __all__ = [
     "is_jax_array",
     "is_torch_array",
     "leading_columns",
+    "leading_rows",
     "nan_where",
     "real",
     "skew",
@@ -77,6 +78,10 @@ def skew(x: Array) -> Array:
 def leading_columns(W: Array, k: int) -> Array:
     # a full slice is an alias, which has no rule for PyTorch's batched gradients (2.13)
     return W if W.shape[-1] == k else W[..., :k]
+
+
+def leading_rows(W: Array, k: int) -> Array:
+    return W if W.shape[-2] == k else W[..., :k, :]
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

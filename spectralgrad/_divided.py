@@ -50,6 +50,12 @@ def in_order(a: Array, b: Array) -> tuple[Array, Array]:
     return xp.maximum(a, b), xp.minimum(a, b)
 
 
+def saturation(d: Array) -> Array:
+    """1 - e^-d for d >= 0, without expm1: PyTorch's inductor computes that as e^d - 1 (2.13)."""
+    t = array_namespace(d).tanh(d / 2)
+    return 2 * t / (1 + t)
+
+
 def log_ratio(a: Array, b: Array) -> Array:
     """log(b/a) for a >= b > 0, to working precision near and far; elsewhere NaN."""
     xp = array_namespace(a, b)

@@ -119,18 +119,18 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
 
 def _svd_split_residual(x, vectors, S, thin_bars, inner):
     """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
-    (U, V), (P, Q), xp, k = vectors, inner, array_namespace(x), S.shape[-1]
+    (U, V), (P, R), xp, k = vectors, inner, array_namespace(x), S.shape[-1]
     found = real(columnwise_dot(U, x @ V))
     reference = split_reference(column_norms(*thin_bars), S, first(S))
     pair_reference = reference[..., None, :] + reference[..., :, None]
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
-    for product, sign in ((P + Q, -1), (P - Q, 1)):
+    for product, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
         seen = split_residual(skew(product), opened, before, pair_reference)
         bad = bad | xp.any(seen, axis=-1)
-    for W, W_bar, product in ((U, thin_bars[0], P), (V, thin_bars[1], Q)):
+    for W, W_bar in zip((U, V), thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
-            residual = column_norms(W_bar - W @ product)
+            residual = column_norms(W_bar - W @ (adjoint(W) @ W_bar))
             bad = bad | split_residual(residual, S, found, reference)
     return xp.any(bad, axis=-1)
 

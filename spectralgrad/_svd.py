@@ -14,15 +14,16 @@ phase of the pair (u_i, v_i), is free: we take zero. The complements follow from
 
     (I - U U^H) dU = (I - U U^H) dA V S^-1        (I - V V^H) dV = (I - V V^H) dA^H U S^-1
 
-The adjoint, with P = U^H U_bar, Q = V^H V_bar, is
+The adjoint, with P = U^H U_bar and R = V_bar^H V (not its adjoint: Vh_bar V is the product that
+libraries are fast at), is
 
-    K = herm((P + Q) o 1/(s_j - s_i)) + skew((P - Q) o 1/(s_j + s_i)) + diag(Re S_bar)
+    K = herm((P - R) o 1/(s_j - s_i)) + skew((P + R) o 1/(s_j + s_i)) + diag(Re S_bar)
     A_bar = U K V^H + (I - U U^H) U_bar S^-1 V^H + U S^-1 V_bar^H (I - V V^H).
 
 Columns U3 that complete U to a square matrix have U3^H dU3 = 0 and dU3 = -U (dU^H U3).
 
 What the SVD does not determine shows in residuals that vanish for every function of A:
-skew(P + Q) over ties, skew(P) and skew(Q) over zero values, its diagonal for complex A (the
+skew(P - R) over ties, skew(P) and skew(R) over zero values, its diagonal for complex A (the
 phase), the complements of U_bar and V_bar at zero values, and skew(U3^H U3_bar).
 
 Sources: Townsend (2016), Differentiating the singular value decomposition, here for complex A;
@@ -42,6 +43,7 @@ from ._array import (
     columnwise_dot,
     herm,
     leading_columns,
+    leading_rows,
     nan_where,
     real,
     skew,
@@ -110,7 +112,7 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
-    Vh = Vh_all if Vh_all.shape[-2] == k else Vh_all[..., :k, :]
+    Vh = leading_rows(Vh_all, k)
     if U_bar is None and Vh_bar is None:
         return ((U * S_bar[..., None, :]) @ Vh,)
 
@@ -118,18 +120,18 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     inverse_S = 1 / guarded(S, tolerance / 2)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     P = 0.0 if U_bar is None else _factor.adjoint_times(U, leading_columns(U_bar, k))
-    Q = 0.0 if V_bar is None else Vh @ leading_columns(V_bar, k)
+    R = 0.0 if V_bar is None else leading_rows(Vh_bar, k) @ adjoint(Vh)
     bad = _gauge.svd_undetermined(
-        x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, Q), tolerance, ties
+        x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
     diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)  # to every entry
-    over_gaps = with_diagonal((P + Q) / gaps(2 * S, 2 * tolerance), diagonal / 2)
-    over_sums = (P - Q) / sums(2 * S, 2 * tolerance)
+    over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
+    over_sums = (P + R) / sums(2 * S, 2 * tolerance)
     K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
 
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
-        K = K - inverse_S[..., :, None] * adjoint(Q)
+        K = K - inverse_S[..., :, None] * R
         return (U @ (K @ Vh + adjoint(right_bar)),)
     if m > k and U_bar is not None:
         left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ._array import Array, array_namespace, eps
-from ._divided import in_order, log_ratio, quotient
+from ._divided import in_order, log_ratio, quotient, saturation
 from ._scalar import Named, ScalarFunction
 
 __all__ = [
@@ -45,9 +45,8 @@ def _where(condition: Array, x: Any, otherwise: Any) -> Array:
 
 def _decay(d: Array) -> Array:
     """(1 - e^-d)/d for d >= 0."""
-    xp = array_namespace(d)
     d = d + eps(d) ** 2  # 1 at 0 instead of 0/0, and no other value moves
-    return -xp.expm1(-d) / d
+    return saturation(d) / d
 
 
 def _number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
@@ -104,12 +103,13 @@ class power(Named):
         if isinstance(self.p, int):
             return self._polynomial(a, b)
         # a^(p-1) (1 - r^p)/(1 - r) with r = b/a
-        xp = array_namespace(a, b)
         a, b = in_order(a, b)
-        log_r = log_ratio(a, b)
-        at_zero = -1.0 if self.p > 0 else NAN  # r = 0
-        change = _where(b == 0, at_zero, xp.expm1(self.p * _where(b == 0, 0.0, log_r)))
-        ratio = -change / _where(a == b, 1.0, (a - b) / _where(a == 0, 1.0, a))
+        depth = -abs(self.p) * log_ratio(a, b)
+        at_zero = 1.0 if self.p > 0 else NAN  # r = 0
+        change = _where(b == 0, at_zero, saturation(_where(b == 0, 0.0, depth)))
+        if self.p < 0:  # 1 - r^p = -r^p (1 - r^-p)
+            change = -change * array_namespace(b).exp(_where(b == 0, 0.0, depth))
+        ratio = change / _where(a == b, 1.0, (a - b) / _where(a == 0, 1.0, a))
         at_origin = 0.0 if self.p > 1 else NAN
         return _where(
             a == 0, at_origin, power(self.p - 1)(a) * _where(a == b, float(self.p), ratio)
@@ -142,7 +142,9 @@ class _Exp(Named):
 @dataclass(frozen=True)
 class _Expm1(_Exp):
     def __call__(self, s):
-        return array_namespace(s).expm1(s)
+        xp = array_namespace(s)
+        small = saturation(xp.abs(s))
+        return _where(s > 0, xp.exp(s) * small, -small)
 
 
 @dataclass(frozen=True)

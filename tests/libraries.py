@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,6 +78,14 @@ class Library:
 
             return jax.jvp(fun, primals, tangents)
         return sg.jvp(fun, primals, tangents)
+
+    def warns(self, match: str) -> Any:
+        """A derivative's warning, which arrays on the host alone have."""
+        import pytest
+
+        if self.device != "cpu":
+            return nullcontext()
+        return pytest.warns(sg.DerivativeUndefinedWarning, match=match)
 
     numpy = staticmethod(to_numpy)
 

@@ -56,6 +56,7 @@ OPERATIONS = (
     Operation("nuclear_norm", sg.nuclear_norm, at_zeros=False, scale_power=1),
     Operation("svd_function:identity", _svd_function(F.identity), scale_power=1),
     Operation("svd_function:tanh", _svd_function(F.tanh)),
+    Operation("svd_function:expm1", _svd_function(F.expm1)),
     Operation("svd_function:cube", _svd_function(F.power(3))),
     Operation("svd_function:log1p", _svd_function(F.log1p)),
     Operation("svd_function:soft", _svd_function(F.soft_threshold(0.7))),

@@ -146,8 +146,9 @@ def test_compile_policies(ties, device):
     )
 
 
-def test_compile_inductor(device):
-    check_compiled(FUNCTIONS["svd_function:tanh"], tensor((4, 3), False, device), "inductor")
+@pytest.mark.parametrize("name", ["svd_function:tanh", "svd_function:expm1", "svd"])
+def test_compile_inductor(name, device):
+    check_compiled(FUNCTIONS[name], tensor((4, 3), False, device), "inductor")
 
 
 def check_compiled(fun, x, backend):
