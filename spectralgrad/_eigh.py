@@ -32,7 +32,7 @@ from ._array import (
 )
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
-from ._primitive import Primitive, is_differentiated
+from ._primitive import Primitive
 from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen
 
 
@@ -88,23 +88,6 @@ factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp)  # inside function
 _eigh = replace(factors, undefined=eigh_undefined)
 
 
-def _values_forward(x, w, Q):
-    return (w + 0.0,)
-
-
-def _values_jvp(inputs, outputs, tangents):
-    _, _, Q = inputs
-    return (real(columnwise_dot(Q, herm(tangents[0]) @ Q)),)
-
-
-def _values_vjp(inputs, outputs, cotangents):
-    _, _, Q = inputs
-    return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
-
-
-values = Primitive("eigvalsh", _values_forward, _values_jvp, _values_vjp, carried=(1, 2))
-
-
 def eigh(x, /, *, ties="nan", gap_rtol=None):
     r"""Eigendecomposition of the Hermitian part, differentiable in values and vectors.
 
@@ -148,38 +131,3 @@ def eigh(x, /, *, ties="nan", gap_rtol=None):
     check_choice(ties, POLICIES, "eigh", "ties")
     check_rtol(gap_rtol, "eigh")
     return narrow(EighResult(*_eigh(x, ties=ties, gap_rtol=gap_rtol)))
-
-
-def eigvalsh(x, /):
-    """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
-
-    Parameters
-    ----------
-    x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
-
-    Returns
-    -------
-    array (..., n), real
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an x that is no stack of square floating matrices.
-
-    Notes
-    -----
-    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of
-    the tied values.
-
-    Examples
-    --------
-    >>> import numpy as np, spectralgrad as sg
-    >>> w, tangent = sg.jvp(sg.eigvalsh, (np.diag([1.0, 3.0]),), (np.diag([0.5, 0.0]),))
-    >>> tangent
-    array([0.5, 0. ])
-    """
-    x, narrow = enter(x, "eigvalsh", square=True)
-    if not is_differentiated(x):
-        return narrow(_factor.eigvalsh(x))
-    return narrow(values(x, *factors(x))[0])

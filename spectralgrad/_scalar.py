@@ -6,9 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._array import Array
+import numpy as np
+
+from ._array import Array, array_namespace
 from ._divided import by_quadrature
 from ._primitive import library_of
+
+NAN = float("nan")
 
 
 class Named:
@@ -19,6 +23,23 @@ class Named:
 
     def divided(self, a: Array, b: Array) -> Array:
         raise NotImplementedError
+
+
+def where(condition: Array, x: Any, otherwise: Any) -> Array:
+    return array_namespace(condition).where(condition, x, otherwise)
+
+
+def number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
+    """A Python number; an array would be constant to autodiff, and its gradient lost."""
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(
+            f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number. An array "
+            "or tensor would be taken for a constant and its gradient lost without a word."
+        )
+    if (above is not None and not value > above) or (least is not None and not value >= least):
+        bound = f"above {above}" if above is not None else f"at least {least}"
+        raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a number {bound}.")
+    return int(value) if float(value).is_integer() else float(value)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ from ._array import (
 )
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
-from ._primitive import Primitive, is_differentiated
+from ._primitive import Primitive
 from ._ties import POLICIES, default_gap_rtol, first, gaps, guarded, split_singular, sums
 
 
@@ -158,23 +158,6 @@ factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp)  # inside functions: w
 _svd = replace(factors, undefined=svd_undefined)
 
 
-def _values_forward(x, U, S, Vh):
-    return (S + 0.0,)
-
-
-def _values_jvp(inputs, outputs, tangents):
-    _, U, _, Vh = inputs
-    return (real(columnwise_dot(U, tangents[0] @ adjoint(Vh))),)
-
-
-def _values_vjp(inputs, outputs, cotangents):
-    _, U, _, Vh = inputs
-    return (U * cotangents[0][..., None, :]) @ Vh, None, None, None
-
-
-values = Primitive("svdvals", _values_forward, _values_jvp, _values_vjp, carried=(1, 2, 3))
-
-
 def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     r"""Singular value decomposition, differentiable in U, S and Vh.
 
@@ -237,41 +220,3 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     check_rtol(gap_rtol, "svd")
     full_matrices = bool(full_matrices) and x.shape[-2] != x.shape[-1]
     return narrow(SVDResult(*_svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol)))
-
-
-def svdvals(x, /):
-    """Singular values, descending, with a gradient that needs no gap.
-
-    Parameters
-    ----------
-    x : array (..., m, n)
-
-    Returns
-    -------
-    array (..., k), real
-
-    Raises
-    ------
-    TypeError, ValueError
-        For an x that is no floating matrix.
-
-    Notes
-    -----
-    ds_i = Re u_i^H dx v_i. At a tie the sorted values have no derivative one by one; the cotangent
-    is then a Clarke subgradient, and exact for symmetric functions of the tied values. The factors
-    are computed only where a derivative may be asked for.
-
-    Examples
-    --------
-    >>> import numpy as np, spectralgrad as sg
-    >>> values, pullback = sg.vjp(sg.svdvals, np.diag([3.0, 1.0]))
-    >>> values
-    array([3., 1.])
-    >>> pullback(np.array([1.0, 10.0]))[0]
-    array([[ 1.,  0.],
-           [ 0., 10.]])
-    """
-    x, narrow = enter(x, "svdvals")
-    if not is_differentiated(x):
-        return narrow(_factor.svdvals(x))
-    return narrow(values(x, *factors(x))[0])

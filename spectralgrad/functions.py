@@ -11,13 +11,11 @@ uses one is compiled once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from ._array import Array, array_namespace, eps
 from ._divided import in_order, log_ratio, quotient, saturation
-from ._scalar import Named, ScalarFunction
+from ._scalar import NAN, Named, ScalarFunction, number, where
+from ._thresholds import clip, hard_threshold, soft_threshold
 
 __all__ = [
     "ScalarFunction",
@@ -36,30 +34,11 @@ __all__ = [
     "tikhonov",
 ]
 
-NAN = float("nan")
-
-
-def _where(condition: Array, x: Any, otherwise: Any) -> Array:
-    return array_namespace(condition).where(condition, x, otherwise)
-
 
 def _decay(d: Array) -> Array:
     """(1 - e^-d)/d for d >= 0."""
     d = d + eps(d) ** 2  # 1 at 0 instead of 0/0, and no other value moves
     return saturation(d) / d
-
-
-def _number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
-    """A Python number; an array would be constant to autodiff, and its gradient lost."""
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
-        raise TypeError(
-            f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number. An array "
-            "or tensor would be taken for a constant and its gradient lost without a word."
-        )
-    if (above is not None and not value > above) or (least is not None and not value >= least):
-        bound = f"above {above}" if above is not None else f"at least {least}"
-        raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a number {bound}.")
-    return int(value) if float(value).is_integer() else float(value)
 
 
 @dataclass(frozen=True)
@@ -76,11 +55,11 @@ class _Sqrt(Named):
     """NaN below zero; no derivative at zero."""
 
     def __call__(self, s):
-        return _where(s < 0, NAN, array_namespace(s).sqrt(_where(s < 0, 0.0, s)))
+        return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
 
     def divided(self, a, b):
         total = self(a) + self(b)
-        return _where(total == 0, NAN, 1 / _where(total == 0, 1.0, total))
+        return where(total == 0, NAN, 1 / where(total == 0, 1.0, total))
 
 
 @dataclass(frozen=True)
@@ -90,14 +69,14 @@ class power(Named):
     p: float
 
     def __post_init__(self):
-        object.__setattr__(self, "p", _number(self.p, "p"))
+        object.__setattr__(self, "p", number(self.p, "p"))
 
     def __call__(self, s):
         if isinstance(self.p, int) and self.p >= 0:
             return s**self.p
         fails = s == 0 if isinstance(self.p, int) else s <= 0
         at_zero = 0.0 if self.p > 0 else float("inf")
-        return _where(fails, _where(s == 0, at_zero, NAN * s), _where(fails, 1.0, s) ** self.p)
+        return where(fails, where(s == 0, at_zero, NAN * s), where(fails, 1.0, s) ** self.p)
 
     def divided(self, a, b):
         if isinstance(self.p, int):
@@ -106,21 +85,19 @@ class power(Named):
         a, b = in_order(a, b)
         depth = -abs(self.p) * log_ratio(a, b)
         at_zero = 1.0 if self.p > 0 else NAN  # r = 0
-        change = _where(b == 0, at_zero, saturation(_where(b == 0, 0.0, depth)))
+        change = where(b == 0, at_zero, saturation(where(b == 0, 0.0, depth)))
         if self.p < 0:  # 1 - r^p = -r^p (1 - r^-p)
-            change = -change * array_namespace(b).exp(_where(b == 0, 0.0, depth))
-        ratio = change / _where(a == b, 1.0, (a - b) / _where(a == 0, 1.0, a))
+            change = -change * array_namespace(b).exp(where(b == 0, 0.0, depth))
+        ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
         at_origin = 0.0 if self.p > 1 else NAN
-        return _where(
-            a == 0, at_origin, power(self.p - 1)(a) * _where(a == b, float(self.p), ratio)
-        )
+        return where(a == 0, at_origin, power(self.p - 1)(a) * where(a == b, float(self.p), ratio))
 
     def _polynomial(self, a, b):
         """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
         if self.p < 0:
             zero = (a == 0) | (b == 0)
-            r, t = 1 / _where(zero, 1.0, a), 1 / _where(zero, 1.0, b)
-            return _where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
+            r, t = 1 / where(zero, 1.0, a), 1 / where(zero, 1.0, b)
+            return where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
         if self.p < 2:
             return self.p + 0.0 * (a + b)
         total, b_power = 1.0, b
@@ -144,7 +121,7 @@ class _Expm1(_Exp):
     def __call__(self, s):
         xp = array_namespace(s)
         small = saturation(xp.abs(s))
-        return _where(s > 0, xp.exp(s) * small, -small)
+        return where(s > 0, xp.exp(s) * small, -small)
 
 
 @dataclass(frozen=True)
@@ -152,12 +129,12 @@ class _Log(Named):
     """NaN below zero; no derivative at zero."""
 
     def __call__(self, s):
-        at_most_zero = _where(s == 0, -float("inf"), NAN * s)
-        return _where(s > 0, array_namespace(s).log(_where(s > 0, s, 1.0)), at_most_zero)
+        at_most_zero = where(s == 0, -float("inf"), NAN * s)
+        return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)), at_most_zero)
 
     def divided(self, a, b):
         a, b = in_order(a, b)
-        at_tie = _where(b > 0, 1 / _where(b > 0, b, 1.0), NAN)
+        at_tie = where(b > 0, 1 / where(b > 0, b, 1.0), NAN)
         return quotient(-log_ratio(a, b), a, b, at_tie)
 
 
@@ -166,12 +143,12 @@ class _Log1p(Named):
     """NaN at -1 and below."""
 
     def __call__(self, s):
-        return _where(s > -1, array_namespace(s).log1p(_where(s > -1, s, 0.0)), NAN)
+        return where(s > -1, array_namespace(s).log1p(where(s > -1, s, 0.0)), NAN)
 
     def divided(self, a, b):
         # log1p(r)/(r base) with r = |a - b|/base, which the floor keeps from 0/0
         xp = array_namespace(a, b)
-        base_a, base_b = (1 + _where(v > -1, v, NAN) for v in (a, b))
+        base_a, base_b = (1 + where(v > -1, v, NAN) for v in (a, b))
         base = xp.minimum(base_a, base_b)
         r = xp.maximum(xp.abs(a - b) / base, eps(base) ** 2 + 0.0 * base_a)
         return xp.log1p(r) / (r * base)
@@ -188,7 +165,7 @@ class _Tanh(Named):
         large, small = in_order(xp.abs(a), xp.abs(b))
         denominator = (1 + xp.exp(-2 * large)) * (1 + xp.exp(-2 * small))
         same = 4 * xp.exp(-2 * small) * _decay(2 * (large - small)) / denominator
-        return _where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
+        return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
 
 
 @dataclass(frozen=True)
@@ -209,7 +186,7 @@ class tikhonov(Named):
     alpha: float
 
     def __post_init__(self):
-        object.__setattr__(self, "alpha", _number(self.alpha, "alpha", above=0))
+        object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
 
     def _modulus(self, s):
         root = float(self.alpha) ** 0.5
@@ -222,79 +199,6 @@ class tikhonov(Named):
     def divided(self, a, b):
         (root, ha), (_, hb) = self._modulus(a), self._modulus(b)
         return (root / ha / ha) * (root / hb / hb) - (a / ha / ha) * (b / hb / hb)
-
-
-class _Piecewise(Named):
-    """An odd function, linear below and above a kink or jump at |s| = t."""
-
-    inside: float
-    outside: float
-
-    def _odd(self, magnitude, t):
-        raise NotImplementedError
-
-    def _t(self) -> float:
-        (t,) = vars(self).values()
-        return t
-
-    def __call__(self, s):
-        value = self._odd(array_namespace(s).abs(s), self._t())
-        # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
-        return _where(s < 0, -value, value)
-
-    def divided(self, a, b):
-        xp, t = array_namespace(a, b), self._t()
-        large, small = in_order(xp.abs(a), xp.abs(b))
-        across = quotient(self(large) - self(small), large, small, 0.0 * large)
-        same = _where(small > t, self.outside, _where(large <= t, self.inside, across))
-        return _where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
-
-
-@dataclass(frozen=True)
-class soft_threshold(_Piecewise):
-    """max(s - tau, 0). At the kink s = tau the derivative is taken as 0."""
-
-    tau: float
-    inside, outside = 0.0, 1.0
-
-    def __post_init__(self):
-        object.__setattr__(self, "tau", _number(self.tau, "tau", least=0))
-
-    def _odd(self, magnitude, t):
-        return _where(magnitude > t, magnitude - t, 0.0)
-
-
-@dataclass(frozen=True)
-class clip(_Piecewise):
-    """min(s, max). At the kink s = max the derivative is taken as 1."""
-
-    max: float
-    inside, outside = 1.0, 0.0
-
-    def __post_init__(self):
-        object.__setattr__(self, "max", _number(self.max, "max", least=0))
-
-    def _odd(self, magnitude, t):
-        return _where(magnitude > t, float(t), magnitude)
-
-
-@dataclass(frozen=True)
-class hard_threshold(_Piecewise):
-    """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN."""
-
-    tau: float
-    inside, outside = 0.0, 1.0
-
-    def __post_init__(self):
-        object.__setattr__(self, "tau", _number(self.tau, "tau", least=0))
-
-    def _odd(self, magnitude, t):
-        return _where(magnitude > t, magnitude, 0.0)
-
-    def divided(self, a, b):
-        xp = array_namespace(a, b)
-        at_jump = (xp.abs(a) == self.tau) | (xp.abs(b) == self.tau)
-        return _where(at_jump, NAN, super().divided(a, b))
 
 
 identity = _Identity()

@@ -40,7 +40,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _eigh, _matrix_functions, _norms, _svd
+from . import _eigh, _matrix_functions, _norms, _svd, _values
 from ._primitive import Primitive
 from ._scalar import as_scalar_function
 
@@ -68,9 +68,9 @@ def _pair(primitive: Primitive) -> tuple[Callable, Callable]:
 
 
 svd_jvp, svd_vjp = _pair(_svd.factors)
-svdvals_jvp, svdvals_vjp = _pair(_svd.values)
+svdvals_jvp, svdvals_vjp = _pair(_values.of_svd)
 eigh_jvp, eigh_vjp = _pair(_eigh.factors)
-eigvalsh_jvp, eigvalsh_vjp = _pair(_eigh.values)
+eigvalsh_jvp, eigvalsh_vjp = _pair(_values.of_eigh)
 svd_function_jvp, svd_function_vjp = _pair(_matrix_functions.of_singular_values)
 eigh_function_jvp, eigh_function_vjp = _pair(_matrix_functions.of_eigenvalues)
 orthogonalize_jvp, orthogonalize_vjp = _pair(_matrix_functions.polar_factor)

@@ -1,0 +1,94 @@
+"""Functions with a kink or a jump at a threshold: soft, hard, and their complement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ._array import array_namespace
+from ._divided import in_order, quotient
+from ._scalar import NAN, Named, number, where
+
+
+class _Piecewise(Named):
+    """An odd function, linear below and above a kink or jump at |s| = t."""
+
+    inside: float
+    outside: float
+
+    @property
+    def threshold(self) -> float:
+        raise NotImplementedError
+
+    def _odd(self, magnitude):
+        raise NotImplementedError
+
+    def __call__(self, s):
+        value = self._odd(array_namespace(s).abs(s))
+        # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
+        return where(s < 0, -value, value)
+
+    def divided(self, a, b):
+        xp, t = array_namespace(a, b), self.threshold
+        large, small = in_order(xp.abs(a), xp.abs(b))
+        across = quotient(self(large) - self(small), large, small, 0.0 * large)
+        same = where(small > t, self.outside, where(large <= t, self.inside, across))
+        return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
+
+
+@dataclass(frozen=True)
+class soft_threshold(_Piecewise):
+    """max(s - tau, 0). At the kink s = tau the derivative is taken as 0."""
+
+    tau: float
+    inside, outside = 0.0, 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
+
+    @property
+    def threshold(self):
+        return self.tau
+
+    def _odd(self, magnitude):
+        return where(magnitude > self.tau, magnitude - self.tau, 0.0)
+
+
+@dataclass(frozen=True)
+class clip(_Piecewise):
+    """min(s, max). At the kink s = max the derivative is taken as 1."""
+
+    max: float
+    inside, outside = 1.0, 0.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "max", number(self.max, "max", least=0))
+
+    @property
+    def threshold(self):
+        return self.max
+
+    def _odd(self, magnitude):
+        return where(magnitude > self.max, float(self.max), magnitude)
+
+
+@dataclass(frozen=True)
+class hard_threshold(_Piecewise):
+    """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN."""
+
+    tau: float
+    inside, outside = 0.0, 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
+
+    @property
+    def threshold(self):
+        return self.tau
+
+    def _odd(self, magnitude):
+        return where(magnitude > self.tau, magnitude, 0.0)
+
+    def divided(self, a, b):
+        xp = array_namespace(a, b)
+        at_jump = (xp.abs(a) == self.tau) | (xp.abs(b) == self.tau)
+        return where(at_jump, NAN, super().divided(a, b))

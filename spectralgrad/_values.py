@@ -1,0 +1,122 @@
+"""Singular values and eigenvalues alone: no gap enters.
+
+ds_i = Re u_i^H dA v_i and dw_i = q_i^H dH q_i, H being the Hermitian part; the adjoints are
+U diag(s_bar) V^H and Q diag(w_bar) Q^H. At a tie these are the derivatives of the values along the
+vectors that the factorization chose: right for every symmetric function of the tied values, and a
+Clarke subgradient of each. Sources: Magnus (1985); Lewis and Sendov (2005), Nonsmooth analysis of
+singular values.
+"""
+
+from __future__ import annotations
+
+from . import _eigh, _factor, _svd
+from ._array import adjoint, columnwise_dot, herm, real
+from ._boundary import enter
+from ._primitive import Primitive, is_differentiated
+
+
+def svdvals_forward(x, U, S, Vh):
+    return (S + 0.0,)
+
+
+def svdvals_jvp(inputs, outputs, tangents):
+    _, U, _, Vh = inputs
+    return (real(columnwise_dot(U, tangents[0] @ adjoint(Vh))),)
+
+
+def svdvals_vjp(inputs, outputs, cotangents):
+    _, U, _, Vh = inputs
+    return (U * cotangents[0][..., None, :]) @ Vh, None, None, None
+
+
+of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3))
+
+
+def eigvalsh_forward(x, w, Q):
+    return (w + 0.0,)
+
+
+def eigvalsh_jvp(inputs, outputs, tangents):
+    _, _, Q = inputs
+    return (real(columnwise_dot(Q, herm(tangents[0]) @ Q)),)
+
+
+def eigvalsh_vjp(inputs, outputs, cotangents):
+    _, _, Q = inputs
+    return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
+
+
+of_eigh = Primitive("eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2))
+
+
+def svdvals(x, /):
+    """Singular values, descending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (..., k), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    ds_i = Re u_i^H dx v_i. At a tie the sorted values have no derivative one by one; the cotangent
+    is then a Clarke subgradient, and exact for symmetric functions of the tied values. The factors
+    are computed only where a derivative may be asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> values, pullback = sg.vjp(sg.svdvals, np.diag([3.0, 1.0]))
+    >>> values
+    array([3., 1.])
+    >>> pullback(np.array([1.0, 10.0]))[0]
+    array([[ 1.,  0.],
+           [ 0., 10.]])
+    """
+    x, narrow = enter(x, "svdvals")
+    if not is_differentiated(x):
+        return narrow(_factor.svdvals(x))
+    return narrow(of_svd(x, *_svd.factors(x))[0])
+
+
+def eigvalsh(x, /):
+    """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of
+    the tied values.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> w, tangent = sg.jvp(sg.eigvalsh, (np.diag([1.0, 3.0]),), (np.diag([0.5, 0.0]),))
+    >>> tangent
+    array([0.5, 0. ])
+    """
+    x, narrow = enter(x, "eigvalsh", square=True)
+    if not is_differentiated(x):
+        return narrow(_factor.eigvalsh(x))
+    return narrow(of_eigh(x, *_eigh.factors(x))[0])
