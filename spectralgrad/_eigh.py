@@ -53,13 +53,13 @@ def eigh_forward(x, *, ties="nan", gap_rtol=None):
 
 
 def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
-    """Tangents of w and Q; under "nan" and "raise", NaN in the columns of a tie."""
+    """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
     (w, Q), (dx,) = outputs, tangents
     tolerance = _tolerance(w, gap_rtol)
     dxh_Q = herm(dx) @ Q
     dP = adjoint(Q) @ dxh_Q
     dQ = Q @ (dP / gaps(w, tolerance))
-    if ties in ("nan", "raise"):
+    if ties != "drop":
         dQ = dQ + nan_where(in_tie(w, tolerance), w)[..., None, :]
     return real(columnwise_dot(Q, dxh_Q)), dQ
 

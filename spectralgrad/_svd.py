@@ -73,7 +73,7 @@ def _tolerance(S, gap_rtol):
 
 
 def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
-    """Tangents of U, S, Vh; under "nan" and "raise", NaN in the columns that are undefined."""
+    """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
     (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
     k = S.shape[-1]
     V_all = adjoint(Vh_all)
@@ -81,7 +81,7 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     tolerance = _tolerance(S, gap_rtol)
     inverse_S = 1 / guarded(S, tolerance / 2)
     poison = 0.0
-    if ties in ("nan", "raise"):
+    if ties != "drop":
         poison = nan_where(_gauge.undefined_columns(x, S, tolerance), S)[..., None, :]
         inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
 

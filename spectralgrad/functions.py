@@ -37,7 +37,8 @@ __all__ = [
 
 def _decay(d: Array) -> Array:
     """(1 - e^-d)/d for d >= 0."""
-    d = d + eps(d) ** 2  # 1 at 0 instead of 0/0, and no other value moves
+    floor = eps(d) ** 2  # 1 at 0 instead of 0/0; chosen, not added, to be constant to autodiff
+    d = where(d > floor, d, floor)
     return saturation(d) / d
 
 

@@ -97,10 +97,16 @@ def test_split_opens_values_and_leaves_vectors():
     assert np.max(np.abs(split.S - plain.S)) < 5 * width
 
 
-def test_split_of_nothing_but_zeros_is_undefined():
-    _, pullback = sg.vjp(sg.svd, np.zeros((3, 3)), ties="split")
+@pytest.mark.parametrize("call", [sg.svd, sg.eigh])
+def test_split_of_nothing_but_zeros_is_undefined(call):
+    """There is no scale to open the ties by."""
+    x = np.zeros((3, 3))
+    out, pullback = sg.vjp(call, x, ties="split")
     with pytest.warns(sg.DerivativeUndefinedWarning):
-        assert np.all(np.isnan(pullback((np.zeros((3, 3)), np.ones(3), np.zeros((3, 3))))[0]))
+        assert np.all(np.isnan(pullback([np.ones_like(y) for y in out])[0]))
+    with pytest.warns(sg.DerivativeUndefinedWarning):
+        _, tangent = sg.jvp(call, (x,), (np.eye(3),), ties="split")
+    assert all(np.all(np.isnan(dy)) for dy in tangent if dy.ndim == 2)
 
 
 @by_matrix
