@@ -5,7 +5,6 @@ The only module that imports array_api_compat and array_api_extra.
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 from array_api_compat import (
@@ -31,13 +30,13 @@ __all__ = [
     "leading_columns",
     "leading_rows",
     "nan_where",
+    "once_differentiable",
     "real",
     "skew",
     "with_diagonal",
 ]
 
 Array = Any
-Namespace = ModuleType
 
 
 def is_complex(x: Array) -> bool:
@@ -97,6 +96,17 @@ def with_diagonal(x: Array, diagonal: Array) -> Array:
     eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
     # cast first: where of mixed dtypes has no double backward for complex x (PyTorch 2.13)
     return xp.where(eye, xp.astype(diagonal, x.dtype, copy=False)[..., None, :], x)
+
+
+def once_differentiable(values: Array, mask: Array) -> Array:
+    """Zeros whose derivative by `values` is NaN where `mask`.
+
+    Added to a first derivative that exists where a second does not, for the libraries that
+    differentiate through rules: they get NaN there instead of what a `where` leaves.
+    """
+    xp = array_namespace(values)
+    root = xp.sqrt(xp.where(mask, values - values, 1.0))  # sqrt has no derivative at zero
+    return root - xp.where(mask, 0.0, xp.ones_like(values))
 
 
 def nan_where(mask: Array, x: Array) -> Array:

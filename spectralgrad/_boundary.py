@@ -16,7 +16,7 @@ def _to(x: Array, dtype: str) -> Array:
 
 
 def _name(x: Array) -> str:
-    return str(x.dtype).removeprefix("torch.").removeprefix("array_api_strict.")
+    return str(x.dtype).removeprefix("torch.")
 
 
 cast = Primitive(

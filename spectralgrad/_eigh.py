@@ -77,11 +77,13 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     return (herm(Q @ K @ adjoint(Q)),)
 
 
-def eigh_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
+def eigh_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None):
     w, _Q = outputs
-    tied = in_tie(w, _tolerance(w, gap_rtol))
+    columns = in_tie(w, _tolerance(w, gap_rtol))
+    if len(directions) == 2:  # a cotangent, which may leave ties alone
+        columns = columns & _gauge.touched(*directions)
     # A tangent comes as (dw, dQ): what is NaN then is dQ.
-    return explain("eigh", w, tied, directions, result[-1:])
+    return explain("eigh", ("w", w), columns, directions, result[-1:], ties)
 
 
 factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp)  # inside functions: warns of nothing

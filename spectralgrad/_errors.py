@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NoReturn
+
+import numpy as np
 
 from ._array import Array, array_namespace
 
@@ -23,8 +26,8 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
     except TypeError:
         raise TypeError(
             f"{where} is a {type(x).__name__}, which no supported array library owns; wanted an "
-            "array (..., m, n) of NumPy, CuPy, PyTorch, JAX or Dask. Convert it first, for "
-            "example with numpy.asarray(x, dtype=float)."
+            "array (..., m, n) of NumPy, CuPy, PyTorch or JAX. Convert it first, for example with "
+            "numpy.asarray(x, dtype=float)."
         ) from None
     if not xp.isdtype(x.dtype, ("real floating", "complex floating")):
         raise TypeError(
@@ -45,25 +48,27 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
 
 
 def check_precision(xp, x: Array, where: str) -> None:
-    # NumPy's longdouble and clongdouble have no factorization in any library.
-    if xp.finfo(x.dtype).bits > 64:
+    """Refuse longdouble, which no library factorizes, and float8 and complex32, no better."""
+    bits = xp.finfo(x.dtype).bits
+    if bits not in (16, 32, 64) or (bits == 16 and xp.isdtype(x.dtype, "complex floating")):
         raise TypeError(
-            f"{where} has dtype {x.dtype}, which no library factorizes; wanted single or double "
-            "precision (half is computed in single). Cast it to float64 or complex128."
+            f"{where} has dtype {x.dtype}; wanted real or complex single or double precision, "
+            "float16 or bfloat16. Cast it first, for example to float64 or complex128."
         )
 
 
 def check_choice(value: object, choices: tuple[str, ...], function: str, argument: str) -> None:
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         wanted = ", ".join(repr(choice) for choice in choices)
         raise ValueError(f"{function}: `{argument}` is {value!r}; wanted one of {wanted}.")
 
 
 def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None:
-    if value is not None and not (isinstance(value, int | float) and 0 <= value < 1):
+    is_number = isinstance(value, int | float | np.floating)
+    if value is not None and not (is_number and 0 <= value < 1):  # type: ignore[operator]
         raise ValueError(
-            f"{function}: `{argument}` is {value!r}; wanted None or a Python number in [0, 1), "
-            "relative to the largest singular value."
+            f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "
+            "to the largest value."
         )
 
 
@@ -71,6 +76,8 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
     """Raise unless `got` is an array of the library and shape of `wanted`."""
     try:
         xp = array_namespace(got, wanted)
+        if not hasattr(got, "shape"):  # array_api_compat lets Python numbers through
+            raise TypeError
     except TypeError:
         raise TypeError(
             f"{role} is a {type(got).__name__} where the function deals in "
@@ -88,6 +95,18 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
         )
 
 
+def check_primals(primals: Sequence, transform: str) -> None:
+    for i, x in enumerate(primals):
+        if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+            raise TypeError(
+                f"sg.{transform}: primal {i} is a {type(x).__name__}; wanted an array. Options of "
+                "the function go by keyword, such as f=sg.functions.tanh, and lists are converted "
+                "first."
+            )
+    if not primals:
+        raise TypeError(f"sg.{transform}: no primals came; wanted at least one array.")
+
+
 def raise_glue(what: str, transform: str) -> NoReturn:
     raise TypeError(
         f"sg.{transform}: {what}. It sees spectralgrad's own calls alone, and arithmetic between "
@@ -97,56 +116,73 @@ def raise_glue(what: str, transform: str) -> NoReturn:
     )
 
 
-REMEDY = (
+FUNCTIONS_INSTEAD = (
     "Differentiate the function of the matrix instead of its factors (svd_function, "
     "eigh_function, orthogonalize, nuclear_norm, ... exist at ties; svdvals and eigvalsh for the "
-    "values alone), or choose ties='split' for losses that are blind to the choice of vectors, "
-    "or ties='drop' to leave the undefined part out."
+    "values alone)"
+)
+POLICIES_INSTEAD = (
+    ", or choose ties='split' for losses that are blind to the choice of vectors, or ties='drop' "
+    "to leave the undefined part out"
 )
 
 
 def explain(
-    name: str, values: Array, undefined: Array, directions: tuple, result: tuple
+    name: str,
+    values: tuple[str, Array],
+    undefined: Array,
+    directions: tuple,
+    result: tuple,
+    ties: str,
 ) -> str | None:
     """Name the first member that came out NaN and the columns to blame, on readable arrays.
 
     None where the input or a direction held the NaN already.
     """
-    xp = array_namespace(values)
-    members = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(values), axis=-1)
+    symbol, v = values
+    xp = array_namespace(v)
+    members = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(v), axis=-1)
     members = xp.reshape(members, (-1,))
     if not bool(xp.any(members)):
         return None
-    first = int(xp.argmax(xp.astype(members, xp.int8)))
-    v = xp.reshape(values, (-1, values.shape[-1]))[first, :]
-    columns = xp.reshape(undefined, (-1, values.shape[-1]))[first, :]
-    others = int(xp.sum(xp.astype(members, xp.int64))) - 1
-    member = _unravel(first, tuple(values.shape[:-1]))
-    where = f"member {member}" + (f" (and {others} more)" if others else "") if member else "x"
+    index = int(xp.argmax(xp.astype(members, xp.int8)))
+    columns = xp.reshape(undefined, (-1, v.shape[-1]))[index, :]
     if bool(xp.any(columns)):
-        what = _name_columns(v, columns)
+        what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
+        remedy = FUNCTIONS_INSTEAD + (POLICIES_INSTEAD if ties != "split" else "")
     elif all(bool(xp.all(xp.isfinite(d))) for d in directions if d is not None):
         what = (
-            "the loss depends on what x does not determine: the phase of a vector, the choice of "
-            "completing columns (full_matrices), or of vectors within a tie that was split"
+            "the loss depends on what x does not determine, such as the phase of a complex vector, "
+            "the choice of completing columns, or that of vectors in a tie that was split"
+        )
+        remedy = (
+            "Use products that are blind to it (U f(S) Vh, U U^H), full_matrices=False where the "
+            "completing columns are not needed, or a function of the matrix such as svd_function"
         )
     else:
         return None
-    return f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {REMEDY}"
+    others = int(xp.sum(xp.astype(members, xp.int64))) - 1
+    where = f"member {member}" if (member := _unravel(index, tuple(v.shape[:-1]))) else "x"
+    where += f" (and {others} more)" if others else ""
+    return f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {remedy}."
 
 
-def _name_columns(values: Array, columns: Array) -> str:
+def _name_columns(symbol: str, values: Array, columns: Array) -> str:
+    """The first column to blame, with the neighbour that it is tied to if it is no lone zero."""
     xp = array_namespace(values)
     i = int(xp.argmax(xp.astype(columns, xp.int8)))
-    first, second = float(values[i]), float(values[min(i + 1, values.shape[0] - 1)])
-    largest = float(xp.max(xp.abs(values)))
-    if i + 1 < values.shape[0] and bool(columns[i + 1]):
-        gap = abs(first - second)
+    v = [float(values[j]) for j in range(values.shape[0])]
+    largest = max(map(abs, v))
+    j = min(
+        (j for j in (i - 1, i + 1) if 0 <= j < len(v)), key=lambda j: abs(v[j] - v[i]), default=i
+    )
+    if i != j and abs(v[i]) > abs(v[i] - v[j]):
+        i, j = min(i, j), max(i, j)
         return (
-            f"values {i} and {i + 1}, {first:.6g} and {second:.6g}, count as equal (a gap of "
-            f"{gap:.3g}, the largest value being {largest:.6g}; see gap_rtol)"
+            f"{symbol}[{i}] = {v[i]:.6g} and {symbol}[{j}] = {v[j]:.6g} count as equal (a gap of "
+            f"{abs(v[i] - v[j]):.3g} where the largest is {largest:.6g}; see gap_rtol)"
         )
-    return f"value {i}, {first:.6g}, counts as zero (the largest being {largest:.6g}; see gap_rtol)"
+    return f"{symbol}[{i}] = {v[i]:.6g} counts as zero (the largest is {largest:.6g}; see gap_rtol)"
 
 
 def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -24,17 +24,12 @@ Sources: Daleckii and Krein (1965); Higham, Functions of Matrices (2008), sectio
 from __future__ import annotations
 
 from . import _eigh, _svd
-from ._array import adjoint, array_namespace, eps, herm, nan_where, skew
+from ._array import adjoint, array_namespace, eps, herm, nan_where, once_differentiable, skew
 from ._boundary import enter
 from ._factor import adjoint_times
 from ._primitive import Primitive
 from ._scalar import as_scalar_function
-from ._ties import first, guarded
-
-
-def zero_tolerance(x, S):
-    """What counts as zero: the error that a computed singular value carries."""
-    return max(x.shape[-2:]) * eps(x) * first(S)
+from ._ties import first, guarded, zero_tolerance
 
 
 def sandwich(U, Vh, C, couple, h):
@@ -58,17 +53,16 @@ def svd_function_forward(x, U, S, Vh, *, f):
 def _svd_differential(inputs, C, f):
     x, U, S, Vh = inputs
     xp = array_namespace(x)
-    tolerance = zero_tolerance(x, S)
-    zero = S <= tolerance
+    zero = S <= zero_tolerance(x, S)
     s = xp.where(zero, 0.0, S)
-    fs = f(s)
+    fs, scale = f(s), xp.where(first(S) == 0, 1.0, first(S))
     undefined = xp.any(zero & (fs != 0), axis=-1)
-    # Zeros become specks with f(t) = f'(0) t, so that (f_i + f_j)/(t_i + t_j) is f'(0) for two of
-    # them, and no other pair feels them; no pass over pairs tells them apart.
-    speck = tolerance * eps(x) ** 0.5
-    speck = xp.where(speck == 0, 1.0, speck)
-    t = xp.where(zero, speck, S)
-    ft = xp.where(zero, f.derivative(s) * speck, fs) + nan_where(undefined, x)[..., None]
+    # In units of s_1, zeros become specks with f(t) = f'(0) t, so that (f_i + f_j)/(t_i + t_j) is
+    # f'(0) for two of them, and no other pair feels them; no pass over pairs tells them apart.
+    speck = max(x.shape[-2:]) * eps(x) ** 1.5
+    t = xp.where(zero, speck, S / scale)
+    ft = xp.where(zero, f.derivative(s) * speck, fs / scale)
+    ft = ft + nan_where(undefined, x)[..., None] + once_differentiable(S, zero)
 
     def couple(M):
         plus = f.divided(s[..., :, None], s[..., None, :])

@@ -8,10 +8,10 @@ product with the direction.
 from __future__ import annotations
 
 from . import _factor, _svd
-from ._array import array_namespace, columnwise_dot, real
+from ._array import array_namespace, columnwise_dot, once_differentiable, real
 from ._boundary import enter
-from ._matrix_functions import zero_tolerance
 from ._primitive import Primitive, is_differentiated
+from ._ties import zero_tolerance
 
 
 def nuclear_norm_forward(x, U, S, Vh):
@@ -21,7 +21,8 @@ def nuclear_norm_forward(x, U, S, Vh):
 def _subgradient(inputs):
     x, U, S, Vh = inputs
     xp = array_namespace(x)
-    kept = xp.astype(zero_tolerance(x, S) < S, S.dtype)
+    zero = S <= zero_tolerance(x, S)
+    kept = xp.astype(~zero, S.dtype) + once_differentiable(S, zero)
     return (U * kept[..., None, :]) @ Vh
 
 

@@ -89,7 +89,11 @@ class Call:
         insist = static.get("ties") == "raise"
         if primitive.undefined is None or not _any_nan(result, insist):
             return
-        message = primitive.undefined(inputs, outputs, directions, result, **static)
+        library = library_of(inputs[0])
+        told = (inputs, outputs, directions, result)
+        if library is not None:
+            told = tuple(tuple(map(library.values, arrays)) for arrays in told)
+        message = primitive.undefined(*told, **static)
         if message is not None and insist:
             raise DerivativeUndefinedError(message)
         if message is not None:

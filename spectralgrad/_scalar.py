@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,10 +37,12 @@ def number(value: Any, name: str, *, above: float | None = None, least: float | 
             f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number. An array "
             "or tensor would be taken for a constant and its gradient lost without a word."
         )
+    if not math.isfinite(value):
+        raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a finite number.")
     if (above is not None and not value > above) or (least is not None and not value >= least):
         bound = f"above {above}" if above is not None else f"at least {least}"
         raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a number {bound}.")
-    return int(value) if float(value).is_integer() else float(value)
+    return float(value)
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,8 @@ class ScalarFunction:
     f, df : callable
         The function and its derivative, of an array of any shape, elementwise.
     d2f : callable, optional
-        The second derivative, for second-order derivatives of the matrix function.
+        The second derivative. Gradients and tangents never call it: it is kept for derivatives of
+        second order, where nothing replaces it.
 
     Notes
     -----

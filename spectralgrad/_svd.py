@@ -45,6 +45,7 @@ from ._array import (
     leading_columns,
     leading_rows,
     nan_where,
+    once_differentiable,
     real,
     skew,
     with_diagonal,
@@ -91,7 +92,8 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     half_difference = skew(dP) / sums(S, tolerance)
     dU = _vectors_jvp(U_all, half_sum + half_difference + poison, dx_V, dP, inverse_S)
     dV = _vectors_jvp(V_all, half_sum - half_difference + poison, dxh_U, adjoint(dP), inverse_S)
-    return dU, real(columnwise_dot(U, dx_V)), adjoint(dV)
+    dS = real(columnwise_dot(U, dx_V)) + once_differentiable(S, 2 * S <= tolerance)
+    return dU, dS, adjoint(dV)
 
 
 def _vectors_jvp(W_all, rotation, flow, inner, inverse_S):
@@ -113,10 +115,12 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = leading_rows(Vh_all, k)
+    tolerance = _tolerance(S, gap_rtol)
+    if S_bar is not None:  # a zero value is a kink: |s| of a smooth signed s
+        S_bar = S_bar + once_differentiable(S, 2 * S <= tolerance)
     if U_bar is None and Vh_bar is None:
         return ((U * S_bar[..., None, :]) @ Vh,)
 
-    tolerance = _tolerance(S, gap_rtol)
     inverse_S = 1 / guarded(S, tolerance / 2)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     P = 0.0 if U_bar is None else _factor.adjoint_times(U, leading_columns(U_bar, k))
@@ -148,10 +152,15 @@ def _completed_cotangent(W_all, W_bar, k):
     return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
 
 
-def svd_undefined(inputs, outputs, directions, result, *, gap_rtol=None, **_):
+def svd_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None, **_):
     (x,), (_, S, _) = inputs, outputs
     columns = _gauge.undefined_columns(x, S, _tolerance(S, gap_rtol))
-    return explain("svd", S, columns, directions, result)
+    if len(directions) == 3:  # a cotangent, which may leave ties alone
+        U_bar, S_bar, Vh_bar = directions
+        k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
+        bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
+        columns = columns & _gauge.touched(S_bar, *bars)
+    return explain("svd", ("S", S), columns, directions, result, ties)
 
 
 factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp)  # inside functions: warns of nothing

@@ -7,7 +7,7 @@ quotient an exact zero.
 
 from __future__ import annotations
 
-from ._array import Array, array_namespace, eps
+from ._array import Array, array_namespace, device, eps
 
 POLICIES = ("nan", "raise", "drop", "split")
 
@@ -15,6 +15,11 @@ POLICIES = ("nan", "raise", "drop", "split")
 def default_gap_rtol(values: Array) -> float:
     """eps^(3/4): a computed gap has an error of eps, and this leaves a quarter of the digits."""
     return eps(values) ** 0.75
+
+
+def zero_tolerance(x: Array, S: Array) -> Array:
+    """What counts as zero in a function of x: the error that a computed singular value carries."""
+    return max(x.shape[-2:]) * eps(x) * first(S)
 
 
 def guarded(denominators: Array, tolerance: Array) -> Array:
@@ -58,7 +63,7 @@ def open_gaps(values: Array, width: Array) -> Array:
     """
     xp = array_namespace(values)
     n = values.shape[-1]
-    index = xp.arange(n, dtype=values.dtype)
+    index = xp.arange(n, dtype=values.dtype, device=device(values))
     steps = index[None, :] - index[:, None]
     shifted = values[..., None, :] + steps * width[..., None]
     up = xp.max(xp.where(steps >= 0, shifted, -float("inf")), axis=-1)

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ._array import Array, array_namespace
-from ._errors import check_like, raise_glue
+from ._array import Array, array_namespace, device
+from ._errors import check_like, check_primals, raise_glue
 from ._primitive import Notes, noting
 
 
 def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
+    check_primals(primals, transform)
     xp = array_namespace(*primals)
     distinct = [
         x if all(x is not y for y in primals[:i]) else xp.asarray(x, copy=True)
@@ -26,7 +27,11 @@ def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) 
         out = fun(*distinct, **static)
     leaves = leaves_of(out)
     if any(id(leaf) not in notes.known for leaf in leaves):
-        raise_glue("the function returned an array that no call of the library made", transform)
+        strange = next(leaf for leaf in leaves if id(leaf) not in notes.known)
+        raise_glue(
+            f"the function returned a {type(strange).__name__} that no call of the library made",
+            transform,
+        )
     return distinct, notes.needed(leaves), out, leaves
 
 
@@ -55,6 +60,8 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
                 "to (None stands for zero)."
             )
         return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
+    if isinstance(tree, int | float) and like.ndim == 0:
+        tree = array_namespace(like).asarray(tree, dtype=like.dtype, device=device(like))
     check_like(tree, like, role)
     return [array_namespace(like).astype(tree, like.dtype, copy=False)]
 
@@ -76,8 +83,9 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
     out : array or tuple of arrays
         What `fun` returned.
     pullback : callable
-        Takes a cotangent of the structure and shapes of `out`, with None for zero, and returns a
-        tuple with one cotangent for each primal. May be called any number of times.
+        Takes a cotangent of the structure and shapes of `out`, with None for zero (a number does
+        for a 0-d array), and returns a tuple with one cotangent for each primal. May be called any
+        number of times; it keeps the factors that the forward computation made.
 
     Raises
     ------
@@ -95,7 +103,7 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
     --------
     >>> import numpy as np, spectralgrad as sg
     >>> norm, pullback = sg.vjp(sg.nuclear_norm, np.diag([3.0, 2.0]))
-    >>> (x_bar,) = pullback(np.asarray(1.0))
+    >>> (x_bar,) = pullback(1.0)
     >>> np.allclose(x_bar, np.eye(2))
     True
     """
@@ -150,6 +158,12 @@ def jvp(
     >>> tangent
     array([ 1., -1.])
     """
+    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+        raise TypeError(
+            f"sg.jvp: primals and tangents are {type(primals).__name__} and "
+            f"{type(tangents).__name__}; wanted a tuple of arrays for each. For one array write "
+            "sg.jvp(fun, (x,), (dx,))."
+        )
     given = _match(tuple(tangents), tuple(primals), "sg.jvp: a tangent")
     distinct, calls, out, leaves = _run("jvp", fun, primals, static)
     dots = {id(x): dx for x, dx in zip(distinct, given, strict=True)}

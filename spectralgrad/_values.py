@@ -10,9 +10,10 @@ singular values.
 from __future__ import annotations
 
 from . import _eigh, _factor, _svd
-from ._array import adjoint, columnwise_dot, herm, real
+from ._array import adjoint, columnwise_dot, herm, once_differentiable, real
 from ._boundary import enter
 from ._primitive import Primitive, is_differentiated
+from ._ties import zero_tolerance
 
 
 def svdvals_forward(x, U, S, Vh):
@@ -20,13 +21,16 @@ def svdvals_forward(x, U, S, Vh):
 
 
 def svdvals_jvp(inputs, outputs, tangents):
-    _, U, _, Vh = inputs
-    return (real(columnwise_dot(U, tangents[0] @ adjoint(Vh))),)
+    x, U, S, Vh = inputs
+    tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
+    return (tangent + once_differentiable(S, S <= zero_tolerance(x, S)),)
 
 
 def svdvals_vjp(inputs, outputs, cotangents):
-    _, U, _, Vh = inputs
-    return (U * cotangents[0][..., None, :]) @ Vh, None, None, None
+    x, U, S, Vh = inputs
+    # a zero value is a kink: |s| of a smooth signed s
+    S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(x, S))
+    return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 
 of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3))

@@ -70,7 +70,8 @@ class power(Named):
     p: float
 
     def __post_init__(self):
-        object.__setattr__(self, "p", number(self.p, "p"))
+        p = number(self.p, "p")
+        object.__setattr__(self, "p", int(p) if p.is_integer() else p)
 
     def __call__(self, s):
         if isinstance(self.p, int) and self.p >= 0:
@@ -101,10 +102,9 @@ class power(Named):
             return where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
         if self.p < 2:
             return self.p + 0.0 * (a + b)
-        total, b_power = 1.0, b
-        for _ in range(self.p - 1):
-            total, b_power = total * a + b_power, b_power * b
-        return total
+        half = self.p // 2  # sum over 2 h powers = sum over h powers, times a^h + b^h
+        even = power(half)._polynomial(a, b) * (a**half + b**half)
+        return even if self.p % 2 == 0 else even * a + b ** (self.p - 1)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ is NaN. The convention is dL = Re sum(conj(x_bar) * dx).
 =================  ===============  ============  =========================
 rule               inputs           outputs       options
 =================  ===============  ============  =========================
-svd                x                U, S, Vh      full_matrices, ties, gap_rtol
+svd                x                U, S, Vh      ties, gap_rtol
 svdvals            x, U, S, Vh      S
 eigh               x                w, Q          ties, gap_rtol
 eigvalsh           x, w, Q          w
@@ -53,12 +53,15 @@ def _plain(rule: Callable, answers_for: int) -> Callable:
     """Let bare arrays stand for tuples of one, as the given argument does for the answer."""
 
     @wraps(rule)
-    def plain(*args: Any, **options: Any) -> Any:
-        inputs, outputs, directions = (_tupled(arg) for arg in args)
+    def plain(inputs: Any, outputs: Any, directions: Any, /, **options: Any) -> Any:
+        args = tuple(map(_tupled, (inputs, outputs, directions)))
         if "f" in options:
-            options["f"] = as_scalar_function(options["f"], inputs[0], rule.__name__)
-        result = rule(inputs, outputs, directions, **options)
-        return result if isinstance(args[answers_for], tuple | list) else result[0]
+            options["f"] = as_scalar_function(options["f"], args[0][0], rule.__name__)
+        if all(direction is None for direction in args[2]):
+            result = (None,) * len(args[answers_for])
+        else:
+            result = rule(*args, **options)
+        return result if isinstance((inputs, outputs)[answers_for], tuple | list) else result[0]
 
     return plain
 

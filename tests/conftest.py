@@ -12,7 +12,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes long; left out unless asked for with -m slow")
     try:
         import jax
     except ImportError:

@@ -34,6 +34,14 @@ def test_not_square(library, operation):
         operation.call(library.xp.ones((3, 2), dtype=library.xp.float64))
 
 
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+def test_other_precisions_are_refused():
+    torch = pytest.importorskip("torch")
+    for dtype in (torch.complex32, torch.float8_e4m3fn):
+        with pytest.raises(TypeError, match="wanted real or complex single or double"):
+            sg.svdvals(torch.ones((2, 2)).to(dtype))
+
+
 def test_longdouble_is_refused():
     with pytest.raises(TypeError, match=r"longdouble|float128"):
         sg.svdvals(np.ones((2, 2), dtype=np.longdouble))
@@ -53,7 +61,8 @@ def test_scalar_functions_out_of_range():
     for make, message in (
         (lambda: F.tikhonov(0), "above 0"),
         (lambda: F.soft_threshold(-1.0), "at least 0"),
-        (lambda: F.hard_threshold(float("nan")), "at least 0"),
+        (lambda: F.hard_threshold(float("nan")), "finite"),
+        (lambda: F.power(float("inf")), "finite"),
     ):
         with pytest.raises(ValueError, match=message):
             make()
@@ -90,6 +99,14 @@ def test_cotangents_that_do_not_fit(library):
         pullback((library.array(1j * np.ones((3, 3))), None, None))
     with pytest.raises(TypeError, match="one array library"):
         pullback(([[1.0]], None, None))
+    with pytest.raises(TypeError, match=r"sg.jvp\(fun, \(x,\), \(dx,\)\)"):
+        sg.jvp(sg.svdvals, x, x)
+    with pytest.raises(TypeError, match=r"primal 1 is a .*by keyword"):
+        sg.vjp(sg.svd_function, x, sg.functions.tanh)
+    with pytest.raises(TypeError, match="at least one array"):
+        sg.vjp(sg.svdvals)
+    with pytest.raises(TypeError, match="is a float"):
+        sg.vjp(sg.svdvals, x)[1](1.0)
     with pytest.raises(ValueError, match="a tangent"):
         sg.jvp(sg.svdvals, (x,), (good,))
     with pytest.raises(ValueError, match="a tangent"):

@@ -144,7 +144,7 @@ def test_functions_are_values():
     assert F.power(2) == F.power(2.0)
     assert hash(F.tikhonov(0.1)) == hash(F.tikhonov(0.1))
     assert F.soft_threshold(1) != F.hard_threshold(1)
-    assert repr(F.clip(2.0)) == "clip(max=2)"
+    assert repr(F.clip(2.0)) == "clip(max=2.0)"
     assert F.ScalarFunction(np.sin, np.cos) == F.ScalarFunction(np.sin, np.cos)
 
 

@@ -154,7 +154,7 @@ def test_tracing_says_nothing_and_gives_nan():
     for ties in ("nan", "raise"):
         gradient = jax.jit(jax.grad(lambda x, ties=ties: jnp.sum(sg.svd(x, ties=ties).U)))
         assert jnp.all(jnp.isnan(gradient(x)))
-    with pytest.warns(sg.DerivativeUndefinedWarning, match="values 0 and 1"):
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[0\] = .* count as equal"):
         jax.grad(lambda x: jnp.sum(sg.svd(x).U))(x)
 
 

@@ -173,6 +173,40 @@ def test_scale_of_vectors(library, call, dtype, exponents):
         np.testing.assert_allclose(scaled_bar * c, x_bar, atol=tolerance)
 
 
+def test_scale_at_zero_values(library):
+    """Zeros are told from values at the edge of single precision's range."""
+    x = np.diag([2.0, 1.0, 0.0]).astype(np.float32)
+    bars = library.array(random((3, 3)).astype(np.float32))
+
+    def pulled(c):
+        fun = _shrink(0.5 * c)
+        return library.numpy(sg.vjp(fun, library.array(x * np.float32(c)))[1](bars)[0])
+
+    for c in (1e-36, 1e36):
+        np.testing.assert_allclose(pulled(c), pulled(1.0), rtol=1e-5)
+
+
+def _shrink(tau):
+    return lambda x: sg.svd_function(x, sg.functions.soft_threshold(tau))
+
+
+def test_arrays_stay_on_their_device():
+    strict = pytest.importorskip("array_api_strict")
+    device = strict.Device("device1")
+    x = strict.asarray(random((2, 4, 3)), device=device)
+    square = strict.asarray(random((3, 3)), device=device)
+    for ties in ("nan", "raise", "drop", "split"):
+        for call, matrix in ((sg.svd, x), (sg.eigh, square)):
+            out, pullback = sg.vjp(call, matrix, ties=ties)
+            bars = type(out)(*(strict.ones_like(y) for y in out)) if call is sg.eigh else None
+            assert pullback(bars)[0].device == device
+            assert all(y.device == device for y in out)
+    for operation in OPERATIONS:
+        if operation.name not in ("svd", "svd_full", "eigh"):
+            out, pullback = sg.vjp(operation.call, square)
+            assert pullback(strict.ones_like(out))[0].device == device
+
+
 @by_operation
 def test_input_is_left_alone(operation):
     x = random((4, 4), seed=17)

@@ -153,7 +153,7 @@ def test_used_outputs_are_told_apart_natively(native, is_complex):
 def test_tangents_are_nan_in_tied_columns(is_complex):
     x = TIED["triple"](is_complex)
     dx = random(x.shape, seed=8, is_complex=is_complex)
-    with pytest.warns(sg.DerivativeUndefinedWarning, match="values 0 and 1"):
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[0\] = .* count as equal"):
         _, (dU, dS, dVh) = sg.jvp(sg.svd, (x,), (dx,))
     for columns in (dU, dVh.T):
         assert np.all(np.isnan(columns[:, :3]))

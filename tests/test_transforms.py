@@ -92,6 +92,14 @@ def test_what_would_be_lost_is_refused(library):
             sg.jvp(fun, (x,), (x,))
 
 
+def test_a_number_is_a_cotangent_of_a_number(library):
+    x = library.array(random((3, 3), seed=4), "float32")
+    (by_number,) = sg.vjp(sg.nuclear_norm, x)[1](2)
+    assert by_number.dtype == x.dtype
+    (by_array,) = sg.vjp(sg.nuclear_norm, x)[1](library.array(np.float32(2)))
+    np.testing.assert_array_equal(library.numpy(by_number), library.numpy(by_array))
+
+
 def test_nothing_is_noted_after_an_error():
     with pytest.raises(TypeError):
         sg.vjp(lambda x: sg.svdvals(2 * x), np.eye(2))

@@ -34,6 +34,10 @@ def is_concrete(x: jax.Array) -> bool:
     return not isinstance(x, jax.core.Tracer)
 
 
+def values(x: jax.Array | None) -> jax.Array | None:
+    return x
+
+
 def is_differentiated(x: jax.Array) -> bool:
     return not is_concrete(x)
 

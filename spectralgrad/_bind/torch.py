@@ -58,6 +58,11 @@ def is_concrete(_: torch.Tensor) -> bool:
     return not is_tracing()
 
 
+def values(x: torch.Tensor | None) -> torch.Tensor | None:
+    """`x` outside of every derivative, to be read."""
+    return x if x is None else x.detach()
+
+
 def is_differentiated(x: torch.Tensor) -> bool:
     if is_tracing():
         return True
