@@ -118,7 +118,7 @@ def eigh(x, /, *, ties="nan", gap_rtol=None):
     -----
     The cotangent of x is Hermitian. A member with a NaN or an Inf is NaN throughout and reaches no
     other. Gradients of eigenvectors err by eps/gap: where a function of x is wanted, use
-    `eigh_function`. Giles (2008), section 3.1.
+    `eigh_function`. 4 products of x's size a backward. Giles (2008), section 3.1.
 
     Examples
     --------

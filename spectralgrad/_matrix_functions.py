@@ -159,8 +159,11 @@ def svd_function(x, /, f):
     Notes
     -----
     No gap enters: the derivative is exact to working precision for equal, close and zero values
-    alike. A value counts as zero at max(m, n) eps S[0]; there f(0) = 0 is needed, and f(0) != 0
-    makes the member's derivative NaN, since the function jumps. 4 products of x's size a backward.
+    alike. A value counts as zero at max(m, n) eps S[0]; there f(0) = 0 and a finite f'(0) are
+    needed: otherwise the function jumps or is infinitely steep, and the member's derivative is NaN,
+    without a warning. At the kink of a threshold the named function says which slope it takes.
+    Second derivatives (PyTorch, JAX) lose eps/gap and are NaN at ties and zeros. 4 products of x's
+    size a backward.
     Noferini (2017), here in the variables of the SVD.
 
     Examples
@@ -198,7 +201,7 @@ def eigh_function(x, /, f):
     Notes
     -----
     The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
-    named functions are NaN. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
+    named functions are NaN, without a warning. 4 products of x's size a backward. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
 
     Examples
     --------
@@ -231,7 +234,8 @@ def orthogonalize(x, /):
     Notes
     -----
     The derivative divides by sums of singular values alone: ties are as good as any. Where a value
-    counts as zero, at max(m, n) eps S[0], the factor jumps and the member's derivative is NaN.
+    counts as zero, at max(m, n) eps S[0], the factor jumps and the member's derivative is NaN,
+    without a warning. 4 products of x's size a backward.
     Kenney and Laub (1991), Polar decomposition and matrix sign function condition estimates.
 
     Examples

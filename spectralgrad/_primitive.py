@@ -90,9 +90,8 @@ class Call:
         if primitive.undefined is None or not _any_nan(result, insist):
             return
         library = library_of(inputs[0])
-        told = (inputs, outputs, directions, result)
-        if library is not None:
-            told = tuple(tuple(map(library.values, arrays)) for arrays in told)
+        read = (lambda x: x) if library is None else library.values
+        told = [tuple(map(read, arrays)) for arrays in (inputs, outputs, directions, result)]
         message = primitive.undefined(*told, **static)
         if message is not None and insist:
             raise DerivativeUndefinedError(message)

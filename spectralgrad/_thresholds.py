@@ -37,7 +37,24 @@ class _Piecewise(Named):
 
 @dataclass(frozen=True)
 class soft_threshold(_Piecewise):
-    """max(s - tau, 0). At the kink s = tau the derivative is taken as 0."""
+    """max(s - tau, 0). At the kink s = tau the derivative is taken as 0.
+
+    Parameters
+    ----------
+    tau : number
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If tau is no finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.soft_threshold(1.0)(np.array([3.0, 0.5]))
+    array([2., 0.])
+    """
 
     tau: float
     inside, outside = 0.0, 1.0
@@ -55,7 +72,24 @@ class soft_threshold(_Piecewise):
 
 @dataclass(frozen=True)
 class clip(_Piecewise):
-    """min(s, max). At the kink s = max the derivative is taken as 1."""
+    """min(s, max). At the kink s = max the derivative is taken as 1.
+
+    Parameters
+    ----------
+    max : number
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If max is no finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.clip(1.0)(np.array([3.0, 0.5]))
+    array([1. , 0.5])
+    """
 
     max: float
     inside, outside = 1.0, 0.0
@@ -73,7 +107,24 @@ class clip(_Piecewise):
 
 @dataclass(frozen=True)
 class hard_threshold(_Piecewise):
-    """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN."""
+    """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN.
+
+    Parameters
+    ----------
+    tau : number
+        At least 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If tau is no finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.hard_threshold(1.0)(np.array([3.0, 0.5]))
+    array([3., 0.])
+    """
 
     tau: float
     inside, outside = 0.0, 1.0

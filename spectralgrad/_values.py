@@ -71,9 +71,12 @@ def svdvals(x, /):
 
     Notes
     -----
-    ds_i = Re u_i^H dx v_i. At a tie the sorted values have no derivative one by one; the cotangent
-    is then a Clarke subgradient, and exact for symmetric functions of the tied values. The factors
-    are computed only where a derivative may be asked for.
+    ds_i = Re u_i^H dx v_i: Magnus (1985), theorem 1, for the Hermitian matrix [[0, x], [x^H, 0]].
+    At a tie the sorted values have no derivative one by one: cotangent and tangent are those along
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric functions
+    of the tied values. A zero value is a kink of |s|, and U, V choose the sign: use `nuclear_norm`
+    for its subgradient of least norm. Where values are zero second derivatives are NaN. One product
+    of x's size a backward; the factors are computed only where a derivative may be asked for.
 
     Examples
     --------
@@ -110,8 +113,10 @@ def eigvalsh(x, /):
 
     Notes
     -----
-    At a tie the cotangent is a Clarke subgradient, exact for symmetric functions of
-    the tied values.
+    dw_i = q_i^H dx q_i: Magnus (1985), theorem 1. At a tie cotangent and tangent are those along
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric functions
+    of the tied values. One product of x's size a backward; the vectors are computed only where a
+    derivative may be asked for.
 
     Examples
     --------

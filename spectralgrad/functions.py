@@ -65,7 +65,24 @@ class _Sqrt(Named):
 
 @dataclass(frozen=True)
 class power(Named):
-    """s^p for any real p; a whole p takes negative s too."""
+    """s^p for any real p; a whole p takes negative s too.
+
+    Parameters
+    ----------
+    p : number
+        Negative bases are NaN unless p is whole; zero has no derivative for p < 1 but 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If p is no finite Python number.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.power(2)(np.array([3.0, -1.0]))
+    array([9., 1.])
+    """
 
     p: float
 
@@ -182,7 +199,24 @@ class _Reciprocal(Named):
 
 @dataclass(frozen=True)
 class tikhonov(Named):
-    """The regularized reciprocal s/(s^2 + alpha), alpha > 0, without squaring s."""
+    """The regularized reciprocal s/(s^2 + alpha), without squaring s.
+
+    Parameters
+    ----------
+    alpha : number
+        Above 0. `svd_function` of it is the transposed Tikhonov inverse.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is no finite Python number above 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.tikhonov(1.0)(np.array([1.0, 0.0]))
+    array([0.5, 0. ])
+    """
 
     alpha: float
 
