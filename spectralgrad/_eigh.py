@@ -27,13 +27,14 @@ from ._array import (
     columnwise_dot,
     herm,
     nan_where,
+    once_differentiable,
     real,
     with_diagonal,
 )
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
 from ._primitive import Primitive
-from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen
+from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen, split_width
 
 
 class EighResult(NamedTuple):
@@ -52,27 +53,39 @@ def eigh_forward(x, *, ties="nan", gap_rtol=None):
     return split_eigen(w) if ties == "split" else w, Q
 
 
+def _fragile(w, tolerance, ties):
+    """Columns in a tie, split or not."""
+    tied = in_tie(w, tolerance)
+    if ties != "split":
+        return tied
+    return _gauge.fragile_columns(tied, w, split_width(w, largest(w)))
+
+
 def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
     """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
     (w, Q), (dx,) = outputs, tangents
     tolerance = _tolerance(w, gap_rtol)
     dxh_Q = herm(dx) @ Q
     dP = adjoint(Q) @ dxh_Q
-    dQ = Q @ (dP / gaps(w, tolerance))
+    once = once_differentiable(w, _fragile(w, tolerance, ties))
+    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
-        dQ = dQ + nan_where(in_tie(w, tolerance), w)[..., None, :]
-    return real(columnwise_dot(Q, dxh_Q)), dQ
+        valid = valid + nan_where(in_tie(w, tolerance), w)
+    dQ = Q @ (dP / gaps(w, tolerance)) * valid[..., None, :]
+    return real(columnwise_dot(Q, dxh_Q)) + once, dQ
 
 
 def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
-    if Q_bar is None:
-        return (herm((Q * w_bar[..., None, :]) @ adjoint(Q)),)
     tolerance = _tolerance(w, gap_rtol)
+    diagonal = _gauge.once_in_cotangents(w, _fragile(w, tolerance, ties), Q_bar)
+    diagonal = diagonal + (0.0 if w_bar is None else w_bar)
+    if Q_bar is None:
+        return (herm((Q * diagonal[..., None, :]) @ adjoint(Q)),)
     P = adjoint(Q) @ Q_bar
     bad = _gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
-    diagonal = nan_where(bad, w)[..., None] + (0.0 if w_bar is None else w_bar)
+    diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
     K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
     return (herm(Q @ K @ adjoint(Q)),)
 

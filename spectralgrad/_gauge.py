@@ -22,6 +22,7 @@ from ._array import (
     herm,
     is_complex,
     leading_columns,
+    once_differentiable,
     real,
     skew,
 )
@@ -61,29 +62,29 @@ def completion_residual(W3: Array, W3_bar: Array) -> Array:
     return residual > eps(W3) ** 0.5 * xp.sum(xp.abs(W3_bar), axis=(-2, -1))
 
 
-def split_reference(norms: Array, values: Array, largest: Array) -> Array:
-    """The size of column cotangents to hold residuals against, sorted values having been split.
+def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> Array:
+    """How large an entry of K may be that a split tie decides, (..., 1).
 
-    A loss of the matrix alone has columns that shrink with their value: these are scaled up, to
-    the largest column at most.
+    For a loss of the matrix alone these entries are like the others: of the size of the values'
+    cotangent and of the vectors' over the largest value; 100 times that for steep functions.
     """
     xp = array_namespace(norms)
-    sizes = xp.abs(values) / xp.where(largest == 0, 1.0, largest)
-    grown = norms / xp.where(sizes == 0, 1.0, sizes)
-    return xp.minimum(grown, xp.max(norms, axis=-1, keepdims=True))
+    size = xp.max(norms, axis=-1, keepdims=True) / xp.where(largest == 0, 1.0, largest)
+    if values_bar is not None:
+        size = size + xp.max(xp.abs(values_bar), axis=-1, keepdims=True)
+    return 100 * size
 
 
-def split_residual(residual: Array, opened: Array, found: Array, reference: Array) -> Array:
+def split_residual(residual: Array, opened: Array, found: Array, allowance: Array) -> Array:
     """Where the loss sees what the splitting of ties moved.
 
-    A residual counts by as much as its denominator, `found` before and `opened` after, changed. A
-    loss of the matrix alone has residuals in proportion to their denominators, which leaves about
-    sqrt(eps); any other loss has residuals of the size of its columns, whatever the denominator.
+    residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
+    `opened` after, changed. A loss of the matrix alone has residuals in proportion to their
+    denominators; any other has residuals that the opened gap, sqrt(eps), makes huge.
     """
     xp = array_namespace(residual)
-    change = xp.abs(opened - found)
-    relative = change / xp.where(change == 0, 1.0, xp.abs(opened))
-    return xp.abs(residual) * relative > eps(residual) ** 0.25 * reference
+    size = xp.where(opened == 0, float("inf"), xp.abs(opened))
+    return xp.abs(residual) / size * (xp.abs(opened - found) / size) > allowance
 
 
 def undefined_columns(x, S, tolerance):
@@ -92,6 +93,21 @@ def undefined_columns(x, S, tolerance):
     if is_complex(x) or x.shape[-2] != x.shape[-1]:
         tied = tied | (2 * S <= tolerance)
     return tied
+
+
+def fragile_columns(undefined: Array, values: Array, near: Array) -> Array:
+    """Columns where a second derivative does not follow from the first: undefined or split."""
+    return undefined | in_tie(values, 2 * near)
+
+
+def once_in_cotangents(values: Array, fragile: Array, *W_bars: Array | None) -> Array:
+    """Zeros whose derivative by the values and by each cotangent is NaN in fragile columns."""
+    total = once_differentiable(values, fragile)
+    for W_bar in W_bars:
+        if W_bar is not None:
+            column_sums = real(array_namespace(W_bar).sum(W_bar, axis=-2))
+            total = total + once_differentiable(column_sums, fragile)
+    return total
 
 
 def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
@@ -105,7 +121,7 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
     used = touched(S_bar, *thin_bars)
     bad = xp.any(undefined_columns(x, S, tolerance) & used, axis=-1)
     if ties == "split":
-        bad = bad | _svd_split_residual(x, vectors, S, thin_bars, inner)
+        bad = bad | _svd_split_residual(x, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars)
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
@@ -117,21 +133,21 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
     return bad
 
 
-def _svd_split_residual(x, vectors, S, thin_bars, inner):
+def _svd_split_residual(x, vectors, values, thin_bars, inner):
     """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
-    (U, V), (P, R), xp, k = vectors, inner, array_namespace(x), S.shape[-1]
+    (U, V), (S, S_bar), (P, R) = vectors, values, inner
+    xp, k = array_namespace(x), S.shape[-1]
     found = real(columnwise_dot(U, x @ V))
-    reference = split_reference(column_norms(*thin_bars), S, first(S))
-    pair_reference = reference[..., None, :] + reference[..., :, None]
+    allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
     for product, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
-        seen = split_residual(skew(product), opened, before, pair_reference)
+        seen = split_residual(skew(product), opened, before, allowance[..., None])
         bad = bad | xp.any(seen, axis=-1)
     for W, W_bar in zip((U, V), thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
             residual = column_norms(W_bar - W @ (adjoint(W) @ W_bar))
-            bad = bad | split_residual(residual, S, found, reference)
+            bad = bad | split_residual(residual, S, found, allowance)
     return xp.any(bad, axis=-1)
 
 
@@ -145,8 +161,7 @@ def eigh_undetermined(x, w, Q, cotangents, P, tolerance, ties):
     if ties == "split":
         found = real(columnwise_dot(Q, herm(x) @ Q))
         opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
-        reference = split_reference(column_norms(Q_bar), w, largest(w))
-        pair_reference = reference[..., None, :] + reference[..., :, None]
-        seen = split_residual(skew(P), opened, before, pair_reference)
+        allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
+        seen = split_residual(skew(P), opened, before, allowance[..., None])
         bad = bad | xp.any(seen, axis=(-2, -1))
     return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad

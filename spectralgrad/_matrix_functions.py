@@ -57,20 +57,20 @@ def _svd_differential(inputs, C, f):
     s = xp.where(zero, 0.0, S)
     fs, scale = f(s), xp.where(first(S) == 0, 1.0, first(S))
     undefined = xp.any(zero & (fs != 0), axis=-1)
-    # In units of s_1, zeros become specks with f(t) = f'(0) t, so that (f_i + f_j)/(t_i + t_j) is
-    # f'(0) for two of them, and no other pair feels them; no pass over pairs tells them apart.
-    speck = max(x.shape[-2:]) * eps(x) ** 1.5
-    t = xp.where(zero, speck, S / scale)
-    ft = xp.where(zero, f.derivative(s) * speck, fs / scale)
-    ft = ft + nan_where(undefined, x)[..., None] + once_differentiable(S, zero)
+    h = xp.where(zero, f.derivative(s), f.ratio(xp.where(zero, 1.0, S)))
+    h = h + nan_where(undefined, x)[..., None] + once_differentiable(S, zero)
+    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
+    # for two of them, and no other pair feels them; no pass over pairs tells them apart.
+    t = xp.where(zero, max(x.shape[-2:]) * eps(x) ** 1.5, S / scale)
+    ht = h * t
 
     def couple(M):
         plus = f.divided(s[..., :, None], s[..., None, :])
-        minus = (ft[..., :, None] + ft[..., None, :]) / (t[..., :, None] + t[..., None, :])
+        minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
         M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
         return (plus + minus) * M + (plus - minus) * adjoint(M)
 
-    return sandwich(U, Vh, C, couple, ft / t)
+    return sandwich(U, Vh, C, couple, h)
 
 
 def svd_function_jvp(inputs, outputs, tangents, *, f):
@@ -201,7 +201,8 @@ def eigh_function(x, /, f):
     Notes
     -----
     The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
-    named functions are NaN, without a warning. 4 products of x's size a backward. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
+    named functions are NaN, without a warning. 4 products of x's size a backward. Daleckii and
+    Krein (1965); Higham (2008), theorem 3.11.
 
     Examples
     --------

@@ -19,11 +19,25 @@ NAN = float("nan")
 class Named:
     """A function that knows itself: value, derivative and divided differences in closed form."""
 
+    vanishes = True  # f(0) = 0
+
+    def __call__(self, s: Array) -> Array:
+        raise NotImplementedError
+
     def derivative(self, s: Array) -> Array:
         return self.divided(s, s)
 
     def divided(self, a: Array, b: Array) -> Array:
         raise NotImplementedError
+
+    def ratio(self, s: Array) -> Array:
+        """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
+        return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else self(s) / s
+
+
+def magnitude(s: Array) -> Array:
+    """|s|; PyTorch's abs has derivative 0 at 0, where a one-sided one is wanted."""
+    return where(s < 0, -s, s)
 
 
 def where(condition: Array, x: Any, otherwise: Any) -> Array:
@@ -85,6 +99,9 @@ class ScalarFunction:
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
 
+    def ratio(self, s: Array) -> Array:
+        return self(s) / s
+
 
 def checked(f: Callable[[Array], Array], s: Array) -> Array:
     """f(s), which must be elementwise."""
@@ -112,6 +129,9 @@ class _Autodiff:
 
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
+
+    def ratio(self, s: Array) -> Array:
+        return self(s) / s
 
 
 def as_scalar_function(f: Any, x: Array, function: str) -> Any:

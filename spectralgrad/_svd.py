@@ -53,7 +53,16 @@ from ._array import (
 from ._boundary import enter
 from ._errors import check_choice, check_rtol, explain
 from ._primitive import Primitive
-from ._ties import POLICIES, default_gap_rtol, first, gaps, guarded, split_singular, sums
+from ._ties import (
+    POLICIES,
+    default_gap_rtol,
+    first,
+    gaps,
+    guarded,
+    split_singular,
+    split_width,
+    sums,
+)
 
 
 class SVDResult(NamedTuple):
@@ -73,6 +82,15 @@ def _tolerance(S, gap_rtol):
     return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * first(S)
 
 
+def _fragile(x, S, tolerance, ties):
+    """Columns in a tie, split or not, and zero values: kinks |s| of a smooth signed s."""
+    undefined = _gauge.undefined_columns(x, S, tolerance) | (2 * S <= tolerance)
+    if ties != "split":
+        return undefined
+    width = split_width(S, first(S))
+    return _gauge.fragile_columns(undefined | (S <= width), S, width)
+
+
 def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
     (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
@@ -81,28 +99,29 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
     tolerance = _tolerance(S, gap_rtol)
     inverse_S = 1 / guarded(S, tolerance / 2)
-    poison = 0.0
+    once = once_differentiable(S, _fragile(x, S, tolerance, ties))
+    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
-        poison = nan_where(_gauge.undefined_columns(x, S, tolerance), S)[..., None, :]
+        valid = valid + nan_where(_gauge.undefined_columns(x, S, tolerance), S)
         inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
     dP = _factor.adjoint_times(U, dx_V)
     half_sum = herm(dP) / gaps(S, tolerance)
     half_difference = skew(dP) / sums(S, tolerance)
-    dU = _vectors_jvp(U_all, half_sum + half_difference + poison, dx_V, dP, inverse_S)
-    dV = _vectors_jvp(V_all, half_sum - half_difference + poison, dxh_U, adjoint(dP), inverse_S)
-    dS = real(columnwise_dot(U, dx_V)) + once_differentiable(S, 2 * S <= tolerance)
-    return dU, dS, adjoint(dV)
+    dU = _vectors_jvp(U_all, half_sum + half_difference, dx_V, dP, inverse_S, valid)
+    dV = _vectors_jvp(V_all, half_sum - half_difference, dxh_U, adjoint(dP), inverse_S, valid)
+    return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
 
 
-def _vectors_jvp(W_all, rotation, flow, inner, inverse_S):
+def _vectors_jvp(W_all, rotation, flow, inner, inverse_S, valid):
     """Tangent of the columns on one side; `flow` is dA V on the left and dA^H U on the right."""
     rows, k = flow.shape[-2:]
     W = leading_columns(W_all, k)
     dW = W @ rotation
     if rows > k:
         dW = dW + (flow - W @ inner) * inverse_S[..., None, :]
+    dW = dW * valid[..., None, :]
     if W_all.shape[-1] == k:
         return dW
     dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ W_all[..., k:]))
@@ -116,19 +135,20 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = leading_rows(Vh_all, k)
     tolerance = _tolerance(S, gap_rtol)
-    if S_bar is not None:  # a zero value is a kink: |s| of a smooth signed s
-        S_bar = S_bar + once_differentiable(S, 2 * S <= tolerance)
-    if U_bar is None and Vh_bar is None:
-        return ((U * S_bar[..., None, :]) @ Vh,)
+    V_bar = None if Vh_bar is None else adjoint(Vh_bar)
+    thin_bars = [W if W is None else leading_columns(W, k) for W in (U_bar, V_bar)]
+    diagonal = _gauge.once_in_cotangents(S, _fragile(x, S, tolerance, ties), *thin_bars)
+    diagonal = diagonal + (0.0 if S_bar is None else S_bar)
+    if U_bar is None and V_bar is None:
+        return ((U * diagonal[..., None, :]) @ Vh,)
 
     inverse_S = 1 / guarded(S, tolerance / 2)
-    V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     P = 0.0 if U_bar is None else _factor.adjoint_times(U, leading_columns(U_bar, k))
     R = 0.0 if V_bar is None else leading_rows(Vh_bar, k) @ adjoint(Vh)
     bad = _gauge.svd_undetermined(
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
-    diagonal = nan_where(bad, S)[..., None] + (0.0 if S_bar is None else S_bar)  # to every entry
+    diagonal = diagonal + nan_where(bad, S)[..., None]  # which reaches every entry
     over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
     over_sums = (P + R) / sums(2 * S, 2 * tolerance)
     K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)

@@ -96,6 +96,9 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
 
     Notes
     -----
+    Arrays are told apart by identity: leave what a call returned as it is, without edits in place,
+    until the pullback has been used.
+
     A cotangent x_bar is defined by ``dL = Re sum(conj(x_bar) * dx)``: the gradient as PyTorch
     has it, and the conjugate of what ``jax.grad`` returns.
 

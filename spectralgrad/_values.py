@@ -73,10 +73,11 @@ def svdvals(x, /):
     -----
     ds_i = Re u_i^H dx v_i: Magnus (1985), theorem 1, for the Hermitian matrix [[0, x], [x^H, 0]].
     At a tie the sorted values have no derivative one by one: cotangent and tangent are those along
-    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric functions
-    of the tied values. A zero value is a kink of |s|, and U, V choose the sign: use `nuclear_norm`
-    for its subgradient of least norm. Where values are zero second derivatives are NaN. One product
-    of x's size a backward; the factors are computed only where a derivative may be asked for.
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric
+    functions of the tied values. A zero value is a kink of |s|, and U, V choose the sign: use
+    `nuclear_norm` for its subgradient of least norm. Second derivatives are NaN where values are
+    zero. One product of x's size a backward; the factors are computed only where a derivative may
+    be asked for.
 
     Examples
     --------
@@ -114,9 +115,9 @@ def eigvalsh(x, /):
     Notes
     -----
     dw_i = q_i^H dx q_i: Magnus (1985), theorem 1. At a tie cotangent and tangent are those along
-    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric functions
-    of the tied values. One product of x's size a backward; the vectors are computed only where a
-    derivative may be asked for.
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric
+    functions of the tied values. One product of x's size a backward; the vectors are computed only
+    where a derivative may be asked for.
 
     Examples
     --------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ._array import Array, array_namespace, eps
 from ._divided import in_order, log_ratio, quotient, saturation
-from ._scalar import NAN, Named, ScalarFunction, number, where
+from ._scalar import NAN, Named, ScalarFunction, magnitude, number, where
 from ._thresholds import clip, hard_threshold, soft_threshold
 
 __all__ = [
@@ -90,12 +90,20 @@ class power(Named):
         p = number(self.p, "p")
         object.__setattr__(self, "p", int(p) if p.is_integer() else p)
 
+    @property
+    def vanishes(self):
+        return self.p > 0
+
     def __call__(self, s):
         if isinstance(self.p, int) and self.p >= 0:
             return s**self.p
         fails = s == 0 if isinstance(self.p, int) else s <= 0
         at_zero = 0.0 if self.p > 0 else float("inf")
-        return where(fails, where(s == 0, at_zero, NAN * s), where(fails, 1.0, s) ** self.p)
+        return where(
+            fails,
+            where(s == 0, at_zero, array_namespace(s).full_like(s, NAN)),
+            where(fails, 1.0, s) ** self.p,
+        )
 
     def divided(self, a, b):
         if isinstance(self.p, int):
@@ -126,6 +134,8 @@ class power(Named):
 
 @dataclass(frozen=True)
 class _Exp(Named):
+    vanishes = False
+
     def __call__(self, s):
         return array_namespace(s).exp(s)
 
@@ -136,9 +146,11 @@ class _Exp(Named):
 
 @dataclass(frozen=True)
 class _Expm1(_Exp):
+    vanishes = True
+
     def __call__(self, s):
         xp = array_namespace(s)
-        small = saturation(xp.abs(s))
+        small = saturation(magnitude(s))
         return where(s > 0, xp.exp(s) * small, -small)
 
 
@@ -146,8 +158,10 @@ class _Expm1(_Exp):
 class _Log(Named):
     """NaN below zero; no derivative at zero."""
 
+    vanishes = False
+
     def __call__(self, s):
-        at_most_zero = where(s == 0, -float("inf"), NAN * s)
+        at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
         return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)), at_most_zero)
 
     def divided(self, a, b):
@@ -180,7 +194,7 @@ class _Tanh(Named):
     def divided(self, a, b):
         # tanh is odd: two negative arguments are as good as two positive ones.
         xp = array_namespace(a, b)
-        large, small = in_order(xp.abs(a), xp.abs(b))
+        large, small = in_order(magnitude(a), magnitude(b))
         denominator = (1 + xp.exp(-2 * large)) * (1 + xp.exp(-2 * small))
         same = 4 * xp.exp(-2 * small) * _decay(2 * (large - small)) / denominator
         return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
@@ -189,6 +203,8 @@ class _Tanh(Named):
 @dataclass(frozen=True)
 class _Reciprocal(Named):
     """Infinite at zero, where it has no derivative."""
+
+    vanishes = False
 
     def __call__(self, s):
         return power(-1)(s)

@@ -130,6 +130,15 @@ def test_second_order_at_ties_is_right_or_nan(name):
     assert np.all(np.isnan(second)) or np.allclose(second, difference, atol=1e-6)
 
 
+def test_derivatives_by_the_direction_are_nan_at_ties():
+    x, dx = jnp.eye(3), jnp.asarray(random((3, 3), seed=1))
+    vectors = jax.jit(lambda x: sg.svd(x).U)
+    pullback = lambda bar: jax.vjp(vectors, x)[1](bar)[0]  # noqa: E731
+    assert jnp.all(jnp.isnan(jax.jvp(pullback, (0 * dx,), (dx,))[1]))
+    along = lambda dx: jnp.sum(jax.jvp(vectors, (x,), (dx,))[1])  # noqa: E731
+    assert jnp.all(jnp.isnan(jax.grad(along)(dx)))
+
+
 def test_the_convention_is_jaxs_own():
     """jax.grad returns the conjugate of the gradient in PyTorch's sense."""
     x = jnp.asarray(random((3, 3), is_complex=True))

@@ -86,6 +86,17 @@ def test_split_sees_other_losses(kind, is_complex):
     assert np.all(np.isnan(x_bar))
 
 
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-5])
+def test_split_sees_other_losses_on_small_values(size):
+    """Columns that shrink with their value do not hide a residual that does not."""
+    x = with_spectrum(3, 3, (1.0, size, size), seed=2)
+    out, pullback = sg.vjp(sg.svd, x, ties="split")
+    C, weights = random((3, 3), seed=3), np.array([1.0, 1.0, 2.0]) * out.S
+    bars = (C @ out.Vh.T * weights, np.zeros(3), (C.T @ out.U * weights).T)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="does not determine"):
+        assert np.all(np.isnan(pullback(bars)[0]))
+
+
 def test_split_opens_values_and_leaves_vectors():
     x = np.diag([2.0, 1.0, 1.0, 0.0, 0.0])
     plain, split = sg.svd(x), sg.svd(x, ties="split")
@@ -228,3 +239,23 @@ def test_undefined_functions_are_nan():
         x_bar = sg.vjp(fun, x)[1](np.ones_like(x))[0]
         assert np.all(np.isnan(x_bar[::2]))
     assert np.all(np.isfinite(sg.vjp(sg.orthogonalize, x)[1](np.ones_like(x))[0][1]))
+
+
+@pytest.mark.parametrize("f", [sg.functions.soft_threshold(0), sg.functions.hard_threshold(0)])
+def test_a_threshold_of_zero_is_no_kink(f):
+    C = random((3, 3), seed=1)
+    np.testing.assert_allclose(
+        sg.vjp(lambda x: sg.svd_function(x, f), np.diag([1.0, 0.5, 0.0]))[1](C)[0], C, atol=1e-15
+    )
+    assert not np.any(
+        sg.vjp(lambda x: sg.svd_function(x, sg.functions.clip(0)), np.diag([1.0, 0.0]))[1](
+            C[:2, :2]
+        )[0]
+    )
+
+
+def test_f_may_underflow_where_its_derivative_does_not():
+    x, C = np.diag([2.0, 1.0, 0.5]), random((3, 3), seed=1)
+    fun = lambda x: sg.svd_function(x, sg.functions.power(2))  # noqa: E731
+    for c in (2.0**-600, 2.0**500):
+        np.testing.assert_allclose(sg.vjp(fun, c * x)[1](C)[0] / c, sg.vjp(fun, x)[1](C)[0])

@@ -128,6 +128,48 @@ def test_second_order_at_zeros_is_nan(name, is_complex, device):
         assert torch.all(torch.isnan(second))
 
 
+@pytest.mark.parametrize("name", ["eigh_function:exp", "eigh_function:tanh", "eigh_function:cube"])
+def test_second_order_at_a_zero_eigenvalue(name, device):
+    x = torch.diag(torch.tensor([-1.0, 0.0, 2.0], dtype=torch.float64, device=device))
+    assert torch.autograd.gradgradcheck(FUNCTIONS[name], (x.requires_grad_(),))
+
+
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+@pytest.mark.parametrize("ties", ["nan", "drop", "split"])
+@pytest.mark.parametrize("values", [(1.0, 1.0, 1.0), (2.0, 1.0, 1.0)])
+def test_second_order_through_policies_is_nan_at_ties(ties, values, device):
+    x = torch.asarray(with_spectrum(3, 3, values), device=device, requires_grad=True)
+    weights, C = (tensor((3, 3), False, device, seed=seed) for seed in (1, 2))
+    for call in (sg.svd, sg.eigh):
+
+        def loss(x, call=call):
+            W = call(x @ x.mT if call is sg.eigh else x, ties=ties)[call is sg.eigh]
+            return (C * (W[:, 1:] @ W[:, 1:].mT)).sum()
+
+        (x_bar,) = torch.autograd.grad(loss(x), x, create_graph=True)
+        (second,) = torch.autograd.grad((x_bar * weights).sum(), x)
+        assert torch.all(torch.isnan(second))
+
+
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+@pytest.mark.parametrize("call", [sg.svd, sg.eigh])
+def test_tangents_by_double_backward_are_nan_at_ties(call, device):
+    x = torch.eye(3, dtype=torch.float64, device=device)
+    fun = lambda x: call(x)[call is sg.eigh]  # noqa: E731
+    dx = tensor((3, 3), False, device)
+    _, tangent = torch.autograd.functional.jvp(fun, x, dx)
+    assert torch.all(torch.isnan(tangent))
+
+
+def test_nested_forward_mode_is_refused(device):
+    x = tensor((3, 3), False, device)
+    with pytest.raises(NotImplementedError, match="reverse mode for one"):
+        torch.func.jacfwd(torch.func.jacfwd(sg.orthogonalize))(x)
+    mixed = torch.func.jacfwd(torch.func.jacrev(sg.nuclear_norm))(x)
+    torch.testing.assert_close(mixed, torch.func.jacrev(torch.func.jacfwd(sg.nuclear_norm))(x))
+    torch.testing.assert_close(mixed, torch.func.hessian(sg.nuclear_norm)(x))
+
+
 @by_function
 @by_dtype
 def test_functional_transforms(name, is_complex, device):

@@ -47,7 +47,23 @@ class _Both(_Reverse):
 
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return (_Reverse if is_tracing() else _Both).apply(call, *arrays)
+    if is_tracing():
+        return _Reverse.apply(call, *arrays)
+    _refuse_nested_forward_mode()
+    return _Both.apply(call, *arrays)
+
+
+def _refuse_nested_forward_mode() -> None:
+    # A custom Function under torch.func.jvp of torch.func.jvp has derivative zero, whatever its
+    # rules say (PyTorch 2.13); reverse in either place is right.
+    functorch = torch._C._functorch
+    levels = functorch.get_interpreter_stack() or ()
+    if sum(level.key() == functorch.TransformType.Jvp for level in levels) > 1:
+        raise NotImplementedError(
+            "torch.func.jvp inside torch.func.jvp (as in jacfwd of jacfwd) came; PyTorch would "
+            "return zero for any custom function there. Use reverse mode for one of the two: "
+            "torch.func.hessian, jacfwd(jacrev(f)) or jacrev(jacfwd(f))."
+        )
 
 
 def is_tracing() -> bool:
