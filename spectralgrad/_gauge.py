@@ -66,13 +66,13 @@ def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> A
     """How large an entry of K may be that a split tie decides, (..., 1).
 
     For a loss of the matrix alone these entries are like the others: of the size of the values'
-    cotangent and of the vectors' over the largest value; 100 times that for steep functions.
+    cotangent and of the vectors' over the largest value; 10 times that for steep functions.
     """
     xp = array_namespace(norms)
     size = xp.max(norms, axis=-1, keepdims=True) / xp.where(largest == 0, 1.0, largest)
     if values_bar is not None:
         size = size + xp.max(xp.abs(values_bar), axis=-1, keepdims=True)
-    return 100 * size
+    return 10 * size
 
 
 def split_residual(residual: Array, opened: Array, found: Array, allowance: Array) -> Array:
