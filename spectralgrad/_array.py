@@ -1,6 +1,6 @@
 """The array namespace and the few words of linear algebra that every rule speaks.
 
-The only module that imports array_api_compat and array_api_extra.
+The only module that imports array_api_compat.
 """
 
 from __future__ import annotations
