@@ -79,13 +79,14 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
     tolerance = _tolerance(w, gap_rtol)
-    diagonal = _gauge.once_in_cotangents(w, _fragile(w, tolerance, ties), Q_bar)
-    diagonal = diagonal + (0.0 if w_bar is None else w_bar)
+    fragile = _fragile(w, tolerance, ties)
+    diagonal = once_differentiable(w, fragile) + (0.0 if w_bar is None else w_bar)
     if Q_bar is None:
         return (herm((Q * diagonal[..., None, :]) @ adjoint(Q)),)
     P = adjoint(Q) @ Q_bar
     bad = _gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
+    diagonal = diagonal + _gauge.once_in_cotangent(P, fragile, axis=-2)
     K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
     return (herm(Q @ K @ adjoint(Q)),)
 

@@ -22,6 +22,7 @@ from ._array import (
     herm,
     is_complex,
     leading_columns,
+    leading_rows,
     once_differentiable,
     real,
     skew,
@@ -100,14 +101,17 @@ def fragile_columns(undefined: Array, values: Array, near: Array) -> Array:
     return undefined | in_tie(values, 2 * near)
 
 
-def once_in_cotangents(values: Array, fragile: Array, *W_bars: Array | None) -> Array:
-    """Zeros whose derivative by the values and by each cotangent is NaN in fragile columns."""
-    total = once_differentiable(values, fragile)
-    for W_bar in W_bars:
-        if W_bar is not None:
-            column_sums = real(array_namespace(W_bar).sum(W_bar, axis=-2))
-            total = total + once_differentiable(column_sums, fragile)
-    return total
+def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Array | float:
+    """Zeros whose derivative by the cotangent's fragile columns is NaN.
+
+    `inner` is W^H W_bar with axis=-2, or W_bar^H W with axis=-1: one entry for each column of W_bar
+    holds that column. Zero where there is no cotangent.
+    """
+    if isinstance(inner, float):
+        return 0.0
+    one = min(1, inner.shape[-1])
+    entries = leading_rows(inner, one) if axis == -2 else leading_columns(inner, one)
+    return once_differentiable(real(array_namespace(inner).sum(entries, axis=axis)), fragile)
 
 
 def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):

@@ -136,9 +136,8 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     Vh = leading_rows(Vh_all, k)
     tolerance = _tolerance(S, gap_rtol)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    thin_bars = [W if W is None else leading_columns(W, k) for W in (U_bar, V_bar)]
-    diagonal = _gauge.once_in_cotangents(S, _fragile(x, S, tolerance, ties), *thin_bars)
-    diagonal = diagonal + (0.0 if S_bar is None else S_bar)
+    fragile = _fragile(x, S, tolerance, ties)
+    diagonal = once_differentiable(S, fragile) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
         return ((U * diagonal[..., None, :]) @ Vh,)
 
@@ -149,6 +148,8 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
     diagonal = diagonal + nan_where(bad, S)[..., None]  # which reaches every entry
+    diagonal = diagonal + _gauge.once_in_cotangent(P, fragile, axis=-2)
+    diagonal = diagonal + _gauge.once_in_cotangent(R, fragile, axis=-1)
     over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
     over_sums = (P + R) / sums(2 * S, 2 * tolerance)
     K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
