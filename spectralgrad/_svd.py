@@ -229,9 +229,11 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     -----
     A member with a NaN or an Inf is NaN throughout and reaches no other. A tie that no cotangent
     touches, exactly zero in U, S and Vh, is served; so is a loss of S alone. A complex loss that
-    depends on the phase of a vector has no derivative and is treated as a tie. Above the threshold
-    gradients of U and Vh still err by eps/gap, which nothing removes: where only a function of x is
-    wanted, use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
+    depends on the phase of a vector has no derivative and is treated as a tie; a tangent has the
+    phase that leaves W_U + W_V without a diagonal. Second derivatives (PyTorch, JAX) lose eps/gap
+    and are NaN at ties and zeros under every policy. Above the threshold first derivatives
+    of U and Vh still err by eps/gap, which nothing removes: where only a function of x is wanted,
+    use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
 
     A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
     Townsend (2016), and Wan and Zhang (2019) for complex x.

@@ -37,7 +37,19 @@ class _Piecewise(Named):
 
 
 @dataclass(frozen=True)
-class soft_threshold(_Piecewise):
+class _AtTau(_Piecewise):
+    tau: float
+    inside, outside = 0.0, 1.0
+
+    def __post_init__(self):
+        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
+
+    @property
+    def threshold(self):
+        return self.tau
+
+
+class soft_threshold(_AtTau):
     """max(s - tau, 0). At the kink s = tau the derivative is taken as 0.
 
     Parameters
@@ -56,16 +68,6 @@ class soft_threshold(_Piecewise):
     >>> sg.functions.soft_threshold(1.0)(np.array([3.0, 0.5]))
     array([2., 0.])
     """
-
-    tau: float
-    inside, outside = 0.0, 1.0
-
-    def __post_init__(self):
-        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
-
-    @property
-    def threshold(self):
-        return self.tau
 
     def _odd(self, size):
         return where(size > self.tau, size - self.tau, 0.0)
@@ -106,8 +108,7 @@ class clip(_Piecewise):
         return where(size > self.max, self.max, size)
 
 
-@dataclass(frozen=True)
-class hard_threshold(_Piecewise):
+class hard_threshold(_AtTau):
     """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN.
 
     Parameters
@@ -126,16 +127,6 @@ class hard_threshold(_Piecewise):
     >>> sg.functions.hard_threshold(1.0)(np.array([3.0, 0.5]))
     array([3., 0.])
     """
-
-    tau: float
-    inside, outside = 0.0, 1.0
-
-    def __post_init__(self):
-        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
-
-    @property
-    def threshold(self):
-        return self.tau
 
     def _odd(self, size):
         return where(size > self.tau, size, 0.0)
