@@ -209,7 +209,7 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
           to the choice of vectors (projectors, polar factors), biased for losses that also use S.
         - "split": S comes back with its ties opened by about sqrt(eps), and gradients of losses
           blind to the choice of vectors are right to 1e-7 (double precision). Other losses, told by
-          their residuals, give NaN.
+          their residuals, give NaN. A tangent is that of the split matrix.
     gap_rtol : float, optional
         Values closer than this times the largest count as equal, default eps^(3/4).
 
