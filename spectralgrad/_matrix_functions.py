@@ -57,7 +57,7 @@ def _svd_differential(inputs, C, f):
     s = xp.where(zero, 0.0, S)
     fs, scale = f(s), xp.where(first(S) == 0, 1.0, first(S))
     undefined = xp.any(zero & (fs != 0), axis=-1)
-    h = xp.where(zero, f.derivative(s), f.ratio(xp.where(zero, 1.0, S)))
+    h = xp.where(zero, f.derivative(s), f.ratio(xp.where(zero, 1.0, S), fs))
     h = h + nan_where(undefined, x)[..., None] + once_differentiable(S, zero)
     # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
     # for two of them, and no other pair feels them; no pass over pairs tells them apart.

@@ -30,9 +30,9 @@ class Named:
     def divided(self, a: Array, b: Array) -> Array:
         raise NotImplementedError
 
-    def ratio(self, s: Array) -> Array:
+    def ratio(self, s: Array, fs: Array) -> Array:
         """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
-        return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else self(s) / s
+        return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
 
 
 def magnitude(s: Array) -> Array:
@@ -99,8 +99,8 @@ class ScalarFunction:
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
 
-    def ratio(self, s: Array) -> Array:
-        return self(s) / s
+    def ratio(self, s: Array, fs: Array) -> Array:
+        return fs / s
 
 
 def checked(f: Callable[[Array], Array], s: Array) -> Array:
@@ -130,8 +130,8 @@ class _Autodiff:
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
 
-    def ratio(self, s: Array) -> Array:
-        return self(s) / s
+    def ratio(self, s: Array, fs: Array) -> Array:
+        return fs / s
 
 
 def as_scalar_function(f: Any, x: Array, function: str) -> Any:

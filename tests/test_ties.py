@@ -254,6 +254,13 @@ def test_a_threshold_of_zero_is_no_kink(f):
     )
 
 
+def test_f_is_asked_for_singular_values_alone():
+    """arctanh, which NumPy warns of at 1, on a matrix of low rank and values below 1."""
+    pair = (np.arctanh, lambda s: 1 / (1 - s * s))
+    x_bar = sg.vjp(lambda x: sg.svd_function(x, pair), np.diag([0.5, 0.0]))[1](np.eye(2))[0]
+    np.testing.assert_allclose(x_bar, np.diag([4 / 3, 1.0]))
+
+
 def test_f_may_underflow_where_its_derivative_does_not():
     x, C = np.diag([2.0, 1.0, 0.5]), random((3, 3), seed=1)
     fun = lambda x: sg.svd_function(x, sg.functions.power(2))  # noqa: E731
