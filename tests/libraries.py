@@ -64,7 +64,7 @@ class Library:
             import jax
 
             out, pullback = jax.vjp(fun, *primals)
-            conj = lambda tree: jax.tree.map(self.xp.conj, tree)  # noqa: E731
+            conj = lambda tree: jax.tree.map(self.xp.conj, tree)
             return out, lambda bar: conj(pullback(conj(bar)))
         return sg.vjp(fun, *primals)
 

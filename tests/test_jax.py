@@ -71,7 +71,7 @@ def test_transforms_agree(name, is_complex):
     stack = jnp.asarray(random((3, *shape_of(name)), is_complex=is_complex))
     gradient = jax.jit(jax.grad(loss))
     looped = jnp.stack([gradient(x) for x in stack])
-    close = lambda got: np.testing.assert_allclose(got, looped, rtol=1e-10, atol=1e-11)  # noqa: E731
+    close = lambda got: np.testing.assert_allclose(got, looped, rtol=1e-10, atol=1e-11)
     close(jax.jit(jax.vmap(jax.grad(loss)))(stack))
     close(jax.jit(jax.grad(lambda s: jnp.sum(jax.vmap(loss)(s))))(stack))
     close(jax.jit(jax.grad(lambda s: jnp.sum(jax.lax.map(jax.checkpoint(loss), s))))(stack))
@@ -133,9 +133,9 @@ def test_second_order_at_ties_is_right_or_nan(name):
 def test_derivatives_by_the_direction_are_nan_at_ties():
     x, dx = jnp.eye(3), jnp.asarray(random((3, 3), seed=1))
     vectors = jax.jit(lambda x: sg.svd(x).U)
-    pullback = lambda bar: jax.vjp(vectors, x)[1](bar)[0]  # noqa: E731
+    pullback = lambda bar: jax.vjp(vectors, x)[1](bar)[0]
     assert jnp.all(jnp.isnan(jax.jvp(pullback, (0 * dx,), (dx,))[1]))
-    along = lambda dx: jnp.sum(jax.jvp(vectors, (x,), (dx,))[1])  # noqa: E731
+    along = lambda dx: jnp.sum(jax.jvp(vectors, (x,), (dx,))[1])
     assert jnp.all(jnp.isnan(jax.grad(along)(dx)))
 
 

@@ -114,7 +114,7 @@ def test_rules_that_are_primitives(native):
 
 def test_parameters_are_primals(library):
     x, p = library.array(random((4, 3), seed=1)), library.array(np.asarray(2.5))
-    fun = lambda x, p: power_sum(x, *_svd.factors(x), p)[0]  # noqa: E731
+    fun = lambda x, p: power_sum(x, *_svd.factors(x), p)[0]
     one, h = library.array(np.asarray(1.0)), 1e-6
     for transform in (sg.vjp, library.vjp):
         x_bar, p_bar = transform(fun, x, p)[1](one)
@@ -143,7 +143,7 @@ def test_an_iterative_solve_to_second_order(native):
 def test_functions_of_several_primitives(library):
     root = random((4, 4), seed=3)
     A, b = library.array(root @ root.T + np.eye(4)), library.array(random((4,), seed=4))
-    fun = lambda A, b: solve(A, cube(solve(A, b)[0])[0])[0]  # noqa: E731
+    fun = lambda A, b: solve(A, cube(solve(A, b)[0])[0])[0]
     out_bar = library.array(random((4,), seed=6))
     dA = library.array(random((4, 4), seed=7) + random((4, 4), seed=7).T)
     db = library.array(random((4,), seed=8))

@@ -42,7 +42,7 @@ def test_an_adjoint_that_drifts_is_caught(monkeypatch):
     from spectralgrad import _norms
 
     primitive = _norms.nuclear
-    off = lambda *a: tuple(  # noqa: E731
+    off = lambda *a: tuple(
         bar if bar is None else bar * (1 + 1e-11) for bar in _norms.nuclear_norm_vjp(*a)
     )
     monkeypatch.setattr(

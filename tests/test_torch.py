@@ -155,7 +155,7 @@ def test_second_order_through_policies_is_nan_at_ties(ties, values, device):
 @pytest.mark.parametrize("call", [sg.svd, sg.eigh])
 def test_tangents_by_double_backward_are_nan_at_ties(call, device):
     x = torch.eye(3, dtype=torch.float64, device=device)
-    fun = lambda x: call(x)[call is sg.eigh]  # noqa: E731
+    fun = lambda x: call(x)[call is sg.eigh]
     dx = tensor((3, 3), False, device)
     _, tangent = torch.autograd.functional.jvp(fun, x, dx)
     assert torch.all(torch.isnan(tangent))
