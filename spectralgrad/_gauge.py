@@ -96,11 +96,6 @@ def undefined_columns(x, S, tolerance):
     return tied
 
 
-def fragile_columns(undefined: Array, values: Array, near: Array) -> Array:
-    """Columns where a second derivative does not follow from the first: undefined or split."""
-    return undefined | in_tie(values, 2 * near)
-
-
 def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Array | float:
     """Zeros whose derivative by the cotangent's fragile columns is NaN.
 

@@ -59,8 +59,26 @@ def number(value: Any, name: str, *, above: float | None = None, least: float | 
     return float(value)
 
 
+class _Given:
+    """A function f of the user's, whose derivative the subclass knows."""
+
+    f: Callable[[Array], Array]
+
+    def __call__(self, s: Array) -> Array:
+        return checked(self.f, s)
+
+    def derivative(self, s: Array) -> Array:
+        raise NotImplementedError
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return by_quadrature(self, self.derivative, a, b)
+
+    def ratio(self, s: Array, fs: Array) -> Array:
+        return fs / s
+
+
 @dataclass(frozen=True)
-class ScalarFunction:
+class ScalarFunction(_Given):
     """A function given by its values and its derivative.
 
     Parameters
@@ -90,17 +108,8 @@ class ScalarFunction:
     df: Callable[[Array], Array]
     d2f: Callable[[Array], Array] | None = None
 
-    def __call__(self, s: Array) -> Array:
-        return checked(self.f, s)
-
     def derivative(self, s: Array) -> Array:
         return checked(self.df, s)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        return by_quadrature(self, self.derivative, a, b)
-
-    def ratio(self, s: Array, fs: Array) -> Array:
-        return fs / s
 
 
 def checked(f: Callable[[Array], Array], s: Array) -> Array:
@@ -116,22 +125,13 @@ def checked(f: Callable[[Array], Array], s: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class _Autodiff:
+class _Autodiff(_Given):
     """A bare callable, differentiated by the library that owns the array."""
 
     f: Callable[[Array], Array]
 
-    def __call__(self, s: Array) -> Array:
-        return checked(self.f, s)
-
     def derivative(self, s: Array) -> Array:
         return library_of(s).derivative(self.f, s)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        return by_quadrature(self, self.derivative, a, b)
-
-    def ratio(self, s: Array, fs: Array) -> Array:
-        return fs / s
 
 
 def as_scalar_function(f: Any, x: Array, function: str) -> Any:
@@ -141,9 +141,9 @@ def as_scalar_function(f: Any, x: Array, function: str) -> Any:
     library = library_of(x)
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
         f = ScalarFunction(*f)
-    elif callable(f) and not isinstance(f, ScalarFunction) and library is not None:
+    elif callable(f) and not isinstance(f, _Given) and library is not None:
         f = _Autodiff(f)
-    if not isinstance(f, ScalarFunction | _Autodiff):
+    if not isinstance(f, _Given):
         raise TypeError(
             f"{function}: `f` is a {type(f).__name__}; wanted a function of spectralgrad.functions "
             "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "

@@ -59,6 +59,7 @@ from ._ties import (
     first,
     gaps,
     guarded,
+    in_tie,
     split_singular,
     split_width,
     sums,
@@ -83,12 +84,15 @@ def _tolerance(S, gap_rtol):
 
 
 def _fragile(x, S, tolerance, ties):
-    """Columns in a tie, split or not, and zero values: kinks |s| of a smooth signed s."""
+    """Columns where a second derivative does not follow from the first.
+
+    Those in a tie, split or not, and zero values: kinks |s| of a smooth signed s.
+    """
     undefined = _gauge.undefined_columns(x, S, tolerance) | (2 * S <= tolerance)
     if ties != "split":
         return undefined
     width = split_width(S, first(S))
-    return _gauge.fragile_columns(undefined | (S <= width), S, width)
+    return undefined | (S <= width) | in_tie(S, 2 * width)
 
 
 def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
