@@ -20,6 +20,7 @@ __all__ = [
     "adjoint",
     "array_namespace",
     "columnwise_dot",
+    "conj",
     "device",
     "eps",
     "herm",
@@ -62,6 +63,11 @@ def adjoint(x: Array) -> Array:
     return xp.conj(transposed) if is_complex(x) else transposed
 
 
+def conj(x: Array) -> Array:
+    """Complex conjugate of matrices, through the adjoint for the reason given there."""
+    return array_namespace(x).matrix_transpose(adjoint(x)) if is_complex(x) else x
+
+
 def herm(x: Array) -> Array:
     """Hermitian part. Halved before the sum, which can then not overflow."""
     half = x / 2
@@ -86,8 +92,7 @@ def leading_rows(W: Array, k: int) -> Array:
 def columnwise_dot(a: Array, b: Array) -> Array:
     """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
     # vecdot has no rule for PyTorch's batched gradients (2.13)
-    xp = array_namespace(a, b)
-    return xp.sum(xp.matrix_transpose(adjoint(a)) * b, axis=-2)
+    return array_namespace(a, b).sum(conj(a) * b, axis=-2)
 
 
 def with_diagonal(x: Array, diagonal: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import NoReturn
 
@@ -45,6 +46,107 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
             f"{where} has shape {tuple(x.shape)}; wanted square matrices, (..., n, n). For "
             "rectangular ones use the function of the singular values instead."
         )
+
+
+def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
+    """Raise for an array of parameters that cannot go with x."""
+    where = f"{function}: `{name}`"
+    try:
+        xp = array_namespace(value, x)
+    except TypeError:
+        raise TypeError(
+            f"{where} is a {type(value).__name__} where x is a {type(x).__name__}; wanted both "
+            "from one array library, or a Python number. Convert it first."
+        ) from None
+    if not xp.isdtype(value.dtype, "real floating"):
+        raise TypeError(
+            f"{where} has dtype {value.dtype}; wanted a real floating dtype. Cast it first, or "
+            "give a Python number if it is a constant."
+        )
+    batch, shape = tuple(x.shape[:-2]), tuple(value.shape)
+    if not _fits(shape, batch):
+        raise ValueError(
+            f"{where} has shape {shape} where x is a stack of shape {batch}; wanted one number, () "
+            "or one for each matrix, in a shape that broadcasts to the stack's."
+        )
+
+
+def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> tuple:
+    """The stack's shape and the dtype of two sets of points (real), or two matrices, of one shape."""
+    check_one_library(A, B, function, names)
+    xp = array_namespace(A, B)
+    a, b = tuple(A.shape), tuple(B.shape)
+    if a[-2:] != b[-2:] or (alike == "points" and 0 in a[-2:]):
+        raise ValueError(
+            f"{function}: `{names[0]}` and `{names[1]}` have shapes {a} and {b}; wanted {alike} of "
+            "one shape, without empty axes. Rows correspond to each other."
+        )
+    for name, x in zip(names, (A, B), strict=True):
+        if alike == "points" and xp.isdtype(x.dtype, "complex floating"):
+            raise TypeError(f"{function}: `{name}` has dtype {x.dtype}; wanted real points.")
+    try:
+        batch = np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        raise ValueError(
+            f"{function}: `{names[0]}` and `{names[1]}` have shapes {a} and {b}, whose stacks "
+            f"{a[:-2]} and {b[:-2]} do not broadcast."
+        ) from None
+    return batch, xp.result_type(A.dtype, B.dtype)
+
+
+def check_one_library(A: Array, B: Array, function: str, names: tuple[str, str]) -> None:
+    try:
+        array_namespace(A, B)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{names[0]}` is a {type(A).__name__} and `{names[1]}` a "
+            f"{type(B).__name__}; wanted both from one array library. Convert one first."
+        ) from None
+
+
+def check_weights(weights: Array, P: Array) -> None:
+    """Raise for weights that cannot go with the points."""
+    if not hasattr(weights, "shape"):
+        raise TypeError(
+            f"kabsch: `weights` is a {type(weights).__name__}; wanted an array (..., points)."
+        )
+    check_one_library(weights, P, "kabsch", ("weights", "P"))
+    if not array_namespace(weights, P).isdtype(weights.dtype, "real floating"):
+        raise TypeError(
+            f"kabsch: `weights` has dtype {weights.dtype}; wanted a real floating dtype. Cast it "
+            "first."
+        )
+    shape, wanted = tuple(weights.shape), tuple(P.shape[:-1])
+    if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
+        raise ValueError(
+            f"kabsch: `weights` has shape {shape}; wanted one weight for each point, "
+            f"{wanted[-1:]} or {wanted}."
+        )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a shape broadcasts to another."""
+    return len(shape) <= len(wanted) and all(
+        a in (1, b) for a, b in zip(reversed(shape), reversed(wanted), strict=False)
+    )
+
+
+def check_rank(k: object, x: Array, function: str) -> int:
+    """k as a number of singular values of x."""
+    most = min(x.shape[-2:])
+    try:
+        number = operator.index(k)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(
+            f"{function}: `k` is a {type(k).__name__}; wanted a whole Python number from 1 to "
+            f"{most}. It shapes the result and cannot be an array or traced."
+        ) from None
+    if isinstance(k, bool) or not 1 <= number <= most:
+        raise ValueError(
+            f"{function}: `k` is {k!r}; wanted a whole number from 1 to {most}, as many singular "
+            f"values as matrices of shape {tuple(x.shape[-2:])} have."
+        )
+    return number
 
 
 def check_precision(xp, x: Array, where: str) -> None:
@@ -107,12 +209,20 @@ def check_primals(primals: Sequence, transform: str) -> None:
         raise TypeError(f"sg.{transform}: no primals came; wanted at least one array.")
 
 
-def raise_glue(what: str, transform: str) -> NoReturn:
+def raise_glue(what: str, transform: str = "vjp") -> NoReturn:
     raise TypeError(
         f"sg.{transform}: {what}. It sees spectralgrad's own calls alone, and arithmetic between "
         "or around them would be lost from the derivative. Pass every array that the function "
-        "uses as a primal, do the arithmetic outside by hand, or use PyTorch or JAX arrays with "
-        "their own autodiff."
+        "uses as a primal, give constants as Python numbers, do the arithmetic outside by hand, or "
+        "use PyTorch or JAX arrays with their own autodiff."
+    )
+
+
+def raise_no_second_order(name: str) -> NoReturn:
+    raise TypeError(
+        f"sg.hvp: `{name}` has no rule of second order here. Differentiate a function of the "
+        "matrix instead of its factors (svd_function, eigh_function, polar, low_rank, norms, ...), "
+        "or use PyTorch or JAX arrays with their own autodiff, away from ties."
     )
 
 

@@ -6,9 +6,12 @@ PyTorch raise for the whole stack (NumPy 2.4, PyTorch 2.13) and CuPy stays silen
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from ._array import Array, adjoint, array_namespace, herm, is_jax_array, nan_where
+
+SLICE = 4096  # numbers
 
 
 def _memberwise(factorize: Callable, x: Array) -> tuple[Array, ...]:
@@ -44,6 +47,26 @@ def eigh(x: Array) -> tuple[Array, Array]:
 def eigvalsh(x: Array) -> Array:
     xp = array_namespace(x)
     return _memberwise(lambda a: (xp.linalg.eigvalsh(herm(a)),), x)[0]
+
+
+def sum_over_rows(body: Callable[..., Array], *arrays: Array) -> Array:
+    """The sum of body(row of each array) over the rows of (..., k, n) arrays, in slices of rows.
+
+    `body` takes (..., b, n) slices and sums over its own b rows: what it needs for b rows is all
+    the memory there is. JAX scans the rows instead, since a loop of k steps would compile k times.
+    """
+    rows = arrays[0].shape[-2]
+    if rows and is_jax_array(arrays[0]):
+        from ._bind import jax
+
+        return jax.sum_over_rows(body, arrays)
+    # one row at a time, or as many as make up for the cost of a call
+    numbers = max(1, max(math.prod(a.shape) // max(rows, 1) for a in arrays)) * arrays[0].shape[-2]
+    width = max(1, min(rows, SLICE // numbers))
+    total = body(*(a[..., :width, :] for a in arrays))
+    for start in range(width, rows, width):
+        total = total + body(*(a[..., start : start + width, :] for a in arrays))
+    return total
 
 
 def adjoint_times(U: Array, B: Array) -> Array:

@@ -1,44 +1,129 @@
 r"""Norms of the singular values.
 
-nuclear: N = sum_i s_i has the gradient U_r V_r^H over the values that do not count as zero. It is
-the subgradient of least Frobenius norm where x is rank-deficient, and the jvp there is its inner
-product with the direction.
+A norm's gradient is a matrix U g V^H, and the Hessian applied to a direction that matrix's
+derivative; both are symmetric maps (`_symmetric`). Where the norm has a kink the gradient is the
+subgradient of least Frobenius norm, the jvp its inner product with the direction, and the second
+derivative NaN.
+
+    nuclear     g = 1 over the values that do not count as zero: the polar factor there
+    Ky Fan k    g = 1 over the k largest, a tie across the cut sharing its weight evenly: the
+                partial isometry U_k V_k^H where there is none; spectral norm: k = 1
+    Schatten p  g = (s/N)^(p-1), whose derivative along C is, with t = s/N and f(t) = t^(p-1),
+                (D[U f(t) V^H][C] - (p - 1) <U g V^H, C> U g V^H)/N
+
+Sources: Watson (1992), Characterization of the subdifferential of some matrix norms; Lewis (1995),
+The convex analysis of unitarily invariant matrix functions.
 """
 
 from __future__ import annotations
 
+import math
+from functools import partial
+
 from . import _factor, _svd
-from ._array import array_namespace, columnwise_dot, once_differentiable, real
+from ._array import array_namespace
 from ._boundary import enter
+from ._errors import check_rank
+from ._kernels import polar_differential, polar_second
+from ._linear import inner, scale
 from ._primitive import Primitive, is_differentiated
-from ._ties import zero_tolerance
+from ._scalar import FREE, as_parameter, is_array, number
+from ._schatten import Schatten, gradient_differential, gradient_value, norm_value
+from ._subspaces import cut_rules
+from ._symmetric import symmetric
+from ._thresholds import step
+from ._ties import default_gap_rtol, first, zero_tolerance
 
 
-def nuclear_norm_forward(x, U, S, Vh):
-    return (array_namespace(S).sum(S, axis=-1),)
+def _norm(name, value, gradient):
+    """The norm with that gradient; inputs are A, U, S, Vh and the exponent, if that is free."""
+
+    def by_exponent(inputs, static):
+        return primitive(*inputs, **static | {"f": static["f"].by_parameter()})[0]
+
+    def jvp(inputs, outputs, tangents, **static):
+        terms = []
+        if tangents[0] is not None:
+            terms.append(inner(gradient(*inputs, **static)[0], tangents[0], axes=2))
+        if tangents[4:] and tangents[4] is not None:
+            terms.append(scale(tangents[4], by_exponent(inputs, static), axes=0))
+        return (sum(terms[1:], start=terms[0]),)
+
+    def vjp(inputs, outputs, cotangents, **static):
+        (bar,) = cotangents
+        bars = (lambda: scale(bar, gradient(*inputs, **static)[0], axes=2), None, None, None)
+        if len(inputs) == 4:
+            return bars
+        return *bars, lambda: scale(bar, by_exponent(inputs, static), axes=0)
+
+    def forward(x, *held, **static):
+        return (value(held[:3], held[3:], **static),)
+
+    primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3))
+    return primitive
 
 
-def _subgradient(inputs):
-    x, U, S, Vh = inputs
-    xp = array_namespace(x)
-    zero = S <= zero_tolerance(x, S)
-    kept = xp.astype(~zero, S.dtype) + once_differentiable(S, zero)
+def _sum_of_values(factors, parameters, *, k=None):
+    return array_namespace(factors[1]).sum(factors[1][..., :k], axis=-1)
+
+
+def _nonzero(factors):
+    U, S, Vh = factors
+    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) < S
+
+
+def _nuclear_gradient(factors, directions, parameters):
+    U, S, Vh = factors
+    kept = array_namespace(S).astype(_nonzero(factors), S.dtype)
     return (U * kept[..., None, :]) @ Vh
 
 
-def nuclear_norm_jvp(inputs, outputs, tangents):
-    xp = array_namespace(*inputs)
-    gradient, dx = _subgradient(inputs), tangents[0]
-    return (real(xp.sum(columnwise_dot(gradient, dx), axis=-1)),)
+def _ky_fan_gradient(factors, directions, parameters, *, k):
+    U, S, Vh = factors
+    xp, at_cut = array_namespace(S), S[..., k - 1 : k]
+    tolerance = default_gap_rtol(S) * first(S)
+    above, tied = (xp.astype(mask, S.dtype) for mask in (
+        at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance
+    ))
+    count = xp.sum(tied, axis=-1, keepdims=True)
+    share = (k - xp.sum(above, axis=-1, keepdims=True)) / xp.where(count == 0, 1.0, count)
+    weights = xp.where(_nonzero(factors), above + tied * share, 0.0)
+    return (U * weights[..., None, :]) @ Vh
 
 
-def nuclear_norm_vjp(inputs, outputs, cotangents):
-    return cotangents[0][..., None, None] * _subgradient(inputs), None, None, None
-
-
-nuclear = Primitive(
-    "nuclear_norm", nuclear_norm_forward, nuclear_norm_jvp, nuclear_norm_vjp, carried=(1, 2, 3)
+nuclear = _norm(
+    "nuclear_norm",
+    _sum_of_values,
+    symmetric("nuclear_norm'", 3, _nuclear_gradient, polar_differential, polar_second),
 )
+ky_fan = _norm(
+    "ky_fan_norm",
+    _sum_of_values,
+    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, *cut_rules(step(FREE))),
+)
+schatten = _norm(
+    "schatten_norm",
+    norm_value,
+    symmetric("schatten_norm'", 3, gradient_value, gradient_differential),
+)
+
+
+def _nuclear_norm(x):
+    if not is_differentiated(x):
+        return array_namespace(x).sum(_factor.svdvals(x), axis=-1)
+    return nuclear(x, *_svd.factors(x))[0]
+
+
+def _ky_fan_norm(x, k):
+    if k == min(x.shape[-2:]):
+        return _nuclear_norm(x)
+    if not is_differentiated(x):
+        return array_namespace(x).sum(_factor.svdvals(x)[..., :k], axis=-1)
+    return ky_fan(x, *_svd.factors(x), k=k)[0]
+
+
+def _spectral_norm(x):
+    return _ky_fan_norm(x, min(1, *x.shape[-2:]))  # that of a matrix without entries is 0
 
 
 def nuclear_norm(x, /):
@@ -60,9 +145,9 @@ def nuclear_norm(x, /):
     Notes
     -----
     The gradient is U Vh over the values that do not count as zero, max(m, n) eps S[0]. Where x has
-    full rank it is the derivative, at ties too; at low rank it is the subgradient of least
-    Frobenius norm. One product of x's size a backward. Watson (1992), Characterization of the
-    subdifferential of some matrix norms.
+    full rank it is the derivative, at ties too, and the second derivative exists; at low rank it is
+    the subgradient of least Frobenius norm, and the second derivative NaN. One product of x's size
+    a backward. Watson (1992), Characterization of the subdifferential of some matrix norms.
 
     Examples
     --------
@@ -72,6 +157,118 @@ def nuclear_norm(x, /):
     array([1., 1., 0.])
     """
     x, narrow = enter(x, "nuclear_norm")
-    if not is_differentiated(x):
-        return narrow(array_namespace(x).sum(_factor.svdvals(x), axis=-1))
-    return narrow(nuclear(x, *_svd.factors(x))[0])
+    return narrow(_nuclear_norm(x))
+
+
+def ky_fan_norm(x, /, k):
+    """Sum of the k largest singular values.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n): the spectral norm to the nuclear norm.
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a k out of range.
+
+    Notes
+    -----
+    The gradient is U_k V_k^H. At a tie across the cut, within eps^(3/4) S[0], and at zero values it
+    is the subgradient of least Frobenius norm: the tied vectors share their weight evenly, zeros
+    have none. The second derivative is NaN there, and errs by eps S[0]/gap elsewhere. One product of
+    x's size a backward. Watson (1992).
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.ky_fan_norm, np.diag([3.0, 1.0, 1.0]), k=2)
+    >>> pullback(1.0)[0].diagonal()
+    array([1. , 0.5, 0.5])
+    """
+    x, narrow = enter(x, "ky_fan_norm")
+    return narrow(_ky_fan_norm(x, check_rank(k, x, "ky_fan_norm")))
+
+
+def spectral_norm(x, /):
+    """The largest singular value.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    As `ky_fan_norm` with k = 1: where the r largest values are tied the gradient is
+    U_r V_r^H / r, the subgradient of least Frobenius norm.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.spectral_norm, np.diag([3.0, 2.0]))
+    >>> float(norm), pullback(1.0)[0].diagonal()
+    (3.0, array([1., 0.]))
+    """
+    x, narrow = enter(x, "spectral_norm")
+    return narrow(_spectral_norm(x))
+
+
+def schatten_norm(x, /, p):
+    """The p-norm of the singular values.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    p : number or array
+        At least 1; `math.inf` is the spectral norm. An array, with a number for each matrix of the
+        stack, is differentiated by; one below 1 makes its member NaN.
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a p that is below 1 or does not go with x.
+
+    Notes
+    -----
+    Scale-free: no power of a singular value is formed but in units of the largest. The gradient is
+    U (S/N)^(p - 1) Vh, right at ties; at p = 1 and zero values, and for a zero matrix, the
+    subgradient of least Frobenius norm. The second derivative exists but for a zero matrix, for
+    p < 2 at zero values, and where p is infinite at a tie of the largest: NaN. One product of x's
+    size a backward. Lewis (1995), The convex analysis of unitarily invariant matrix functions.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> float(sg.schatten_norm(np.diag([3.0, 4.0]), 2))
+    5.0
+    """
+    x, narrow = enter(x, "schatten_norm")
+    if is_array(p):
+        exponent, parameters = FREE, (as_parameter(p, x, "schatten_norm", "p"),)
+    elif p == math.inf:
+        return narrow(_spectral_norm(x))
+    else:
+        exponent, parameters = number(p, "p", least=1), ()
+        if exponent == 1:
+            return narrow(_nuclear_norm(x))
+    f = Schatten(exponent)
+    return narrow(schatten(x, *_svd.factors(x), *parameters, f=f)[0])

@@ -6,7 +6,8 @@ A `Primitive` is three pure functions of arrays: forward, jvp and vjp, all of on
     jvp(inputs, outputs, tangents, **static)        -> tangents of the outputs
     vjp(inputs, outputs, cotangents, **static)      -> cotangents of the inputs
 
-where inputs, outputs, tangents and cotangents are tuples and None stands for zero. With PyTorch
+where inputs, outputs, tangents and cotangents are tuples and None stands for zero. A vjp may
+answer with a thunk for a cotangent that is dear: it is called if that one is wanted. With PyTorch
 and JAX arrays a call is handed to the library's own autodiff (`_bind`); with all others it runs
 as it is, and `_transforms` notes each call as it passes.
 
@@ -16,11 +17,13 @@ Convention: dL = Re sum(conj(x_bar) * dx).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from ._array import Array, array_namespace, device, is_dask_array, is_jax_array, is_torch_array
 from ._errors import DerivativeUndefinedError, DerivativeUndefinedWarning, raise_glue
@@ -49,8 +52,18 @@ class Primitive:
         library = library_of(arrays[0])
         outputs = call.forward(*arrays) if library is None else library.apply(call, arrays)
         if (notes := _current_notes(library)) is not None:
+            # NumPy's 0-d results are numbers (2.4), which would pass for constants
+            outputs = tuple(np.asarray(y) if isinstance(y, np.generic) else y for y in outputs)
             notes.add(call, arrays, outputs)
         return outputs
+
+
+def answered(result: Arrays, wanted: Collection[int]) -> Arrays:
+    """A rule's answer with its thunks called, where wanted, and None in place of the others."""
+    return tuple(
+        bar if not callable(bar) else bar() if i in wanted else None
+        for i, bar in enumerate(result)
+    )
 
 
 @dataclass(frozen=True)
@@ -70,10 +83,18 @@ class Call:
         self._report(result, inputs, outputs, tangents)
         return result
 
-    def vjp(self, inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
+    def vjp(
+        self,
+        inputs: Arrays,
+        outputs: Arrays,
+        cotangents: Arrays,
+        wanted: Collection[int] | None = None,
+    ) -> Arrays:
+        """Cotangents of the inputs that are `wanted`, all by default."""
         if all(c is None for c in cotangents):
             return (None,) * len(inputs)
         result = self.primitive.vjp(inputs, outputs, cotangents, **dict(self.static))
+        result = answered(result, range(len(inputs)) if wanted is None else wanted)
         self._report(result, inputs, outputs, cotangents)
         return result
 
@@ -177,6 +198,10 @@ def noting(notes: Notes) -> Iterator[None]:
         yield
     finally:
         _NOTES.reset(token)
+
+
+def is_noting() -> bool:
+    return _NOTES.get() is not None
 
 
 def is_differentiated(x: Array) -> bool:

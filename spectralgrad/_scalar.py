@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ._array import Array, array_namespace
-from ._divided import by_quadrature
-from ._primitive import library_of
+from ._divided import by_quadrature, second_by_quadrature, widest_quotient
+from ._errors import check_parameter, raise_glue
+from ._linear import broadcast, cast, dtype_name
+from ._primitive import is_noting, library_of
 
 NAN = float("nan")
+
+
+class _Free:
+    """Stands in a function for a parameter that travels beside it, as an array."""
+
+    def __repr__(self) -> str:
+        return "free"
+
+
+FREE = _Free()
 
 
 class Named:
     """A function that knows itself: value, derivative and divided differences in closed form."""
 
     vanishes = True  # f(0) = 0
+    odd = False  # f(-s) = -f(s) as it stands, without being extended so
+    parameter: str | None = None  # the field that may hold an array
 
     def __call__(self, s: Array) -> Array:
         raise NotImplementedError
@@ -30,9 +44,48 @@ class Named:
     def divided(self, a: Array, b: Array) -> Array:
         raise NotImplementedError
 
+    def second(self, a, b, c, ab, bc, ac) -> Array:
+        """f[a, b, c], given f[a, b], f[b, c] and f[a, c]."""
+        return NAN * (a + b + c)
+
+    def mirrored_second(self, a, b, c, ab, bc, ac) -> Array:
+        """f[a, b, c] of the odd extension, given its first differences, for signs that differ.
+
+        Where that is no closed form, f is not smooth at zero either: the quotient loses no more
+        there than the third derivative does.
+        """
+        if self.odd:
+            return self.second(a, b, c, ab, bc, ac)
+        return widest_quotient(a, b, c, ab, bc, ac, 0.0)[0]
+
     def ratio(self, s: Array, fs: Array) -> Array:
         """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
         return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
+
+    def by_parameter(self) -> Named:
+        """The derivative of f by its parameter, a function of s."""
+        return Nowhere()
+
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+        """With the number, if it is free, aligned to arrays with that many axes behind a batch's."""
+        if not parameters:
+            return self
+        value = parameters[0][(..., *(None,) * axes)]
+        return replace(self, **{self.parameter: value})  # type: ignore[type-var]
+
+
+@dataclass(frozen=True)
+class Nowhere(Named):
+    """The derivative of what has none that is known: NaN."""
+
+    def __call__(self, s: Array) -> Array:
+        return NAN * s
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return NAN * (a + b)
+
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+        return self
 
 
 def magnitude(s: Array) -> Array:
@@ -45,12 +98,16 @@ def where(condition: Array, x: Any, otherwise: Any) -> Array:
 
 
 def number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
-    """A Python number; an array would be constant to autodiff, and its gradient lost."""
+    """A Python number, or an array of numbers to differentiate by, which is left as it is."""
+    if value is FREE or is_array(value):
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise TypeError(
-            f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number. An array "
-            "or tensor would be taken for a constant and its gradient lost without a word."
+            f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number, or an "
+            "array of the library that x is of, to differentiate by."
         )
+    if isinstance(value, np.floating) and is_noting():
+        raise_glue(f"`{name}` of a scalar function is a {type(value).__name__}, a NumPy number")
     if not math.isfinite(value):
         raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a finite number.")
     if (above is not None and not value > above) or (least is not None and not value >= least):
@@ -59,9 +116,14 @@ def number(value: Any, name: str, *, above: float | None = None, least: float | 
     return float(value)
 
 
-class _Given:
-    """A function f of the user's, whose derivative the subclass knows."""
+def is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)
 
+
+class _Given:
+    """A function f of the user's, whose derivatives the subclass knows."""
+
+    vanishes = True  # at any rate where it matters: f(0) != 0 is NaN at a zero value
     f: Callable[[Array], Array]
 
     def __call__(self, s: Array) -> Array:
@@ -70,30 +132,54 @@ class _Given:
     def derivative(self, s: Array) -> Array:
         raise NotImplementedError
 
+    def second_derivative(self, s: Array) -> Array:
+        raise NotImplementedError
+
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
+
+    def second(self, a, b, c, ab, bc, ac) -> Array:
+        return second_by_quadrature(self.second_derivative, a, b, c, ab, bc, ac)
+
+    def mirrored_second(self, a, b, c, ab, bc, ac) -> Array:
+        """f[a, b, c] of the odd extension; the user's own is asked for positive numbers alone."""
+
+        def second_derivative(s):
+            value = self.second_derivative(magnitude(s))
+            return where(s < 0, -value, value)
+
+        return second_by_quadrature(second_derivative, a, b, c, ab, bc, ac)
 
     def ratio(self, s: Array, fs: Array) -> Array:
         return fs / s
 
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> _Given:
+        return self
+
 
 @dataclass(frozen=True)
 class ScalarFunction(_Given):
-    """A function given by its values and its derivative.
+    """A function given by its values and its derivatives.
 
     Parameters
     ----------
     f, df : callable
         The function and its derivative, of an array of any shape, elementwise.
     d2f : callable, optional
-        The second derivative. Gradients and tangents never call it: it is kept for derivatives of
-        second order, where nothing replaces it.
+        The second derivative, which derivatives of second order need. Gradients and tangents never
+        call it.
+
+    Raises
+    ------
+    TypeError
+        From a derivative of second order where d2f is missing.
 
     Notes
     -----
     Divided differences come from 8-node Gauss-Legendre quadrature of `df` where it explains the
     quotient to within the quotient's rounding error, and from the quotient where it does not: to
-    about 1e-13 for smooth, steep and kinked functions alike.
+    about 1e-13 for smooth, steep and kinked functions alike. Second order takes `d2f` likewise, at
+    16 points for each of k^3 triples: a named function is much faster there.
 
     Examples
     --------
@@ -110,6 +196,15 @@ class ScalarFunction(_Given):
 
     def derivative(self, s: Array) -> Array:
         return checked(self.df, s)
+
+    def second_derivative(self, s: Array) -> Array:
+        if self.d2f is None:
+            raise TypeError(
+                f"a derivative of second order was asked of {self!r}, which has no d2f. Give the "
+                "second derivative too, (f, df, d2f), or use a named function of "
+                "spectralgrad.functions; first derivatives do without."
+            )
+        return checked(self.d2f, s)
 
 
 def checked(f: Callable[[Array], Array], s: Array) -> Array:
@@ -133,11 +228,32 @@ class _Autodiff(_Given):
     def derivative(self, s: Array) -> Array:
         return library_of(s).derivative(self.f, s)
 
+    def second_derivative(self, s: Array) -> Array:
+        return library_of(s).derivative(self.derivative, s)
 
-def as_scalar_function(f: Any, x: Array, function: str) -> Any:
-    """A named function as it is; pairs and callables wrapped, once seen to lose no gradient."""
+
+def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Array, ...]]:
+    """f without arrays, and its parameter if that is one, fit to broadcast against x.
+
+    Pairs and callables are wrapped, once seen to lose no gradient.
+    """
     if isinstance(f, Named):
-        return f
+        value = getattr(f, f.parameter) if f.parameter else None
+        if value is None or not is_array(value):
+            return f, ()
+        fixed = replace(f, **{f.parameter: FREE})  # type: ignore[type-var]
+        return fixed, (as_parameter(value, x, function, f.parameter),)
+    return _given(f, x, function), ()
+
+
+def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
+    """An array of numbers with x's real dtype, one for each matrix."""
+    check_parameter(value, x, function, name)
+    real = dtype_name(x).replace("complex128", "float64").replace("complex64", "float32")
+    return broadcast(cast(value, real), tuple(x.shape[:-2]))
+
+
+def _given(f: Any, x: Array, function: str) -> Any:
     library = library_of(x)
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
         f = ScalarFunction(*f)

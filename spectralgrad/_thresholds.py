@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from ._divided import in_order, quotient
+from ._divided import in_order, quotient, widest_quotient
 from ._scalar import NAN, Named, magnitude, number, where
 
 
 class _Piecewise(Named):
     """An odd function, linear below and above a kink or jump at |s| = t."""
 
+    odd = True
     inside: float
     outside: float
+    jumps = False  # at a jump there is no derivative; at a kink that of the side below is taken
 
     @property
-    def threshold(self) -> float:
+    def threshold(self) -> Any:
         raise NotImplementedError
 
     def _odd(self, size):
         raise NotImplementedError
+
+    def _at_threshold(self, s):
+        """Where the kink or jump is; at t = 0 there is none, since the function is odd."""
+        return (magnitude(s) == self.threshold) & (s != 0)
 
     def __call__(self, s):
         value = self._odd(magnitude(s))
@@ -29,17 +36,24 @@ class _Piecewise(Named):
     def divided(self, a, b):
         t = self.threshold
         large, small = in_order(magnitude(a), magnitude(b))
-        if t == 0:  # no kink: the function is linear
-            return self.outside + 0.0 * large
-        across = quotient(self(large) - self(small), large, small, 0.0 * large)
-        same = where(small > t, self.outside, where(large <= t, self.inside, across))
-        return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
+        slope = quotient(self(large) - self(small), large, small, 0.0 * large)
+        slope = where(large <= t, self.inside, slope)
+        slope = where((small > t) | (t + 0.0 * small == 0), self.outside, slope)
+        slope = where((a < 0) == (b < 0), slope, quotient(self(a) - self(b), a, b, slope))
+        if self.jumps:
+            slope = where(self._at_threshold(a) | self._at_threshold(b), NAN, slope)
+        return slope
+
+    def second(self, a, b, c, ab, bc, ac):
+        at_tie = where(self._at_threshold(a), NAN, 0.0 * a)
+        return widest_quotient(a, b, c, ab, bc, ac, at_tie)[0]
 
 
 @dataclass(frozen=True)
 class _AtTau(_Piecewise):
-    tau: float
+    tau: Any
     inside, outside = 0.0, 1.0
+    parameter = "tau"
 
     def __post_init__(self):
         object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
@@ -54,13 +68,13 @@ class soft_threshold(_AtTau):
 
     Parameters
     ----------
-    tau : number
-        At least 0.
+    tau : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by.
 
     Raises
     ------
     TypeError, ValueError
-        If tau is no finite Python number of at least 0.
+        If tau is neither an array nor a finite Python number of at least 0.
 
     Examples
     --------
@@ -72,6 +86,9 @@ class soft_threshold(_AtTau):
     def _odd(self, size):
         return where(size > self.tau, size - self.tau, 0.0)
 
+    def by_parameter(self):
+        return _MinusStep(self.tau)
+
 
 @dataclass(frozen=True)
 class clip(_Piecewise):
@@ -79,13 +96,13 @@ class clip(_Piecewise):
 
     Parameters
     ----------
-    max : number
-        At least 0.
+    max : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by.
 
     Raises
     ------
     TypeError, ValueError
-        If max is no finite Python number of at least 0.
+        If max is neither an array nor a finite Python number of at least 0.
 
     Examples
     --------
@@ -94,8 +111,9 @@ class clip(_Piecewise):
     array([1. , 0.5])
     """
 
-    max: float
+    max: Any
     inside, outside = 1.0, 0.0
+    parameter = "max"
 
     def __post_init__(self):
         object.__setattr__(self, "max", number(self.max, "max", least=0))
@@ -107,19 +125,23 @@ class clip(_Piecewise):
     def _odd(self, size):
         return where(size > self.max, self.max, size)
 
+    def by_parameter(self):
+        return step(self.max)
+
 
 class hard_threshold(_AtTau):
     """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN.
 
     Parameters
     ----------
-    tau : number
-        At least 0.
+    tau : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by: the derivative
+        is zero, and NaN at the jump.
 
     Raises
     ------
     TypeError, ValueError
-        If tau is no finite Python number of at least 0.
+        If tau is neither an array nor a finite Python number of at least 0.
 
     Examples
     --------
@@ -128,9 +150,64 @@ class hard_threshold(_AtTau):
     array([3., 0.])
     """
 
+    jumps = True
+
     def _odd(self, size):
         return where(size > self.tau, size, 0.0)
 
+    def by_parameter(self):
+        return _Flat(self.tau)
+
+
+class step(_AtTau):
+    """sign(s) beyond tau, 0 at and below it: the derivative of `clip` by its maximum."""
+
+    outside = 0.0
+    jumps = True
+
+    def _odd(self, size):
+        return where(size > self.tau, 0.0 * size + 1.0, 0.0)
+
+    def by_parameter(self):
+        return _Flat(self.tau)
+
+
+class _MinusStep(step):
+    """The derivative of `soft_threshold` by tau."""
+
+    def _odd(self, size):
+        return -super()._odd(size)
+
+
+class _Flat(_AtTau):
+    """The derivative of a jump by its place: 0, and none at the jump."""
+
+    outside = 0.0
+    jumps = True
+
+    def _odd(self, size):
+        return where(self._at_threshold(size), NAN, 0.0 * size)
+
+
+class inverse_above(_AtTau):
+    """1/s beyond tau, 0 at and below it: the function of the pseudoinverse."""
+
+    jumps = True
+
+    def _kept(self, s):
+        """Which arguments lie beyond, and these with 1 in place of the others."""
+        kept = magnitude(s) > self.tau
+        return kept, where(kept, s, 1.0)
+
+    def _odd(self, size):
+        kept, x = self._kept(size)
+        return where(kept, 1 / x, 0.0)
+
     def divided(self, a, b):
-        at_jump = (magnitude(a) == self.tau) | (magnitude(b) == self.tau)
-        return where(at_jump & (self.tau > 0), NAN, super().divided(a, b))
+        (a_kept, x), (b_kept, y) = self._kept(a), self._kept(b)
+        return where(a_kept & b_kept, -1 / x / y, super().divided(a, b))
+
+    def second(self, a, b, c, ab, bc, ac):
+        (a_kept, x), (b_kept, y), (c_kept, z) = map(self._kept, (a, b, c))
+        across = super().second(a, b, c, ab, bc, ac)
+        return where(a_kept & b_kept & c_kept, 1 / x / y / z, across)

@@ -17,9 +17,12 @@ def default_gap_rtol(values: Array) -> float:
     return eps(values) ** 0.75
 
 
-def zero_tolerance(x: Array, S: Array) -> Array:
-    """What counts as zero in a function of x: the error that a computed singular value carries."""
-    return max(x.shape[-2:]) * eps(x) * first(S)
+def zero_tolerance(size: int, S: Array) -> Array:
+    """What counts as zero in a function of x, `size` being the longer of its sides.
+
+    The error that a computed singular value carries.
+    """
+    return size * eps(S) * first(S)
 
 
 def guarded(denominators: Array, tolerance: Array) -> Array:

@@ -10,14 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
+
 from ._array import Array, array_namespace, device
-from ._errors import check_like, check_primals, raise_glue
+from ._errors import check_like, check_primals, raise_glue, raise_no_second_order
+from ._linear import add
 from ._primitive import Notes, noting
 
 
 def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
     check_primals(primals, transform)
     xp = array_namespace(*primals)
+    primals = [xp.asarray(x) if isinstance(x, np.generic) else x for x in primals]
     distinct = [
         x if all(x is not y for y in primals[:i]) else xp.asarray(x, copy=True)
         for i, x in enumerate(primals)
@@ -113,20 +117,50 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
     primals, calls, out, leaves = _run("vjp", fun, primals, static)
 
     def pullback(cotangent: Any) -> tuple:
-        bars: dict[int, Array] = {}
-
-        def accumulate(arrays: Sequence[Array], cotangents: Sequence[Array]) -> None:
-            for x, bar in zip(arrays, cotangents, strict=True):
-                if bar is not None:
-                    bars[id(x)] = bars[id(x)] + bar if id(x) in bars else bar
-
-        accumulate(leaves, _match(cotangent, out, "sg.vjp: the cotangent of the output"))
-        for call, inputs, outputs in reversed(calls):
-            accumulate(inputs, call.vjp(inputs, outputs, tuple(bars.get(id(y)) for y in outputs)))
-        xp = array_namespace(*primals)
-        return tuple(bars[id(x)] if id(x) in bars else xp.zeros_like(x) for x in primals)
+        given = _match(cotangent, out, "sg.vjp: the cotangent of the output")
+        bars = _pull_back(calls, primals, leaves, given)
+        return tuple(_or_zeros(bars.get(id(x)), x) for x in primals)
 
     return out, pullback
+
+
+def _pull_back(calls, primals, leaves, cotangents, notes: Notes | None = None) -> dict[int, Array]:
+    """Cotangents by the identity of what they belong to; `notes` says what a rule noted of them."""
+    bars: dict[int, Array] = {}
+    wanted = {id(x) for x in primals}
+    for call, inputs, outputs in calls:
+        if any(id(inputs[i]) in wanted for i in call.active(inputs)):
+            wanted.update(map(id, outputs))
+
+    def accumulate(arrays: Sequence[Array], received: Sequence[Array]) -> None:
+        for x, bar in zip(arrays, received, strict=True):
+            if bar is not None:
+                bars[id(x)] = add(bars[id(x)], bar) if id(x) in bars else bar
+
+    accumulate(leaves, cotangents)
+    for call, inputs, outputs in reversed(calls):
+        use = [i for i in call.active(inputs) if id(inputs[i]) in wanted]
+        received = call.vjp(inputs, outputs, tuple(bars.get(id(y)) for y in outputs), use)
+        received = tuple(bar if i in use else None for i, bar in enumerate(received))
+        if notes and any(bar is not None and id(bar) not in notes.known for bar in received):
+            raise_no_second_order(call.primitive.name)
+        accumulate(inputs, received)
+    return bars
+
+
+def _push_forward(calls, dots: dict[int, Array]) -> None:
+    """Add to the tangents those of every call's outputs."""
+    for call, inputs, outputs in calls:
+        along = tuple(
+            None if i in call.primitive.carried else dots.get(id(x)) for i, x in enumerate(inputs)
+        )
+        dots.update(
+            (id(y), dy) for y, dy in zip(outputs, call.jvp(inputs, outputs, along), strict=True)
+        )
+
+
+def _or_zeros(derivative: Array | None, x: Array) -> Array:
+    return array_namespace(x).zeros_like(x) if derivative is None else derivative
 
 
 def jvp(
@@ -170,13 +204,59 @@ def jvp(
     given = _match(tuple(tangents), tuple(primals), "sg.jvp: a tangent")
     distinct, calls, out, leaves = _run("jvp", fun, primals, static)
     dots = {id(x): dx for x, dx in zip(distinct, given, strict=True)}
-    for call, inputs, outputs in calls:
-        along = tuple(
-            None if i in call.primitive.carried else dots.get(id(x)) for i, x in enumerate(inputs)
-        )
-        dots.update(
-            (id(y), dy) for y, dy in zip(outputs, call.jvp(inputs, outputs, along), strict=True)
-        )
-    xp = array_namespace(*distinct)
-    tangent = (xp.zeros_like(y) if dots.get(id(y)) is None else dots[id(y)] for y in leaves)
-    return out, rebuild(out, tangent)
+    _push_forward(calls, dots)
+    return out, rebuild(out, (_or_zeros(dots.get(id(y)), y) for y in leaves))
+
+
+def hvp(fun: Callable, x: Any, dx: Any, out_bar: Any, /, **static: Any) -> Any:
+    """Derivative along `dx` of ``x_bar = pullback(out_bar)``: a Hessian-vector product.
+
+    Parameters
+    ----------
+    fun : callable
+        A function of this library that has derivatives of second order, or one made of calls to
+        such alone.
+    x, dx : array, or tuples of arrays
+        The argument of `fun` and the direction; tuples for a function of several arrays, with None
+        for no change.
+    out_bar
+        The cotangent of the output, held fixed: 1.0 for a norm. As for the pullback of `vjp`.
+    **static
+        Passed on to `fun`: options, not differentiated.
+
+    Returns
+    -------
+    array, or tuple of arrays
+        Like `x`: for a real-valued function and out_bar = 1 the Hessian times `dx`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `vjp` and `jvp` do; for a function without a rule of second order (`svd`, `eigh`); for a
+        scalar function of your own without `d2f`.
+
+    Notes
+    -----
+    Exact at ties, where the function is twice differentiable; a member of a stack where it is not
+    is NaN. PyTorch's double backward and `jax.hessian` go by the same rules.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> cube = sg.functions.power(3)
+    >>> sg.hvp(sg.svd_function, np.eye(2), np.eye(2), np.eye(2), f=cube)
+    array([[6., 0.],
+           [0., 6.]])
+    """
+    several = isinstance(x, tuple | list)
+    given = _match(dx, x, "sg.hvp: the direction")
+    primals, calls, out, leaves = _run("hvp", fun, x if several else (x,), static)
+    cotangents = _match(out_bar, out, "sg.hvp: the cotangent of the output")
+    seen = [y for call in calls for arrays in call[1:] for y in arrays]
+    notes = Notes("hvp", [*primals, *seen, *(bar for bar in cotangents if bar is not None)])
+    with noting(notes):
+        bars = _pull_back(calls, primals, leaves, cotangents, notes)
+    dots = {id(p): d for p, d in zip(primals, given, strict=True)}
+    _push_forward(calls + notes.needed([bars[id(p)] for p in primals if id(p) in bars]), dots)
+    products = [_or_zeros(dots.get(id(bars.get(id(p)))), p) for p in primals]
+    return tuple(products) if several else products[0]

@@ -23,13 +23,13 @@ def svdvals_forward(x, U, S, Vh):
 def svdvals_jvp(inputs, outputs, tangents):
     x, U, S, Vh = inputs
     tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
-    return (tangent + once_differentiable(S, S <= zero_tolerance(x, S)),)
+    return (tangent + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S)),)
 
 
 def svdvals_vjp(inputs, outputs, cotangents):
     x, U, S, Vh = inputs
     # a zero value is a kink: |s| of a smooth signed s
-    S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(x, S))
+    S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
     return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 

@@ -1,19 +1,23 @@
 """Scalar functions of a singular value or eigenvalue, each with exact divided differences.
 
 A function of the singular values is extended to negative arguments as an odd function, which is
-what makes U f(S) Vh a function of the matrix. Divided differences of the named functions are closed
-forms that neither cancel at close arguments nor overflow.
+what makes U f(S) Vh a function of the matrix. Divided differences of the named functions, of first
+and second order, are closed forms that neither cancel at close arguments nor overflow.
 
 All of these are immutable, hashable objects; equal ones compare equal, so a compiled program that
-uses one is compiled once.
+uses one is compiled once. A parameter may be an array instead of a number, one for each matrix of a
+stack, and is then differentiated by.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import factorial
+from typing import Any
 
 from ._array import Array, array_namespace, eps
-from ._divided import in_order, log_ratio, quotient, saturation
+from ._divided import in_order, log_ratio, quotient, saturation, second_by_series
+from ._powers import power
 from ._scalar import NAN, Named, ScalarFunction, magnitude, number, where
 from ._thresholds import clip, hard_threshold, soft_threshold
 
@@ -35,6 +39,11 @@ __all__ = [
 ]
 
 
+# f^(n+2)(m)/(n+2)! in units of f's own scale, as far as `second_by_series` wants them
+_EXPONENTIAL = tuple(1 / factorial(n + 2) for n in range(9))
+_LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in range(9))
+
+
 def _decay(d: Array) -> Array:
     """(1 - e^-d)/d for d >= 0."""
     floor = eps(d) ** 2  # 1 at 0 instead of 0/0; chosen, not added, to be constant to autodiff
@@ -44,8 +53,13 @@ def _decay(d: Array) -> Array:
 
 @dataclass(frozen=True)
 class _Identity(Named):
+    odd = True
+
     def __call__(self, s):
         return s + 0.0
+
+    def second(self, a, b, c, ab, bc, ac):
+        return 0.0 * (a + b + c)
 
     def divided(self, a, b):
         return array_namespace(a, b).ones_like(a + b)
@@ -62,74 +76,8 @@ class _Sqrt(Named):
         total = self(a) + self(b)
         return where(total == 0, NAN, 1 / where(total == 0, 1.0, total))
 
-
-@dataclass(frozen=True)
-class power(Named):
-    """s^p for any real p; a whole p takes negative s too.
-
-    Parameters
-    ----------
-    p : number
-        Negative bases are NaN unless p is whole; zero has no derivative for p < 1 but 0.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If p is no finite Python number.
-
-    Examples
-    --------
-    >>> import numpy as np, spectralgrad as sg
-    >>> sg.functions.power(2)(np.array([3.0, -1.0]))
-    array([9., 1.])
-    """
-
-    p: float
-
-    def __post_init__(self):
-        p = number(self.p, "p")
-        object.__setattr__(self, "p", int(p) if p.is_integer() else p)
-
-    @property
-    def vanishes(self):
-        return self.p > 0
-
-    def __call__(self, s):
-        if isinstance(self.p, int) and self.p >= 0:
-            return s**self.p
-        fails = s == 0 if isinstance(self.p, int) else s <= 0
-        at_zero = 0.0 if self.p > 0 else float("inf")
-        return where(
-            fails,
-            where(s == 0, at_zero, array_namespace(s).full_like(s, NAN)),
-            where(fails, 1.0, s) ** self.p,
-        )
-
-    def divided(self, a, b):
-        if isinstance(self.p, int):
-            return self._polynomial(a, b)
-        # a^(p-1) (1 - r^p)/(1 - r) with r = b/a
-        a, b = in_order(a, b)
-        depth = -abs(self.p) * log_ratio(a, b)
-        at_zero = 1.0 if self.p > 0 else NAN  # r = 0
-        change = where(b == 0, at_zero, saturation(where(b == 0, 0.0, depth)))
-        if self.p < 0:  # 1 - r^p = -r^p (1 - r^-p)
-            change = -change * array_namespace(b).exp(where(b == 0, 0.0, depth))
-        ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
-        at_origin = 0.0 if self.p > 1 else NAN
-        return where(a == 0, at_origin, power(self.p - 1)(a) * where(a == b, float(self.p), ratio))
-
-    def _polynomial(self, a, b):
-        """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
-        if self.p < 0:
-            zero = (a == 0) | (b == 0)
-            r, t = 1 / where(zero, 1.0, a), 1 / where(zero, 1.0, b)
-            return where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
-        if self.p < 2:
-            return self.p + 0.0 * (a + b)
-        half = self.p // 2  # sum over 2 h powers = sum over h powers, times a^h + b^h
-        even = power(half)._polynomial(a, b) * (a**half + b**half)
-        return even if self.p % 2 == 0 else even * a + b ** (self.p - 1)
+    def second(self, a, b, c, ab, bc, ac):
+        return -ab * bc * ac
 
 
 @dataclass(frozen=True)
@@ -142,6 +90,11 @@ class _Exp(Named):
     def divided(self, a, b):
         a, b = in_order(a, b)
         return array_namespace(a).exp(a) * _decay(a - b)
+
+    def second(self, a, b, c, ab, bc, ac):
+        xp = array_namespace(a, b, c)
+        series = lambda m: (xp.ones_like(m), xp.exp(m), _EXPONENTIAL)
+        return second_by_series(a, b, c, ab, bc, ac, series)
 
 
 @dataclass(frozen=True)
@@ -169,6 +122,13 @@ class _Log(Named):
         at_tie = where(b > 0, 1 / where(b > 0, b, 1.0), NAN)
         return quotient(-log_ratio(a, b), a, b, at_tie)
 
+    def second(self, a, b, c, ab, bc, ac):
+        def series(m):
+            m = where(m > 0, m, NAN)
+            return m, 1 / m / m, _LOGARITHM
+
+        return second_by_series(a, b, c, ab, bc, ac, series)
+
 
 @dataclass(frozen=True)
 class _Log1p(Named):
@@ -185,9 +145,18 @@ class _Log1p(Named):
         r = xp.maximum(xp.abs(a - b) / base, eps(base) ** 2 + 0.0 * base_a)
         return xp.log1p(r) / (r * base)
 
+    def second(self, a, b, c, ab, bc, ac):
+        def series(m):
+            r = where(m > -1, 1 + m, NAN)
+            return r, 1 / r / r, _LOGARITHM
+
+        return second_by_series(a, b, c, ab, bc, ac, series)
+
 
 @dataclass(frozen=True)
 class _Tanh(Named):
+    odd = True
+
     def __call__(self, s):
         return array_namespace(s).tanh(s)
 
@@ -199,6 +168,19 @@ class _Tanh(Named):
         same = 4 * xp.exp(-2 * small) * _decay(2 * (large - small)) / denominator
         return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
 
+    def second(self, a, b, c, ab, bc, ac):
+        return second_by_series(a, b, c, ab, bc, ac, self._series)
+
+    @staticmethod
+    def _series(m):
+        """From f' = 1 - f^2: t_(n+1) = (delta_n0 - sum_i t_i t_(n-i))/(n + 1)."""
+        xp = array_namespace(m)
+        decay = xp.exp(-2 * magnitude(m))
+        t = [xp.tanh(m), 4 * decay / (1 + decay) / (1 + decay)]  # 1 - tanh^2 does not cancel so
+        for n in range(1, len(_EXPONENTIAL) + 1):
+            t.append(-sum(t[i] * t[n - i] for i in range(n + 1)) / (n + 1))
+        return xp.ones_like(m), xp.ones_like(m), t[2:]
+
 
 @dataclass(frozen=True)
 class _Reciprocal(Named):
@@ -206,11 +188,16 @@ class _Reciprocal(Named):
 
     vanishes = False
 
+    odd = True
+
     def __call__(self, s):
         return power(-1)(s)
 
     def divided(self, a, b):
         return power(-1).divided(a, b)
+
+    def second(self, a, b, c, ab, bc, ac):
+        return power(-1).second(a, b, c, ab, bc, ac)
 
 
 @dataclass(frozen=True)
@@ -219,13 +206,17 @@ class tikhonov(Named):
 
     Parameters
     ----------
-    alpha : number
-        Above 0. `svd_function` of it is the transposed Tikhonov inverse.
+    alpha : number or array
+        Above 0. An array, with a number for each matrix, is differentiated by.
 
     Raises
     ------
     TypeError, ValueError
-        If alpha is no finite Python number above 0.
+        If alpha is neither an array nor a finite Python number above 0.
+
+    Notes
+    -----
+    `svd_function` of it is the transposed Tikhonov inverse.
 
     Examples
     --------
@@ -234,22 +225,65 @@ class tikhonov(Named):
     array([0.5, 0. ])
     """
 
-    alpha: float
+    alpha: Any
+    odd = True
+    parameter = "alpha"
 
     def __post_init__(self):
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
 
-    def _modulus(self, s):
-        root = float(self.alpha) ** 0.5
-        return root, array_namespace(s).hypot(s, root + 0.0 * s)
+    def _unit(self, s):
+        """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
+        root = self.alpha**0.5 + 0.0 * s
+        h = array_namespace(s).hypot(s, root)
+        return s / h, root / h, h
 
     def __call__(self, s):
-        _, h = self._modulus(s)
-        return s / h / h
+        u, _, h = self._unit(s)
+        return u / h
 
     def divided(self, a, b):
-        (root, ha), (_, hb) = self._modulus(a), self._modulus(b)
-        return (root / ha / ha) * (root / hb / hb) - (a / ha / ha) * (b / hb / hb)
+        (ua, va, ha), (ub, vb, hb) = self._unit(a), self._unit(b)
+        return (va * vb - ua * ub) / ha / hb
+
+    def second(self, a, b, c, ab, bc, ac):
+        # f(s) = Re 1/(s + i r) with r^2 = alpha, whose second difference is a product of three
+        (ua, va, ha), (ub, vb, hb), (uc, vc, hc) = map(self._unit, (a, b, c))
+        return ((ua * ub - va * vb) * uc - (ua * vb + va * ub) * vc) / ha / hb / hc
+
+    def by_parameter(self):
+        return _TikhonovByAlpha(self.alpha)
+
+
+class _TikhonovByAlpha(tikhonov):
+    """-s/(s^2 + alpha)^2, the product of -s/(s^2 + alpha) and r(s) = 1/(s^2 + alpha)."""
+
+    def __call__(self, s):
+        u, _, h = self._unit(s)
+        return -u / h / h / h
+
+    def divided(self, a, b):
+        # Leibniz: (t r)[a, b] = t[a, b] r(b) + t(a) r[a, b] with r[a, b] = -(a + b) r(a) r(b)
+        (ua, _, ha), (ub, _, hb) = self._unit(a), self._unit(b)
+        steep = ua * (ua + ub * (hb / ha)) / ha / ha  # t(a) (a + b) r(a)
+        return (steep - super().divided(a, b)) / hb / hb
+
+    def second(self, a, b, c, ab, bc, ac):
+        return NAN * (a + b + c)
+
+    def by_parameter(self):
+        return _TikhonovByAlphaTwice(self.alpha)
+
+
+class _TikhonovByAlphaTwice(_TikhonovByAlpha):
+    """2 s/(s^2 + alpha)^3."""
+
+    def __call__(self, s):
+        _, _, h = self._unit(s)
+        return -2 * super().__call__(s) / h / h
+
+    def divided(self, a, b):
+        return NAN * (a + b)
 
 
 identity = _Identity()

@@ -18,11 +18,15 @@ eigh               x                w, Q          ties, gap_rtol
 eigvalsh           x, w, Q          w
 svd_function       x, U, S, Vh      out           f
 eigh_function      x, w, Q          out           f
-orthogonalize      x, U, S, Vh      out
+orthogonalize      x, U, S, Vh      out           signed
+low_rank           x, U, S, Vh      out           k < min(m, n)
 nuclear_norm       x, U, S, Vh      out
+ky_fan_norm        x, U, S, Vh      out           k < min(m, n)
 =================  ===============  ============  =========================
 
 With factors among the inputs, x carries the whole derivative and the factors' cotangents are None.
+Where f has an array for a parameter, that counts as one more input, at the end. `signed=True` is
+the nearest rotation.
 
 Examples
 --------
@@ -40,8 +44,8 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _eigh, _matrix_functions, _norms, _svd, _values
-from ._primitive import Primitive
+from . import _eigh, _matrix_functions, _norms, _polar, _subspaces, _svd, _values
+from ._primitive import Primitive, answered
 from ._scalar import as_scalar_function
 
 
@@ -54,13 +58,14 @@ def _plain(rule: Callable, answers_for: int) -> Callable:
 
     @wraps(rule)
     def plain(inputs: Any, outputs: Any, directions: Any, /, **options: Any) -> Any:
-        args = tuple(map(_tupled, (inputs, outputs, directions)))
+        args: tuple = tuple(map(_tupled, (inputs, outputs, directions)))
         if "f" in options:
-            options["f"] = as_scalar_function(options["f"], args[0][0], rule.__name__)
+            options["f"], parameters = as_scalar_function(options["f"], args[0][0], rule.__name__)
+            args = (*args[0], *parameters), *args[1:]
         if all(direction is None for direction in args[2]):
             result = (None,) * len(args[answers_for])
         else:
-            result = rule(*args, **options)
+            result = answered(rule(*args, **options), range(len(args[answers_for])))
         return result if isinstance((inputs, outputs)[answers_for], tuple | list) else result[0]
 
     return plain
@@ -76,7 +81,9 @@ eigh_jvp, eigh_vjp = _pair(_eigh.factors)
 eigvalsh_jvp, eigvalsh_vjp = _pair(_values.of_eigh)
 svd_function_jvp, svd_function_vjp = _pair(_matrix_functions.of_singular_values)
 eigh_function_jvp, eigh_function_vjp = _pair(_matrix_functions.of_eigenvalues)
-orthogonalize_jvp, orthogonalize_vjp = _pair(_matrix_functions.polar_factor)
+orthogonalize_jvp, orthogonalize_vjp = _pair(_polar.polar_factor)
+low_rank_jvp, low_rank_vjp = _pair(_subspaces.best_of_rank)
 nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norms.nuclear)
+ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(_norms.ky_fan)
 
 __all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))

@@ -56,6 +56,13 @@ def adjoint_times(U: jax.Array, B: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(jnp.conj(U.mT)) @ B
 
 
+def sum_over_rows(body: Callable, arrays: tuple[jax.Array, ...]) -> jax.Array:
+    rows = tuple(jnp.moveaxis(a, -2, 0)[..., None, :] for a in arrays)
+    one = jax.eval_shape(body, *(row[0] for row in rows))
+    zero = jnp.zeros(one.shape, one.dtype)
+    return jax.lax.scan(lambda total, row: (total + body(*row), None), zero, rows)[0]
+
+
 def derivative(f: Callable, s: jax.Array) -> jax.Array:
     return jax.jvp(f, (s,), (jnp.ones_like(s),))[1]
 
@@ -94,6 +101,7 @@ def _lin_transpose(
         known[:inputs],
         known[inputs:],
         tuple(None if type(c) is ad.Zero else jnp.conj(c) for c in cotangents),
+        given,
     )
     dots = args[inputs + outputs :]
     return [None] * (inputs + outputs) + [

@@ -30,7 +30,8 @@ class _Reverse(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple:
         saved = ctx.saved_tensors
-        return None, *ctx.call.vjp(saved[: ctx.count], saved[ctx.count :], cotangents)
+        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        return None, *ctx.call.vjp(saved[: ctx.count], saved[ctx.count :], cotangents, wanted)
 
 
 class _Both(_Reverse):

@@ -1,0 +1,197 @@
+"""Linear and bilinear steps between decompositions, as Primitives.
+
+Each has rules made of Primitives alone, so that every order of derivative exists on every library,
+those without a tape of their own included. Stacks go along: a batch may be put in front of every
+array, and no static argument counts leading axes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ._array import Array, adjoint, array_namespace, conj, herm, real
+from ._primitive import Primitive
+
+
+def _unary(name, function, transposed=None):
+    """A linear function of one array, and the Primitive that transposes it (itself if None)."""
+
+    def jvp(inputs, outputs, tangents, **static):
+        return primitive(tangents[0], **static)
+
+    def vjp(inputs, outputs, cotangents, **static):
+        return (transposed or primitive)(cotangents[0], **static)
+
+    primitive = Primitive(name, lambda x, **static: (function(x, **static),), jvp, vjp)
+    return primitive
+
+
+def _dtype(x: Array, name: str):
+    return getattr(array_namespace(x), name)
+
+
+def dtype_name(x: Array) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+adjoint_of = _unary("adjoint", adjoint)
+hermitian_part = _unary("hermitian_part", herm)
+
+_as_row = _unary("row", lambda x: x[..., None, :], lambda bar: _from_row(bar))
+_from_row = _unary("unrow", lambda x: x[..., 0, :], lambda bar: _as_row(bar))
+
+
+def row(x: Array) -> Array:
+    """Vectors (..., n) as matrices (..., 1, n)."""
+    return _as_row(x)[0]
+
+
+def unrow(x: Array) -> Array:
+    return _from_row(x)[0]
+
+
+def _cast(x, *, source, target):
+    return array_namespace(x).astype(x, _dtype(x, target))
+
+
+def cast(x: Array, target: str) -> Array:
+    source = dtype_name(x)
+    return x if source == target else _casting(x, source=source, target=target)[0]
+
+
+_casting = _unary(
+    "cast", _cast, lambda bar, *, source, target: _casting(bar, source=target, target=source)
+)
+
+
+def _aligned(x, own, shape):
+    """The shape of x with the axes that broadcasting adds between its batch and its `own` axes."""
+    lead, tail = x.shape[: x.ndim - own], x.shape[x.ndim - own :]
+    return (*lead, *(1,) * (len(shape) - own), *tail), lead
+
+
+def _spread(x, *, own, shape):
+    xp = array_namespace(x)
+    aligned, lead = _aligned(x, len(own), shape)
+    return xp.broadcast_to(xp.reshape(x, aligned), (*lead, *shape))
+
+
+def _collect(x, *, own, shape):
+    xp = array_namespace(x)
+    lead = x.ndim - len(shape)
+    padded = (1,) * (len(shape) - len(own)) + own
+    axes = tuple(lead + i for i, n in enumerate(padded) if n == 1 and shape[i] != 1)
+    x = xp.sum(x, axis=axes, keepdims=True) if axes else x
+    return xp.reshape(x, (*x.shape[:lead], *own))
+
+
+_spreading = _unary("broadcast", _spread, lambda bar, **static: _collecting(bar, **static))
+_collecting = _unary("sum_to", _collect, lambda bar, **static: _spreading(bar, **static))
+
+
+def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
+    own = tuple(x.shape)
+    return x if own == tuple(shape) else _spreading(x, own=own, shape=tuple(shape))[0]
+
+
+def _bilinear(name, product, cotangents):
+    """product(a, b); `cotangents` gives thunks for those of a and b."""
+
+    def jvp(inputs, outputs, tangents, **static):
+        (a, b), (da, db) = inputs, tangents
+        terms = [] if da is None else [primitive(da, b, **static)[0]]
+        terms += [] if db is None else [primitive(a, db, **static)[0]]
+        return (sum(terms[1:], start=terms[0]),)
+
+    def vjp(inputs, outputs, bars, **static):
+        return cotangents(*inputs, bars[0], **static)
+
+    primitive = Primitive(name, lambda a, b, **static: (product(a, b, **static),), jvp, vjp)
+    return primitive
+
+
+def _expanded(a, axes):
+    return a[(..., *(None,) * axes)] if axes else a
+
+
+# scale(a, b): b times numbers a that are constant along its last `axes` axes.
+_scaling = _bilinear(
+    "scale",
+    lambda a, b, *, axes: _expanded(a, axes) * b,
+    lambda a, b, bar, *, axes: (
+        partial(inner, b, bar, axes=axes),
+        partial(scale, a, bar, axes=axes),
+    ),
+)
+
+
+def _inner_product(a, b, *, axes):
+    product = real(conj(a) * b)
+    return array_namespace(a, b).sum(product, axis=tuple(range(-axes, 0))) if axes else product
+
+
+# inner(a, b): Re sum conj(a) b over the last `axes` axes.
+_pairing = _bilinear(
+    "inner",
+    _inner_product,
+    lambda a, b, bar, *, axes: (
+        partial(scale, bar, b, axes=axes),
+        partial(scale, bar, a, axes=axes),
+    ),
+)
+
+
+def scale(a: Array, b: Array, *, axes: int) -> Array:
+    return _scaling(a, b, axes=axes)[0]
+
+
+def inner(a: Array, b: Array, *, axes: int) -> Array:
+    return _pairing(a, b, axes=axes)[0]
+
+
+def _product(a, b, *, left, right):
+    return (adjoint(a) if left else a) @ (adjoint(b) if right else b)
+
+
+# With A = a or a^H and B = b or b^H: A_bar = bar B^H, B_bar = A^H bar.
+_multiplying = _bilinear(
+    "matmul",
+    _product,
+    lambda a, b, bar, *, left, right: (
+        partial(matmul, b, bar, left=right, right=True)
+        if left
+        else partial(matmul, bar, b, right=not right),
+        partial(matmul, bar, a, left=True, right=left)
+        if right
+        else partial(matmul, a, bar, left=not left),
+    ),
+)
+
+
+def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Array:
+    """a b, with the adjoint of a if `left` and that of b if `right`."""
+    return _multiplying(a, b, left=left, right=right)[0]
+
+
+def _add_jvp(inputs, outputs, tangents):
+    da, db = tangents
+    return (da if db is None else db if da is None else da + db,)
+
+
+_adding = Primitive(
+    "add",
+    forward=lambda a, b: (a + b,),
+    jvp=_add_jvp,
+    vjp=lambda inputs, outputs, cotangents: (cotangents[0], cotangents[0]),
+)
+
+
+def add(a: Array, b: Array) -> Array:
+    return _adding(a, b)[0]
+
+
+_negating = _unary("negative", lambda x: -x)
+
+
+def subtract(a: Array, b: Array) -> Array:
+    return add(a, _negating(b)[0])

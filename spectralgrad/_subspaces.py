@@ -1,0 +1,221 @@
+r"""Parts of a matrix that a cut of its spectrum leaves: best low rank, subspaces, pseudoinverse.
+
+Between s_k and s_(k+1) lies a threshold t, and near A the best approximation of rank k is U f(S) V^H
+with f the hard threshold at t. With f = 1 beyond t it is the partial isometry T = U_k V_k^H, whose
+products T T^H and T^H T are the projectors on the leading subspaces. These are functions of A, with
+the derivatives of `_kernels`; the gap at the cut alone is divided by. A cut inside a tie is
+undefined: NaN. The pseudoinverse is the adjoint of U f(S) V^H with f = 1/s beyond rtol s_1.
+"""
+
+from __future__ import annotations
+
+from . import _kernels, _svd
+from ._array import adjoint, array_namespace, eps, nan_where
+from ._boundary import enter
+from ._errors import check_choice, check_rank, check_rtol
+from ._linear import adjoint_of, matmul
+from ._matrix_functions import of_singular_values
+from ._polar import polar_factor
+from ._primitive import Primitive
+from ._scalar import FREE
+from ._symmetric import symmetric
+from ._thresholds import hard_threshold, inverse_above, step
+from ._ties import default_gap_rtol, first, zero_tolerance
+from .functions import identity
+
+
+def _truncated(factors, directions, parameters, *, k):
+    U, S, Vh = factors
+    return (U[..., :k] * S[..., None, :k]) @ Vh[..., :k, :]
+
+
+def _isometry(factors, directions, parameters, *, k):
+    U, _, Vh = factors
+    return U[..., :k] @ Vh[..., :k, :]
+
+
+def at_cut(rule, f):
+    """A rule for f(s, t) with t between s_k and s_(k+1)."""
+
+    def cut(factors, directions, parameters, *, k):
+        S = factors[1]
+        above, below = S[..., k - 1], S[..., k]
+        tied = above - below <= default_gap_rtol(S) * S[..., 0]
+        middle = above / 2 + below / 2
+        return rule(factors, directions, (middle,), f=f) + nan_where(tied, S)[..., None, None]
+
+    return cut
+
+
+def cut_rules(f):
+    return at_cut(_kernels.svd_differential, f), at_cut(_kernels.svd_second, f)
+
+
+best_of_rank = symmetric("low_rank", 3, _truncated, *cut_rules(hard_threshold(FREE)))
+partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(FREE)))
+
+# the projector on all there is does not depend on x
+whole_space = Primitive(
+    "whole_space",
+    forward=lambda x, W: (W @ adjoint(W),),
+    jvp=lambda inputs, outputs, tangents: (None,),
+    vjp=lambda inputs, outputs, cotangents: (None, None),
+    carried=(1,),
+)
+
+
+def _above(rule):
+    """A rule for 1/s beyond rtol s_1; NaN where a value lies at the threshold."""
+
+    def inverse(factors, directions, parameters, *, rtol):
+        (U, S, Vh), xp = factors, array_namespace(factors[1])
+        tau = rtol * first(S)
+        out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=inverse_above(FREE))
+        if not directions:
+            return out
+        zero = S <= zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+        unclear = (xp.abs(S - tau) <= eps(S) * first(S)) | zero & (tau < S)
+        return out + nan_where(xp.any(unclear, axis=-1), S)[..., None, None]
+
+    return inverse
+
+
+pseudoinverse_adjoint = symmetric(
+    "pinv",
+    3,
+    _above(_kernels.svd_value),
+    _above(_kernels.svd_differential),
+    _above(_kernels.svd_second),
+)
+
+
+def low_rank(x, /, k):
+    """The best approximation of rank k: U_k S_k Vh_k.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n).
+
+    Returns
+    -------
+    array (..., m, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a k out of range.
+
+    Notes
+    -----
+    The gap at the cut alone matters: ties among the kept values, or among the others, are as good
+    as any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
+    approximation and the member's derivative is NaN, without a warning; above, it errs by
+    eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960), Symmetric
+    gauge functions and unitarily invariant norms, for the value.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.low_rank(np.diag([3.0, 3.0, 1.0]), 2)
+    array([[3., 0., 0.],
+           [0., 3., 0.],
+           [0., 0., 0.]])
+    """
+    x, narrow = enter(x, "low_rank")
+    k = check_rank(k, x, "low_rank")
+    if k == min(x.shape[-2:]):
+        return narrow(of_singular_values(x, *_svd.factors(x), f=identity)[0])
+    return narrow(best_of_rank(x, *_svd.factors(x), k=k)[0])
+
+
+def singular_projector(x, /, k, *, side="left"):
+    """The orthogonal projector on the span of the k leading singular vectors.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n).
+    side : {"left", "right"}
+        U_k U_k^H (..., m, m), or V_k V_k^H (..., n, n).
+
+    Returns
+    -------
+    array, Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, a k out of range, or a side that is neither.
+
+    Notes
+    -----
+    The gap at the cut alone matters, S[k - 1] - S[k] or S[k - 1] itself for k = min(m, n). Where it
+    counts as zero, within eps^(3/4) S[0], the subspace jumps and the member's derivative is NaN,
+    without a warning; above, it errs by eps S[0]/gap. With k = m (left) or k = n (right) the
+    projector is the identity, whose derivative is zero. Second derivatives too. 7 products of x's
+    size a backward. Stewart (1973), Error and perturbation bounds for subspaces.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.singular_projector(np.diag([3.0, 3.0, 1.0]), 2)
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 0.]])
+    """
+    x, narrow = enter(x, "singular_projector")
+    k = check_rank(k, x, "singular_projector")
+    check_choice(side, ("left", "right"), "singular_projector", "side")
+    left = side == "left"
+    U, S, Vh = _svd.factors(x)
+    if k == x.shape[-2 if left else -1]:
+        return narrow(whole_space(x, U if left else adjoint(Vh))[0])
+    if k == min(x.shape[-2:]):
+        (T,) = polar_factor(x, U, S, Vh)
+    else:
+        (T,) = partial_isometry(x, U, S, Vh, k=k)
+    return narrow(matmul(T, T, left=not left, right=left))
+
+
+def pinv(x, /, *, rtol=None):
+    """The Moore-Penrose pseudoinverse, values up to rtol S[0] counting as zero.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    rtol : float, optional
+        Default max(m, n) eps, as the array API standard has it.
+
+    Returns
+    -------
+    array (..., n, m)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or an rtol out of range.
+
+    Notes
+    -----
+    What is differentiated is the function with its threshold: at low rank its derivative is that
+    along changes which keep the dropped values below the threshold. A value at the threshold, to
+    rounding, or one kept that counts as zero at max(m, n) eps S[0], makes the member's derivative
+    NaN, without a warning, and so does a zero matrix. Second derivatives too. 4 products of x's size
+    a backward. Golub and Pereyra (1973), The differentiation of pseudo-inverses and nonlinear least
+    squares problems whose variables separate.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.pinv(np.diag([2.0, 0.0]))
+    array([[0.5, 0. ],
+           [0. , 0. ]])
+    """
+    x, narrow = enter(x, "pinv")
+    check_rtol(rtol, "pinv", "rtol")
+    rtol = max(x.shape[-2:]) * eps(x) if rtol is None else float(rtol)
+    (out,) = pseudoinverse_adjoint(x, *_svd.factors(x), rtol=rtol)
+    return narrow(adjoint_of(out)[0])
