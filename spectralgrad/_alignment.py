@@ -35,7 +35,17 @@ from ._geometry import (
     root,
     undetermined,
 )
-from ._linear import broadcast, cast, dtype_name, inner, matmul, row, scale as times, subtract, unrow
+from ._linear import (
+    broadcast,
+    cast,
+    dtype_name,
+    inner,
+    matmul,
+    row,
+    scale as times,
+    subtract,
+    unrow,
+)
 from ._norms import nuclear
 from ._polar import polar_factor
 

@@ -135,7 +135,7 @@ def check_rank(k: object, x: Array, function: str) -> int:
     """k as a number of singular values of x."""
     most = min(x.shape[-2:])
     try:
-        number = operator.index(k)  # type: ignore[call-overload]
+        number = operator.index(k)  # type: ignore[arg-type]
     except TypeError:
         raise TypeError(
             f"{function}: `k` is a {type(k).__name__}; wanted a whole Python number from 1 to "

@@ -48,7 +48,10 @@ measured = Primitive(
     "measured",
     forward=lambda x, size, **static: (_over(x, size, **static),),
     jvp=_over_rule,
-    vjp=lambda inputs, outputs, bars, **static: (*_over_rule(inputs, outputs, bars, **static), None),
+    vjp=lambda inputs, outputs, bars, **static: (
+        *_over_rule(inputs, outputs, bars, **static),
+        None,
+    ),
     carried=(1,),
 )
 

@@ -7,13 +7,14 @@ array, and no static argument counts leading axes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from ._array import Array, adjoint, array_namespace, conj, herm, real
 from ._primitive import Primitive
 
 
-def _unary(name, function, transposed=None):
+def _unary(name: str, function: Callable, transposed: Callable | None = None) -> Primitive:
     """A linear function of one array, and the Primitive that transposes it (itself if None)."""
 
     def jvp(inputs, outputs, tangents, **static):
@@ -37,8 +38,8 @@ def dtype_name(x: Array) -> str:
 adjoint_of = _unary("adjoint", adjoint)
 hermitian_part = _unary("hermitian_part", herm)
 
-_as_row = _unary("row", lambda x: x[..., None, :], lambda bar: _from_row(bar))
-_from_row = _unary("unrow", lambda x: x[..., 0, :], lambda bar: _as_row(bar))
+_as_row: Primitive = _unary("row", lambda x: x[..., None, :], lambda bar: _from_row(bar))
+_from_row: Primitive = _unary("unrow", lambda x: x[..., 0, :], lambda bar: _as_row(bar))
 
 
 def row(x: Array) -> Array:
@@ -59,7 +60,7 @@ def cast(x: Array, target: str) -> Array:
     return x if source == target else _casting(x, source=source, target=target)[0]
 
 
-_casting = _unary(
+_casting: Primitive = _unary(
     "cast", _cast, lambda bar, *, source, target: _casting(bar, source=target, target=source)
 )
 
@@ -85,8 +86,10 @@ def _collect(x, *, own, shape):
     return xp.reshape(x, (*x.shape[:lead], *own))
 
 
-_spreading = _unary("broadcast", _spread, lambda bar, **static: _collecting(bar, **static))
-_collecting = _unary("sum_to", _collect, lambda bar, **static: _spreading(bar, **static))
+_spreading: Primitive = _unary(
+    "broadcast", _spread, lambda bar, **static: _collecting(bar, **static)
+)
+_collecting: Primitive = _unary("sum_to", _collect, lambda bar, **static: _spreading(bar, **static))
 
 
 def broadcast(x: Array, shape: tuple[int, ...]) -> Array:

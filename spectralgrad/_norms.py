@@ -82,9 +82,10 @@ def _ky_fan_gradient(factors, directions, parameters, *, k):
     U, S, Vh = factors
     xp, at_cut = array_namespace(S), S[..., k - 1 : k]
     tolerance = default_gap_rtol(S) * first(S)
-    above, tied = (xp.astype(mask, S.dtype) for mask in (
-        at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance
-    ))
+    above, tied = (
+        xp.astype(mask, S.dtype)
+        for mask in (at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance)
+    )
     count = xp.sum(tied, axis=-1, keepdims=True)
     share = (k - xp.sum(above, axis=-1, keepdims=True)) / xp.where(count == 0, 1.0, count)
     weights = xp.where(_nonzero(factors), above + tied * share, 0.0)

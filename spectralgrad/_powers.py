@@ -52,6 +52,10 @@ class power(Named):
         object.__setattr__(self, "p", int(p) if isinstance(p, float) and p.is_integer() else p)
 
     @property
+    def vanishes(self):
+        return not isinstance(self.p, int | float) or self.p > 0
+
+    @property
     def odd(self):
         return isinstance(self.p, int) and self.p % 2 == 1
 
@@ -94,7 +98,9 @@ class power(Named):
 
     def second(self, a, b, c, ab, bc, ac):
         if not isinstance(self.p, int):
-            return second_by_series(a, b, c, ab, bc, ac, self._series)
+            change = second_by_series(a, b, c, ab, bc, ac, self._series)
+            at_zero = _choose(self.p > 2, 0.0 * a, NAN)
+            return where((a == 0) & (b == 0) & (c == 0), at_zero, change)
         if self.p >= 0:
             return _homogeneous(self.p - 2, a, b, c)
         zero = (a == 0) | (b == 0) | (c == 0)

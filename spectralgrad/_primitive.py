@@ -61,8 +61,7 @@ class Primitive:
 def answered(result: Arrays, wanted: Collection[int]) -> Arrays:
     """A rule's answer with its thunks called, where wanted, and None in place of the others."""
     return tuple(
-        bar if not callable(bar) else bar() if i in wanted else None
-        for i, bar in enumerate(result)
+        bar if not callable(bar) else bar() if i in wanted else None for i, bar in enumerate(result)
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,11 @@ class Named:
         """With the number, if it is free, aligned to arrays with that many axes behind a batch's."""
         if not parameters:
             return self
-        value = parameters[0][(..., *(None,) * axes)]
-        return replace(self, **{self.parameter: value})  # type: ignore[type-var]
+        return self._with(parameters[0][(..., *(None,) * axes)])
+
+    def _with(self, value: Any) -> Any:
+        """Another of its kind with that parameter."""
+        return type(self)(**(vars(self) | {str(self.parameter): value}))
 
 
 @dataclass(frozen=True)
@@ -239,10 +242,9 @@ def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Arra
     """
     if isinstance(f, Named):
         value = getattr(f, f.parameter) if f.parameter else None
-        if value is None or not is_array(value):
+        if f.parameter is None or not is_array(value):
             return f, ()
-        fixed = replace(f, **{f.parameter: FREE})  # type: ignore[type-var]
-        return fixed, (as_parameter(value, x, function, f.parameter),)
+        return f._with(FREE), (as_parameter(value, x, function, f.parameter),)
     return _given(f, x, function), ()
 
 

@@ -93,7 +93,10 @@ class _Exp(Named):
 
     def second(self, a, b, c, ab, bc, ac):
         xp = array_namespace(a, b, c)
-        series = lambda m: (xp.ones_like(m), xp.exp(m), _EXPONENTIAL)
+
+        def series(m):
+            return xp.ones_like(m), xp.exp(m), _EXPONENTIAL
+
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 

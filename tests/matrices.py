@@ -39,3 +39,11 @@ def hermitian(values, *, seed=0, is_complex=False):
     Q = orthonormal(len(values), len(values), seed=seed, is_complex=is_complex)
     x = (Q * np.asarray(values)) @ Q.conj().T
     return (x + x.conj().T) / 2
+
+
+def sample(operation, shape, *, seed=0, is_complex=False):
+    """A random matrix that the operation is defined for."""
+    x = random(shape, seed=seed, is_complex=is_complex and "c" in operation.fields)
+    if not operation.definite:
+        return x
+    return x @ np.conj(np.swapaxes(x, -1, -2)) + np.eye(shape[-1])

@@ -13,12 +13,11 @@ from operations import REFERENCE
 
 import spectralgrad as sg
 
-CASES = [
-    case
-    for case in json.loads((Path(__file__).parent / "data" / "open.json").read_text())["cases"]
-    if case["op"] in REFERENCE
-]
-SCALE_FREE = ("orthogonal_factor", "nuclear_norm")
+CASES = json.loads((Path(__file__).parent / "data" / "open.json").read_text())["cases"]
+SCALE_FREE = (
+    "orthogonal_factor", "nuclear_norm", "low_rank", "left_projector", "nearest_rotation",
+    "schatten_norm", "ky_fan_norm",
+)  # fmt: skip
 
 
 def _array(parts):

@@ -10,7 +10,15 @@ h^2 where L is three times differentiable; where L is only once, such as U log(1
 singular value of zero, it leaves h. Ties do no harm: F is evaluated, its factors are never
 differentiated.
 
+Second derivatives likewise: for a direction D the product P has the entries of the derivative of G
+along D, mixed differences
+
+    (L(A + h D + h E) - L(A + h D - h E) - L(A - h D + h E) + L(A - h D - h E)) / (4 h^2)
+
+with h = 1e-20.
+
     python generate.py --seed 1 --count 20 --operation pinv low_rank --output more.json
+    python generate.py --seed 1 --second --output second.json
     python generate.py --check open.json --every 12
 """
 
@@ -18,6 +26,7 @@ import argparse
 import itertools
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,9 +35,15 @@ from mpmath import mp
 
 DIGITS = 90
 STEP = "1e-40"
+SECOND_STEP = "1e-20"
 ABOUT = (
     "L = Re sum(conj(cotangent) * F(matrix)); gradient[i,j] = dL/dRe A_ij + 1j dL/dIm A_ij, "
     f"from central differences at {DIGITS} digits"
+)
+
+ABOUT_SECOND = (
+    "L = Re sum(conj(cotangent) * F(matrix)); product = derivative along direction of L's "
+    f"gradient, from mixed central differences at {DIGITS} digits"
 )
 
 
@@ -137,6 +152,10 @@ OPERATIONS = {
 }
 
 
+# Where the second derivative exists, if not wherever the first does: f''(0) = 0 at a zero value.
+SECOND = dict.fromkeys(("spectral:expm1", "spectral:log1p", "spectral:ratio"), FULL_RANK)
+
+
 # Gradients
 
 
@@ -163,6 +182,27 @@ def gradient(operation, params, matrix, cotangent):
         directions = [1, 1j] if np.iscomplexobj(matrix) else [1]
         for (i, j), direction in itertools.product(np.ndindex(matrix.shape), directions):
             result[i, j] += direction * float(derivative(i, j, direction))
+        return result
+
+
+def second_product(operation, params, matrix, cotangent, direction):
+    """The derivative along `direction` of the gradient, rounded from 90 digits to float64."""
+    with mp.workdps(DIGITS):
+        A, C, D = (mp.matrix(part.tolist()) for part in (matrix, cotangent, direction))
+        h = mp.mpf(SECOND_STEP)
+
+        def at(i, j, step, sign):
+            moved = A + sign * h * D
+            moved[i, j] += h * step
+            evaluate = partial(OPERATIONS[operation].evaluate, **params)
+            return loss(evaluate, moved, C)
+
+        result = np.zeros_like(matrix)
+        units = [1, 1j] if np.iscomplexobj(matrix) else [1]
+        for (i, j), unit in itertools.product(np.ndindex(matrix.shape), units):
+            ahead = at(i, j, unit, 1) - at(i, j, -unit, 1)
+            behind = at(i, j, unit, -1) - at(i, j, -unit, -1)
+            result[i, j] += unit * float((ahead - behind) / (4 * h * h))
         return result
 
 
@@ -214,23 +254,28 @@ def random_matrix(rng, spectrum, shape, is_complex, hermitian):
     return (U * S) @ draw(rng, shape[1], is_complex)[: len(S)]
 
 
-def random_case(rng, number, name):
+def random_case(rng, number, name, second=False):
     operation = OPERATIONS[name]
-    spectrum, field = str(rng.choice(operation.spectra)), str(rng.choice(list(operation.fields)))
+    spectra = SECOND.get(name, operation.spectra) if second else operation.spectra
+    spectrum, field = str(rng.choice(spectra)), str(rng.choice(list(operation.fields)))
     shape = tuple(rng.choice(operation.shapes).tolist())
     matrix = random_matrix(rng, spectrum, shape, field == "c", operation.hermitian)
     value = operation.evaluate(mp.matrix(matrix.tolist()), **operation.params)
     value_shape = (value.rows, value.cols)
     cotangent = gaussian(rng, value_shape, field == "c" and value_shape != (1, 1))
     suffix = "-psd" if operation.hermitian else ""
-    return {
+    case = {
         "id": f"{number:04d}-{name}-{shape[0]}x{shape[1]}{field}-{spectrum}{suffix}",
         "op": name,
         "params": operation.params,
         "matrix": encode(matrix),
         "cotangent": encode(cotangent),
-        "gradient": encode(gradient(name, operation.params, matrix, cotangent)),
     }
+    if not second:
+        return case | {"gradient": encode(gradient(name, operation.params, matrix, cotangent))}
+    direction = gaussian(rng, shape, field == "c")
+    product = second_product(name, operation.params, matrix, cotangent, direction)
+    return case | {"direction": encode(direction), "product": encode(product)}
 
 
 def encode(array):
@@ -246,19 +291,25 @@ def decode(parts):
 
 def relative_difference(case):
     """Between the gradient that a case states and the one recomputed; absolute if it states 0."""
-    stated, matrix, cotangent = (decode(case[key]) for key in ("gradient", "matrix", "cotangent"))
-    recomputed = gradient(case["op"], case["params"], matrix, cotangent)
+    matrix, cotangent = decode(case["matrix"]), decode(case["cotangent"])
+    if "product" in case:
+        stated, direction = decode(case["product"]), decode(case["direction"])
+        recomputed = second_product(case["op"], case["params"], matrix, cotangent, direction)
+    else:
+        stated = decode(case["gradient"])
+        recomputed = gradient(case["op"], case["params"], matrix, cotangent)
     return float(np.linalg.norm(recomputed - stated) / (np.linalg.norm(stated) or 1))
 
 
 # Command line
 
 
-def generate(seed, count, names, output):
+def generate(seed, count, names, output, second=False):
     rng = np.random.default_rng(seed)
     in_turn = itertools.islice(itertools.cycle(names), count)
-    cases = [random_case(rng, number, name) for number, name in enumerate(in_turn)]
-    output.write_text(json.dumps({"about": ABOUT, "cases": cases}) + "\n")
+    cases = [random_case(rng, number, name, second) for number, name in enumerate(in_turn)]
+    about = ABOUT_SECOND if second else ABOUT
+    output.write_text(json.dumps({"about": about, "cases": cases}) + "\n")
 
 
 def check(path, every):
@@ -286,12 +337,13 @@ def main():
         metavar="OP",
         help=f"operations of the new cases, in turn: {', '.join(OPERATIONS)}",
     )
+    parser.add_argument("--second", action="store_true", help="second derivatives")
     parser.add_argument("--every", type=int, default=1, help="check every K-th case", metavar="K")
     options = parser.parse_args()
     if options.check:
         check(options.check, options.every)
     else:
-        generate(options.seed, options.count, options.operation, options.output)
+        generate(options.seed, options.count, options.operation, options.output, options.second)
 
 
 if __name__ == "__main__":
