@@ -32,9 +32,15 @@ def _thin(x: Array) -> Any:
 AT_SIMPLE = {"svd": _thin, "svdvals": sg.svdvals, "eigh": sg.eigh, "eigvalsh": sg.eigvalsh}
 AT_TIES: dict[str, Callable] = {
     "orthogonalize": sg.orthogonalize,
+    "polar": sg.polar,
+    "pinv": sg.pinv,
+    "low_rank": lambda x: sg.low_rank(x, 3),
+    "projector": lambda x: sg.singular_projector(x, 3),
     "nuclear_norm": sg.nuclear_norm,
+    "schatten_norm": lambda x: sg.schatten_norm(x, 3.0),
+    "ky_fan_norm": lambda x: sg.ky_fan_norm(x, 3),
     "svd_function tanh": lambda x: sg.svd_function(x, sg.functions.tanh),
-    "eigh_function exp": lambda x: sg.eigh_function(x, sg.functions.exp),
+    "expm": sg.expm,
 }
 
 

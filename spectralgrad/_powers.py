@@ -78,8 +78,8 @@ class power(Named):
         depth = where(b == 0, 0.0, -abs(self.p) * log_ratio(a, b))
         change = where(b == 0, 1.0, saturation(depth))
         # for p < 0: 1 - r^p = -r^p (1 - r^-p), which has no limit at r = 0
-        growing = where(b == 0, NAN, -change * array_namespace(b).exp(depth))
-        change = _choose(self.p > 0, change, growing)
+        up = array_namespace(b).exp(_choose(self.p > 0, 0.0 * depth, depth))
+        change = _choose(self.p > 0, change, where(b == 0, NAN, -change * up))
         ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
         slope = power(self.p - 1)(a) * where(a == b, self.p + 0.0 * a, ratio)
         return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -50,8 +50,10 @@ class Primitive:
     def __call__(self, *arrays: Array, **static: Hashable) -> Arrays:
         call = Call(self, tuple(static.items()))
         library = library_of(arrays[0])
-        outputs = call.forward(*arrays) if library is None else library.apply(call, arrays)
-        if (notes := _current_notes(library)) is not None:
+        notes = _current_notes(library)
+        with noting(None) if notes is not None else nullcontext():  # of what rules call, nothing
+            outputs = call.forward(*arrays) if library is None else library.apply(call, arrays)
+        if notes is not None:
             # NumPy's 0-d results are numbers (2.4), which would pass for constants
             outputs = tuple(np.asarray(y) if isinstance(y, np.generic) else y for y in outputs)
             notes.add(call, arrays, outputs)
@@ -191,7 +193,7 @@ def _current_notes(library: Any) -> Notes | None:
 
 
 @contextmanager
-def noting(notes: Notes) -> Iterator[None]:
+def noting(notes: Notes | None) -> Iterator[None]:
     token = _NOTES.set(notes)
     try:
         yield

@@ -57,9 +57,9 @@ partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(F
 # the projector on all there is does not depend on x
 whole_space = Primitive(
     "whole_space",
-    forward=lambda x, W: (W @ adjoint(W),),
-    jvp=lambda inputs, outputs, tangents: (None,),
-    vjp=lambda inputs, outputs, cotangents: (None, None),
+    forward=lambda x, W, *, left: (W @ adjoint(W) if left else adjoint(W) @ W,),
+    jvp=lambda inputs, outputs, tangents, *, left: (None,),
+    vjp=lambda inputs, outputs, cotangents, *, left: (None, None),
     carried=(1,),
 )
 
@@ -172,7 +172,7 @@ def singular_projector(x, /, k, *, side="left"):
     left = side == "left"
     U, S, Vh = _svd.factors(x)
     if k == x.shape[-2 if left else -1]:
-        return narrow(whole_space(x, U if left else adjoint(Vh))[0])
+        return narrow(whole_space(x, U if left else Vh, left=left)[0])
     if k == min(x.shape[-2:]):
         (T,) = polar_factor(x, U, S, Vh)
     else:

@@ -48,6 +48,10 @@ class Operation:
             return False
         if not self.at_ties and spectrum != "spread":
             return False
+        if twice and self.scale_power == 1 and spectrum == "zero" and "identity" not in self.name:
+            return False  # a homogeneous function has a kink there, unless it is linear
+        if twice and self.definite and spectrum in ("rank_deficient", "zero"):
+            return False  # on the edge of where it is defined
         if spectrum in ("rank_deficient", "zero"):
             flat = self.second and not self.curved_at_zeros
             return (self.at_zeros or (self.cut and spectrum != "zero")) and (flat or not twice)

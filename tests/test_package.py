@@ -9,12 +9,13 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import spectralgrad as sg
-from spectralgrad.__main__ import main
+from spectralgrad.__main__ import AT_SIMPLE, AT_TIES, main
 
 ROOT = Path(sg.__file__).parent
 MODULES = sorted(
@@ -23,9 +24,12 @@ MODULES = sorted(
     if "_bind" not in name and "__main__" not in name
 )
 PUBLIC = {
-    "DerivativeUndefinedError", "DerivativeUndefinedWarning", "EighResult", "SVDResult", "eigh",
-    "eigh_function", "eigvalsh", "functions", "jvp", "nuclear_norm", "orthogonalize", "rules",
-    "svd", "svd_function", "svdvals", "testing", "vjp",
+    "DerivativeUndefinedError", "DerivativeUndefinedWarning", "EighResult", "KabschResult",
+    "PolarResult", "ProcrustesResult", "SVDResult", "eigh", "eigh_function", "eigvalsh", "expm",
+    "functions", "hvp", "inv_sqrtm", "jvp", "kabsch", "ky_fan_norm", "logm", "low_rank",
+    "nearest_rotation", "nuclear_norm", "orthogonalize", "pinv", "polar", "powm", "procrustes",
+    "rules", "schatten_norm", "singular_projector", "singular_value_threshold", "spectral_norm",
+    "sqrtm", "svd", "svd_function", "svdvals", "testing", "vjp",
 }  # fmt: skip
 
 
@@ -84,14 +88,15 @@ def test_layers_have_no_cycle_and_one_door_to_array_api_compat():
 def test_check_command(capsys, library):
     assert main(["check", "--library", library.name, "--device", library.device]) == 0
     table = capsys.readouterr().out
-    assert table.count("right") == 8
+    assert table.count("right") == len(AT_SIMPLE) + len(AT_TIES)
     assert library.name in table
 
 
 def test_check_command_notices(capsys, monkeypatch):
-    from spectralgrad import _norms
+    from spectralgrad import _values
 
-    monkeypatch.setattr(_norms, "_subgradient", lambda inputs: 2 * inputs[0])
+    wrong = replace(_values.of_svd, jvp=lambda inputs, outputs, tangents: (2 * inputs[2],))
+    monkeypatch.setattr(_values, "of_svd", wrong)
     assert main(["check", "--library", "numpy"]) == 1
     assert capsys.readouterr().out.count("WRONG") == 1
 

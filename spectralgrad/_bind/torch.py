@@ -40,16 +40,33 @@ class _Both(_Reverse):
     generate_vmap_rule = True
 
     @staticmethod
+    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        # An output that is a view of an input would want a tangent that is one too.
+        return tuple(y.clone() if y._is_view() else y for y in call.forward(*arrays))
+
+    @staticmethod
     def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> tuple:
         saved = ctx.saved_tensors
-        result = ctx.call.jvp(saved[: ctx.count], saved[ctx.count :], tangents)
-        # A pending conjugation would keep users from .numpy().
-        return tuple(t if t is None else t.resolve_conj() for t in result)
+        outputs = saved[ctx.count :]
+        result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
+        # A pending conjugation would keep users from .numpy(); None fails under vmap (2.13).
+        return tuple(
+            torch.zeros_like(y) if t is None else t.resolve_conj()
+            for y, t in zip(outputs, result, strict=True)
+        )
 
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     if is_tracing():
-        return _Reverse.apply(call, *arrays)
+        # A rule that Dynamo traces calls on: there it cannot apply a Function (2.13), nor needs to,
+        # since a compiled backward is never differentiated.
+        if not torch.is_grad_enabled():
+            return call.forward(*arrays)
+        # one tensor given twice does not trace (2.13)
+        repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
+        return _Reverse.apply(
+            call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
+        )
     _refuse_nested_forward_mode()
     return _Both.apply(call, *arrays)
 
