@@ -251,7 +251,12 @@ def hvp(fun: Callable, x: Any, dx: Any, out_bar: Any, /, **static: Any) -> Any:
     several = isinstance(x, tuple | list)
     given = _match(dx, x, "sg.hvp: the direction")
     primals, calls, out, leaves = _run("hvp", fun, x if several else (x,), static)
-    cotangents = _match(out_bar, out, "sg.hvp: the cotangent of the output")
+    xp = array_namespace(*primals)
+    # copies: a cotangent may be one of the arrays that have a tangent, and has none itself
+    cotangents = [
+        bar if bar is None else xp.asarray(bar, copy=True)
+        for bar in _match(out_bar, out, "sg.hvp: the cotangent of the output")
+    ]
     seen = [y for call in calls for arrays in call[1:] for y in arrays]
     notes = Notes("hvp", [*primals, *seen, *(bar for bar in cotangents if bar is not None)])
     with noting(notes):

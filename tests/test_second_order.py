@@ -1,0 +1,262 @@
+"""Second derivatives: against 90 digits, at ties and zeros, on every library, in bounded memory."""
+
+from __future__ import annotations
+
+import json
+import tracemalloc
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data.generate import decode
+from matrices import SHAPES, SPECTRA, hermitian, random, sample, with_spectrum
+from operations import REFERENCE, SECOND
+
+import spectralgrad as sg
+from spectralgrad.testing import inner, random_cotangent
+
+CASES = json.loads((Path(__file__).parent / "data" / "second.json").read_text())["cases"]
+F = sg.functions
+BRIEF = ("pair", "rank_deficient")
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+by_operation = pytest.mark.parametrize("operation", SECOND, ids=lambda op: op.name)
+
+
+def native_hvp(library, fun, x, dx, out_bar):
+    """The same by the library's own autodiff: double backward, or forward over reverse."""
+    if library.name == "torch":
+        import torch
+
+        leaf = x.detach().clone().requires_grad_()
+        out = fun(leaf)
+        outs = out if isinstance(out, tuple) else (out,)
+        bars = out_bar if isinstance(out_bar, tuple) else (out_bar,)
+        bars = [bar.clone().requires_grad_() for bar in bars]
+        (x_bar,) = torch.autograd.grad(outs, leaf, bars, create_graph=True)
+        return torch.autograd.grad(x_bar, leaf, dx)[0]  # the Hessian is symmetric
+    import jax
+
+    conj = lambda tree: jax.tree.map(library.xp.conj, tree)
+    pulled = lambda x: conj(jax.vjp(fun, x)[1](conj(out_bar))[0])
+    return jax.jit(lambda x, dx: jax.jvp(pulled, (x,), (dx,))[1])(x, dx)
+
+
+def own_hvp(library, fun, x, dx, out_bar):
+    """sg.hvp, compiled by JAX, which takes long over one operation after the other."""
+    if library.name != "jax":
+        return sg.hvp(fun, x, dx, out_bar)
+    import jax
+
+    return jax.jit(partial(sg.hvp, fun))(x, dx, out_bar)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
+def test_against_references(library, case):
+    fun = partial(REFERENCE[case["op"]], **case["params"])
+    matrix, cotangent, direction, product = (
+        decode(case[key]) for key in ("matrix", "cotangent", "direction", "product")
+    )
+    if case["op"].endswith("_norm"):
+        cotangent = cotangent.real[0, 0]
+    x, out_bar, dx = map(library.array, (matrix, cotangent, direction))
+    bound = (1e-9 if "graded" in case["id"] else 1e-10) * (np.max(np.abs(product)) or 1.0)
+    products = [own_hvp(library, fun, x, dx, out_bar)]
+    if library.name in ("torch", "jax"):
+        products.append(native_hvp(library, fun, x, dx, out_bar))
+    for got in products:
+        assert np.max(np.abs(library.numpy(got) - product)) <= bound
+
+
+def test_there_are_enough_references():
+    tied = [case for case in CASES if any(s in case["id"] for s in ("pair", "equal", "exact"))]
+    assert len(CASES) >= 60
+    assert len(tied) >= 20
+
+
+def matrices(operation, is_complex, *, brief):
+    """At ties and zeros; `brief` for what compiles each anew."""
+    for spectrum, values in SPECTRA.items():
+        if operation.exists_at(spectrum, twice=True) and (not brief or spectrum in BRIEF):
+            shapes = ((4, 4),) if operation.square else ((4, 4), (5, 3), (3, 5))
+            for shape in shapes[:2] if brief else shapes:
+                if operation.square:
+                    yield hermitian(values, is_complex=is_complex)
+                else:
+                    yield with_spectrum(*shape, values, is_complex=is_complex)
+
+
+@by_dtype
+@by_operation
+def test_native_equals_hvp_and_is_symmetric(native, operation, is_complex):
+    is_complex = is_complex and "c" in operation.fields
+    for values in matrices(operation, is_complex, brief=native.name == "jax"):
+        x = native.array(values)
+        dx, other = (
+            native.array(random(x.shape, seed=seed, is_complex=is_complex)) for seed in (1, 2)
+        )
+        out_bar = random_cotangent(operation.call(x))
+        product = own_hvp(native, operation.call, x, dx, out_bar)
+        size = np.max(np.abs(native.numpy(product))) + 1
+        np.testing.assert_allclose(
+            native.numpy(product),
+            native.numpy(native_hvp(native, operation.call, x, dx, out_bar)),
+            rtol=0,
+            atol=1e-11 * size,
+        )
+        turned = own_hvp(native, operation.call, x, other, out_bar)
+        assert abs(inner(product, other) - inner(turned, dx)) <= 1e-11 * size * 25
+
+
+@by_operation
+def test_against_differences_of_the_gradient(library, operation):
+    for shape in ((3, 3), (2, 3, 3)) if operation.square else SHAPES:
+        x = sample(operation, shape, seed=3)
+        dx = random(shape, seed=4)
+        out_bar = random_cotangent(operation.call(library.array(x)))
+        product = library.numpy(
+            own_hvp(library, operation.call, *map(library.array, (x, dx)), out_bar)
+        )
+
+        def gradient(step, x=x, dx=dx, out_bar=out_bar):
+            _, pullback = sg.vjp(operation.call, library.array(x + step * dx))
+            return library.numpy(pullback(out_bar)[0])
+
+        h = 1e-4
+        wanted = (8 * (gradient(h) - gradient(-h)) - (gradient(2 * h) - gradient(-2 * h))) / 12 / h
+        np.testing.assert_allclose(product, wanted, atol=1e-7 * (np.max(np.abs(wanted)) + 1))
+
+
+@pytest.mark.parametrize("name", ["float32", "complex64"])
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e19])
+def test_hessian_of_the_nuclear_norm_in_single_precision(library, name, scale):
+    matrix = np.array([[4.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
+    dx = random((3, 3), seed=1).astype(np.float32)
+    wanted = sg.hvp(sg.nuclear_norm, matrix, dx.astype(float), 1.0)
+    x = library.array(matrix * scale, name)
+    got = library.numpy(sg.hvp(sg.nuclear_norm, x, library.array(dx, name), 1.0)) * scale
+    np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fun", "power"),
+    [
+        (sg.orthogonalize, 0),
+        (sg.nearest_rotation, 0),
+        (sg.nuclear_norm, 1),
+        (lambda x: sg.low_rank(x, 2), 1),
+        (lambda x: sg.singular_projector(x, 2), 0),
+        (lambda x: sg.ky_fan_norm(x, 2), 1),
+        (lambda x: sg.schatten_norm(x, 3), 1),
+        (lambda x: sg.svd_function(x, F.sqrt), 0.5),
+    ],
+)
+def test_scale_changes_nothing_but_the_scale(fun, power):
+    x, dx = with_spectrum(4, 4, SPECTRA["spread"]), random((4, 4), seed=1)
+    out_bar = random_cotangent(fun(x))
+    wanted = sg.hvp(fun, x, dx, out_bar)
+    for c in (2.0**-500, 2.0**500):
+        got = sg.hvp(fun, c * x, c * dx, out_bar) * c / c**power
+        np.testing.assert_allclose(got, wanted, atol=1e-11)
+
+
+def test_zeros_kinks_and_cuts_are_nan():
+    """Where the second derivative does not exist, and only there."""
+    dx = np.stack([random((3, 3), seed=1)] * 3)
+    good = np.diag([3.0, 2.0, 1.0])
+    for fun, bad in (
+        (lambda x: sg.svd_function(x, F.log1p), np.diag([2.0, 1.0, 0.0])),
+        (lambda x: sg.svd_function(x, F.power(2)), np.diag([2.0, 1.0, 0.0])),
+        (lambda x: sg.svd_function(x, F.power(1.5)), np.diag([2.0, 1.0, 0.0])),
+        (lambda x: sg.singular_value_threshold(x, 0.5), np.diag([2.0, 1.0, 0.5])),
+        (lambda x: sg.svd_function(x, F.clip(0.5)), np.diag([2.0, 0.5, 0.1])),
+        (lambda x: sg.low_rank(x, 2), np.diag([2.0, 1.0, 1.0])),
+        (lambda x: sg.singular_projector(x, 1), np.eye(3)),
+        (lambda x: sg.ky_fan_norm(x, 2), np.diag([2.0, 1.0, 1.0])),
+        (sg.spectral_norm, np.eye(3)),
+        (sg.nuclear_norm, np.diag([2.0, 1.0, 0.0])),
+        (lambda x: sg.schatten_norm(x, 1.5), np.diag([2.0, 1.0, 0.0])),
+        (lambda x: sg.schatten_norm(x, 3), np.zeros((3, 3))),
+        (sg.orthogonalize, np.diag([2.0, 1.0, 0.0])),
+        (sg.nearest_rotation, np.diag([2.0, 1.0, -1.0])),
+        (sg.sqrtm, np.diag([2.0, 1.0, 0.0])),
+    ):
+        x = np.stack([good, bad, good])
+        out = fun(x)
+        product = sg.hvp(fun, x, dx, np.ones_like(out))
+        assert np.all(np.isnan(product[1]))
+        assert np.all(np.isfinite(product[::2]))
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-11, 1e-13])
+def test_small_values_beside_a_large_one(scale):
+    """tanh and friends are smooth at zero: small singular values lose no digits."""
+    U, V = (np.linalg.qr(random((4, 4), seed=s))[0] for s in (1, 2))
+    small = (U * np.array([1.0, scale, scale, scale / 2])) @ V
+    none = (U * np.array([1.0, 0.0, 0.0, 0.0])) @ V
+    dx, C = random((4, 4), seed=3), random((4, 4), seed=4)
+    tanh = (np.tanh, lambda s: np.cosh(s) ** -2, lambda s: -2 * np.tanh(s) * np.cosh(s) ** -2)
+    for f in (F.tanh, F.tikhonov(0.3), F.clip(0.7), F.power(3), F.soft_threshold(0.5), tanh):
+        product = sg.hvp(sg.svd_function, small, dx, C, f=f)
+        limit = sg.hvp(sg.svd_function, none, dx, C, f=f)
+        np.testing.assert_allclose(product, limit, atol=1e-13 + 200 * scale)
+
+
+def test_slices_keep_memory_within_64_k_squared():
+    k = 160
+    x, dx, C = (random((k, k), seed=s) for s in range(3))
+    for f in (
+        F.tanh,
+        F.log1p,
+        F.power(2.5),
+        F.tikhonov(1.0),
+        (np.sin, np.cos, lambda s: -np.sin(s)),
+    ):
+        tracemalloc.start()
+        sg.hvp(sg.svd_function, x, dx, C, f=f)
+        sg.hvp(sg.eigh_function, x @ x.T + np.eye(k), dx, C, f=f)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 64 * k * k * 8
+
+
+def test_a_function_without_its_second_derivative(library):
+    xp, x = library.xp, library.array(random((3, 3)))
+    pair = (xp.tanh, lambda s: 1 - xp.tanh(s) ** 2)
+    (first,) = sg.vjp(sg.svd_function, x, f=pair)[1](x)
+    assert np.all(np.isfinite(library.numpy(first)))
+    with pytest.raises(TypeError, match=r"has no d2f.*\(f, df, d2f\)"):
+        sg.hvp(sg.svd_function, x, x, x, f=pair)
+    if library.name in ("torch", "jax"):
+        with pytest.raises(TypeError, match=r"has no d2f"):
+            native_hvp(library, partial(sg.svd_function, f=pair), x, x, x)
+
+
+@pytest.mark.parametrize("fun", [sg.svd, sg.eigh])
+def test_factors_have_no_rule_of_second_order(fun):
+    x = random((3, 3))
+    bars = random_cotangent(fun(x))
+    with pytest.raises(TypeError, match="no rule of second order.*svd_function"):
+        sg.hvp(fun, x, x, bars)
+
+
+def test_several_arguments_and_structures(library):
+    """Mixed second derivatives: symmetric in the arguments."""
+    x, tau = library.array(random((4, 3), seed=1)), library.array(np.asarray(0.4))
+    dx, dtau = library.array(random((4, 3), seed=2)), library.array(np.asarray(1.5))
+    out_bar = library.array(random((4, 3), seed=3))
+    fun = sg.singular_value_threshold
+    of_x, of_tau = sg.hvp(fun, (x, tau), (dx, None), out_bar)
+    x_of_tau, tau_of_tau = sg.hvp(fun, (x, tau), (None, dtau), out_bar)
+    assert of_x.shape == x.shape
+    assert inner(of_tau, dtau) == pytest.approx(inner(x_of_tau, dx), rel=1e-12)
+    assert float(tau_of_tau) == 0.0
+    alone = sg.hvp(lambda x: fun(x, 0.4), x, dx, out_bar)
+    np.testing.assert_allclose(library.numpy(of_x), library.numpy(alone), atol=1e-13)
+
+
+def test_nothing_to_differentiate_twice():
+    x = random((3, 2))
+    assert not np.any(sg.hvp(sg.svd_function, x, x, x, f=F.identity))
+    assert not np.any(sg.hvp(lambda x: sg.singular_projector(x, 2, side="right"), x, x, np.eye(2)))
+    assert not np.any(sg.hvp(sg.nuclear_norm, x, None, 1.0))
