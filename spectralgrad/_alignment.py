@@ -92,8 +92,8 @@ def _centred(w, P):
     return centroid, subtract(P, matmul(ones, centroid))
 
 
-def _rotation(w, P, p, Q, q, reflection):
-    """The polar factor R of H, and with points in units of their own <R, H> and sum w |p|^2."""
+def _rotation(w, P, p, Q, q, *, scale, reflection):
+    """R, and c if wanted; the points are taken in units of their own."""
     (size_p,), (size_q,) = largest_entry(p), largest_entry(q)
     (unit_p,) = measured(p, size_p, axes=2, inverse=False)
     (unit_q,) = measured(q, size_q, axes=2, inverse=False)
@@ -102,6 +102,8 @@ def _rotation(w, P, p, Q, q, reflection):
     (noise,) = noise_of(P, p, Q, q, points=P.shape[-2])
     (H,) = guard(H, undetermined(S, U, Vh, noise, reflection=reflection)[0])
     (R,) = polar_factor(H, U, S, Vh, signed=not reflection)
+    if not scale:
+        return R, None
     spread = inner(times(w, unit_p, axes=1), unit_p, axes=2)
     ratio = times(inverse(spread)[0], inner(R, H, axes=2), axes=0)
     (ratio,) = measured(ratio, size_q, axes=0, inverse=True)
@@ -167,7 +169,7 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
     w = _normalized(weights, P, P.shape[:-2])
     (p_mean, p), (q_mean, q) = _centred(w, P), _centred(w, Q)
-    R, ratio = _rotation(w, P, p, Q, q, reflection)
+    R, ratio = _rotation(w, P, p, Q, q, scale=scale, reflection=reflection)
     moved, moved_mean = matmul(p, R, right=True), matmul(p_mean, R, right=True)
     if scale:
         moved, moved_mean = times(ratio, moved, axes=2), times(ratio, moved_mean, axes=2)

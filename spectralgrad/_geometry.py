@@ -147,7 +147,8 @@ root = _elementary("root", _power_of_root)
 
 
 def _power_of_inverse(a, *, order):
-    value = 1 / a
+    xp = array_namespace(a)
+    value = xp.where(a == 0, float("nan"), 1 / xp.where(a == 0, 1.0, a))
     for i in range(order):
         value = -value * (i + 1) / a
     return value

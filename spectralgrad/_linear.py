@@ -32,7 +32,7 @@ def _dtype(x: Array, name: str):
 
 
 def dtype_name(x: Array) -> str:
-    return str(x.dtype).removeprefix("torch.")
+    return str(x.dtype).rpartition(".")[2]
 
 
 adjoint_of = _unary("adjoint", adjoint)

@@ -188,6 +188,9 @@ class _Flat(_AtTau):
     def _odd(self, size):
         return where(self._at_threshold(size), NAN, 0.0 * size)
 
+    def by_parameter(self):
+        return self
+
 
 class inverse_above(_AtTau):
     """1/s beyond tau, 0 at and below it: the function of the pseudoinverse."""

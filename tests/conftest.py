@@ -8,10 +8,12 @@ from libraries import AUTODIFF, NAMES, Library, is_available
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.addoption("--slow", action="store_true", help="all that JAX compiles minutes for too")
     parser.addoption("--library", action="append", choices=NAMES, help="test these alone")
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "thinned: JAX takes every fourth alone, but with --slow")
     try:
         import jax
     except ImportError:
@@ -35,6 +37,17 @@ def _parameter(name, device):
     reason = f"{name} is not installed, or not on {device}"
     skip = pytest.mark.skipif(not is_available(name, device), reason=reason)
     return pytest.param(Library(name, device), id=name, marks=skip)
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow"):
+        return
+    heavy = [
+        i for i in items if i.get_closest_marker("thinned") and i.callspec.id.startswith("jax")
+    ]
+    left_out = set(heavy) - set(heavy[::4])
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def pytest_terminal_summary(terminalreporter):

@@ -32,7 +32,7 @@ def _matrix(operation, spectrum, shape, is_complex):
 @by_operation
 @by_dtype
 def test_derivatives_agree_with_differences_and_each_other(library, operation, is_complex):
-    for shape in _shapes(operation):
+    for shape in library.brief(_shapes(operation)):
         x = library.array(sample(operation, shape, seed=3, is_complex=is_complex))
         check_vjp(operation.call, x)
         check_jvp(operation.call, x)
@@ -50,7 +50,7 @@ def test_derivatives_agree_with_differences_and_each_other(library, operation, i
 )
 def test_adjoint_at_ties_and_zeros(library, operation, spectrum, is_complex):
     is_complex = is_complex and "c" in operation.fields
-    for shape in ((4, 4), (5, 3), (3, 5)):
+    for shape in library.brief(((5, 3), (4, 4), (3, 5))):
         x = library.array(_matrix(operation, spectrum, shape, is_complex))
         dx = library.array(random(tuple(x.shape), seed=7, is_complex=is_complex))
         out, pullback = library.vjp(operation.call, x)
@@ -112,7 +112,7 @@ def test_a_nan_member_reaches_no_other(library, operation, bad):
 def test_empty(library, operation):
     shapes = [(0, 0), (2, 0, 0), (0, 3, 3)]
     shapes = shapes if operation.square else [*shapes, (0, 3), (3, 0), (0, 2, 3)]
-    for shape in [(0, 3, 3)] if operation.cut else shapes:
+    for shape in [(0, 3, 3)] if operation.cut else library.brief(shapes[::-1]):
         _check_empty(library, operation, shape)
 
 

@@ -18,7 +18,6 @@ from spectralgrad.testing import inner, random_cotangent
 
 CASES = json.loads((Path(__file__).parent / "data" / "second.json").read_text())["cases"]
 F = sg.functions
-BRIEF = ("pair", "rank_deficient")
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 by_operation = pytest.mark.parametrize("operation", SECOND, ids=lambda op: op.name)
 
@@ -42,15 +41,16 @@ def native_hvp(library, fun, x, dx, out_bar):
     return jax.jit(lambda x, dx: jax.jvp(pulled, (x,), (dx,))[1])(x, dx)
 
 
-def own_hvp(library, fun, x, dx, out_bar):
+def own_hvp(library, fun):
     """sg.hvp, compiled by JAX, which takes long over one operation after the other."""
     if library.name != "jax":
-        return sg.hvp(fun, x, dx, out_bar)
+        return partial(sg.hvp, fun)
     import jax
 
-    return jax.jit(partial(sg.hvp, fun))(x, dx, out_bar)
+    return jax.jit(partial(sg.hvp, fun))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["id"])
 def test_against_references(library, case):
     fun = partial(REFERENCE[case["op"]], **case["params"])
@@ -61,7 +61,7 @@ def test_against_references(library, case):
         cotangent = cotangent.real[0, 0]
     x, out_bar, dx = map(library.array, (matrix, cotangent, direction))
     bound = (1e-9 if "graded" in case["id"] else 1e-10) * (np.max(np.abs(product)) or 1.0)
-    products = [own_hvp(library, fun, x, dx, out_bar)]
+    products = [own_hvp(library, fun)(x, dx, out_bar)]
     if library.name in ("torch", "jax"):
         products.append(native_hvp(library, fun, x, dx, out_bar))
     for got in products:
@@ -76,10 +76,12 @@ def test_there_are_enough_references():
 
 def matrices(operation, is_complex, *, brief):
     """At ties and zeros; `brief` for what compiles each anew."""
-    for spectrum, values in SPECTRA.items():
-        if operation.exists_at(spectrum, twice=True) and (not brief or spectrum in BRIEF):
-            shapes = ((4, 4),) if operation.square else ((4, 4), (5, 3), (3, 5))
-            for shape in shapes[:2] if brief else shapes:
+    spectra = ["pair" if is_complex else "rank_deficient"] if brief else SPECTRA
+    for spectrum in spectra:
+        values = SPECTRA[spectrum]
+        if operation.exists_at(spectrum, twice=True):
+            shapes = ((4, 4),) if operation.square else ((4, 4), (3, 5), (5, 3))
+            for shape in shapes[-1:] if brief else shapes:
                 if operation.square:
                     yield hermitian(values, is_complex=is_complex)
                 else:
@@ -96,7 +98,8 @@ def test_native_equals_hvp_and_is_symmetric(native, operation, is_complex):
             native.array(random(x.shape, seed=seed, is_complex=is_complex)) for seed in (1, 2)
         )
         out_bar = random_cotangent(operation.call(x))
-        product = own_hvp(native, operation.call, x, dx, out_bar)
+        hvp = own_hvp(native, operation.call)
+        product = hvp(x, dx, out_bar)
         size = np.max(np.abs(native.numpy(product))) + 1
         np.testing.assert_allclose(
             native.numpy(product),
@@ -104,18 +107,19 @@ def test_native_equals_hvp_and_is_symmetric(native, operation, is_complex):
             rtol=0,
             atol=1e-11 * size,
         )
-        turned = own_hvp(native, operation.call, x, other, out_bar)
+        turned = hvp(x, other, out_bar)
         assert abs(inner(product, other) - inner(turned, dx)) <= 1e-11 * size * 25
 
 
 @by_operation
 def test_against_differences_of_the_gradient(library, operation):
-    for shape in ((3, 3), (2, 3, 3)) if operation.square else SHAPES:
+    shapes = ((3, 3), (2, 3, 3)) if operation.square else SHAPES
+    for shape in shapes[-1:] if library.name == "jax" else shapes:
         x = sample(operation, shape, seed=3)
         dx = random(shape, seed=4)
         out_bar = random_cotangent(operation.call(library.array(x)))
         product = library.numpy(
-            own_hvp(library, operation.call, *map(library.array, (x, dx)), out_bar)
+            own_hvp(library, operation.call)(*map(library.array, (x, dx)), out_bar)
         )
 
         def gradient(step, x=x, dx=dx, out_bar=out_bar):
@@ -260,3 +264,19 @@ def test_nothing_to_differentiate_twice():
     assert not np.any(sg.hvp(sg.svd_function, x, x, x, f=F.identity))
     assert not np.any(sg.hvp(lambda x: sg.singular_projector(x, 2, side="right"), x, x, np.eye(2)))
     assert not np.any(sg.hvp(sg.nuclear_norm, x, None, 1.0))
+
+
+def test_products_of_factors_as_one_function(library):
+    """What U, S and V lose at ties: an entry of U S Vh at the identity, and its Frobenius norm."""
+    eye = library.array(np.eye(3))
+    unit = np.zeros((3, 3))
+    unit[0, 1] = 1.0
+    _, pullback = sg.vjp(lambda x: sg.svd_function(x, F.identity), eye)
+    np.testing.assert_array_equal(library.numpy(pullback(library.array(unit))[0]), unit)
+    values = np.diag([1.0, 1.0, 2.0, 3.0])
+    x = library.array(values)
+    out, pullback = sg.vjp(lambda x: sg.svd_function(x, F.identity), x)
+    (x_bar,) = pullback(out / float(np.linalg.norm(values)))
+    np.testing.assert_allclose(library.numpy(x_bar), values / np.linalg.norm(values), atol=1e-15)
+    (x_bar,) = sg.vjp(lambda x: sg.schatten_norm(x, 2), x)[1](library.array(np.asarray(1.0)))
+    np.testing.assert_allclose(library.numpy(x_bar), values / np.linalg.norm(values), atol=1e-15)

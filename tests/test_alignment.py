@@ -1,0 +1,253 @@
+"""Kabsch and Procrustes: SciPy's values, and derivatives where the rotation is determined."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+from matrices import random
+
+import spectralgrad as sg
+from spectralgrad.testing import check_jvp, check_vjp, random_cotangent
+
+OPTIONS = [
+    pytest.param({"scale": scale, "reflection": reflection}, id=f"{scale}-{reflection}")
+    for scale in (False, True)
+    for reflection in (False, True)
+]
+by_options = pytest.mark.parametrize("options", OPTIONS)
+
+
+def rotation(seed=0, d=3):
+    Q = np.linalg.qr(random((d, d), seed=seed))[0]
+    return Q * np.where(np.arange(d) == 0, np.linalg.det(Q), 1.0)
+
+
+def points(*shape, seed=1):
+    return random(shape, seed=seed), random(shape, seed=seed + 1)
+
+
+def test_values_are_those_of_scipy():
+    align_vectors = pytest.importorskip("scipy.spatial.transform").Rotation.align_vectors
+    P, Q = points(7, 3)
+    w = np.abs(random((7,), seed=5))
+    p, q = (x - np.average(x, axis=0, weights=w) for x in (P, Q))
+    wanted, rssd = align_vectors(q, p, weights=w)
+    found = sg.kabsch(P, Q, w)
+    np.testing.assert_allclose(found.rotation, wanted.as_matrix(), atol=1e-12)
+    assert float(found.rmsd) == pytest.approx(rssd / np.sqrt(np.sum(w)), rel=1e-12)
+    left = Q - (P @ found.rotation.T + found.translation)
+    assert float(found.rmsd) == pytest.approx(np.sqrt(np.average(np.sum(left**2, -1), weights=w)))
+    assert float(found.scale) == 1.0
+
+
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+def test_procrustes_is_that_of_scipy(library, is_complex):
+    linalg = pytest.importorskip("scipy.linalg")
+    A, B = (random((6, 4), seed=s, is_complex=is_complex) for s in (1, 2))
+    found = sg.procrustes(library.array(A), library.array(B))
+    if not is_complex:
+        R, scale = linalg.orthogonal_procrustes(A, B)
+        np.testing.assert_allclose(library.numpy(found.rotation), R, atol=1e-12)
+        assert float(found.scale) == pytest.approx(scale)
+    check_vjp(sg.procrustes, library.array(A), library.array(B))
+    check_jvp(sg.procrustes, library.array(A), library.array(B))
+
+
+@by_options
+def test_a_motion_is_found(library, options):
+    P = random((2, 6, 3), seed=1)
+    R, t, c = rotation(3), np.array([3.0, -1.0, 2.0]), 2.5 if options["scale"] else 1.0
+    R = R @ np.diag([1.0, 1.0, -1.0]) if options["reflection"] else R
+    found = sg.kabsch(library.array(P), library.array(c * P @ R.T + t), **options)
+    np.testing.assert_allclose(library.numpy(found.rotation), [R, R], atol=1e-13)
+    np.testing.assert_allclose(library.numpy(found.translation), [t, t], atol=1e-12)
+    np.testing.assert_allclose(library.numpy(found.scale), [c, c], rtol=1e-13)
+    assert np.max(library.numpy(found.rmsd)) < 1e-14 * 10
+
+
+@by_options
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("d", [2, 3])
+def test_derivatives(library, options, weighted, d):
+    primals = [library.array(x) for x in points(5, d)]
+    if weighted:
+        primals.append(library.array(np.abs(random((5,), seed=9))))
+    check_vjp(sg.kabsch, *primals, **options)
+    check_jvp(sg.kabsch, *primals, **options)
+
+
+@pytest.mark.parametrize("case", ["aligned", "coplanar", "plane to plane", "line in the plane"])
+def test_derivatives_where_the_rotation_is_determined(library, case):
+    d = 2 if case == "line in the plane" else 3
+    P, Q = points(6, d, seed=3)
+    if case == "aligned":
+        Q = P @ rotation(4).T + 1.0
+    elif case == "coplanar":
+        P[:, 2] = 0
+    elif case == "plane to plane":
+        P[:, 2] = Q[:, 2] = 0
+        P, Q = P @ rotation(5).T, Q @ rotation(6).T
+    else:
+        P = P[:, :1] * np.array([1.0, 0.5])
+    P, Q = map(library.array, (P, Q))
+
+    def motion(P, Q):
+        found = sg.kabsch(P, Q, scale=True)
+        return found.rotation, found.translation, found.scale
+
+    check_vjp(motion, P, Q)
+    check_jvp(motion, P, Q)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_nan_where_the_rotation_is_not_determined(library, offset, name):
+    """Points on a line in space; a plane with reflections; a mirror image of a ball."""
+    ball = np.concatenate([np.eye(3), -np.eye(3)])
+    line = random((6, 1), seed=1) * np.array([1.0, 2.0, -0.5]) + offset
+    plane = random((6, 3), seed=2) @ np.diag([1.0, 1.0, 0.0]) @ rotation(2).T + offset
+    other = random((6, 3), seed=3) + offset
+    for P, Q, reflection in (
+        (line, other, False),
+        (other, line, False),
+        (plane, other, True),
+        (ball, -ball, False),
+        (np.ones((6, 3)), other, False),
+    ):
+        stack_P, stack_Q = (
+            library.array(np.stack([x, random((6, 3), seed=s)]), name) for s, x in ((7, P), (8, Q))
+        )
+        out, pullback = sg.vjp(sg.kabsch, stack_P, stack_Q, reflection=reflection)
+        assert np.all(np.isfinite(library.numpy(out.rotation)))
+        bars = (random_cotangent(out.rotation), None, None, None)
+        for bar in map(library.numpy, pullback(bars)):
+            assert np.all(np.isnan(bar[0]))
+            assert np.all(np.isfinite(bar[1]))
+
+
+def test_rmsd_has_a_kink_at_zero(library):
+    P = library.array(random((5, 3), seed=1))
+    Q = library.array(random((5, 3), seed=1) @ rotation(2).T + 2.0)
+    fun = lambda P, Q: sg.kabsch(P, Q).rmsd
+    for bar in sg.vjp(fun, P, Q)[1](library.array(np.asarray(1.0))):
+        assert np.max(np.abs(library.numpy(bar))) == 0
+    product = sg.hvp(fun, (P, Q), (P, None), library.array(np.asarray(1.0)))
+    assert all(np.all(np.isnan(library.numpy(part))) for part in product)
+
+
+@by_options
+def test_second_order(library, options):
+    primals = tuple(map(library.array, (*points(5, 3), np.abs(random((5,), seed=9)))))
+    directions = tuple(library.array(random(x.shape, seed=s)) for s, x in enumerate(primals))
+    fun = partial(sg.kabsch, **options)
+    out_bar = random_cotangent(fun(*primals))
+    got = sg.hvp(fun, primals, directions, out_bar)
+
+    def gradient(step):
+        moved = (x + step * dx for x, dx in zip(primals, directions, strict=True))
+        return [library.numpy(bar) for bar in sg.vjp(fun, *moved)[1](out_bar)]
+
+    h = 1e-4
+    for product, *near in zip(got, *map(gradient, (h, -h, 2 * h, -2 * h)), strict=True):
+        wanted = (8 * (near[0] - near[1]) - (near[2] - near[3])) / (12 * h)
+        np.testing.assert_allclose(library.numpy(product), wanted, rtol=1e-6, atol=1e-6)
+
+
+def test_second_order_natively():
+    torch = pytest.importorskip("torch")
+    P, Q = (torch.asarray(x).requires_grad_() for x in points(4, 3))
+    w = torch.asarray(np.abs(random((4,), seed=9))).requires_grad_()
+    assert torch.autograd.gradcheck(sg.kabsch, (P, Q, w), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(lambda *a: sg.kabsch(*a, scale=True), (P, Q, w))
+    aligned = (P.detach() @ torch.asarray(rotation(2)).T).requires_grad_()
+    assert torch.autograd.gradgradcheck(lambda P, Q: sg.kabsch(P, Q).rotation, (P, aligned))
+
+
+@pytest.mark.parametrize("exponent", [-80, 80])
+def test_scale_changes_nothing_but_the_scale(library, exponent):
+    P, Q = (x.astype(np.float32) for x in points(6, 3))
+    c = np.float32(2.0**exponent)
+
+    def pulled(factor, shrink):
+        primals = library.array(P * factor), library.array(Q * shrink)
+        out, pullback = sg.vjp(sg.kabsch, *primals, scale=True)
+        bars = (library.array(np.ones((3, 3), np.float32)), None, None, None)
+        return (
+            library.numpy(out.rotation),
+            library.numpy(out.rmsd),
+            *map(library.numpy, pullback(bars)),
+        )
+
+    R, rmsd, P_bar, Q_bar = pulled(np.float32(1), np.float32(1))
+    for p, q in ((c, c), (c, np.float32(1)), (np.float32(1), c)):
+        scaled_R, scaled_rmsd, scaled_P, scaled_Q = pulled(p, q)
+        np.testing.assert_allclose(scaled_R, R, atol=1e-5)
+        np.testing.assert_allclose(scaled_rmsd / q, rmsd, rtol=1e-4)
+        np.testing.assert_allclose(scaled_P * p, P_bar, atol=1e-4)
+        np.testing.assert_allclose(scaled_Q * q, Q_bar, atol=1e-4)
+
+
+def test_stacks_broadcast(library):
+    P, Q = random((5, 3), seed=1), random((2, 4, 5, 3), seed=2)
+    w = np.abs(random((4, 5), seed=3))
+    out, pullback = sg.vjp(sg.kabsch, *map(library.array, (P, Q, w)))
+    assert tuple(out.rotation.shape) == (2, 4, 3, 3)
+    bars = pullback(random_cotangent(out))
+    assert [tuple(bar.shape) for bar in bars] == [(5, 3), (2, 4, 5, 3), (4, 5)]
+    alone = sg.kabsch(P, Q[1, 2], w[2])
+    np.testing.assert_allclose(library.numpy(out.rotation)[1, 2], alone.rotation, atol=1e-12)
+
+
+def test_what_is_no_pair_of_point_sets(library):
+    P, Q = map(library.array, points(5, 3))
+    xp = library.xp
+    for arguments, error, message in (
+        ((P, Q[:4, :]), ValueError, r"shapes \(5, 3\) and \(4, 3\)"),
+        ((P, Q[:, :2]), ValueError, "one shape"),
+        ((P, [[1.0]]), TypeError, "`Q` is a list"),
+        ((P, Q, xp.ones(4, dtype=xp.float64)), ValueError, r"`weights` has shape \(4,\)"),
+        ((P, Q, [1.0] * 5), TypeError, "`weights` is a list"),
+        ((P, Q, xp.ones(5, dtype=xp.int64)), TypeError, "`weights` has dtype"),
+        ((xp.astype(P, xp.complex128), Q), TypeError, "`P` has dtype.*real"),
+        ((P[:0, :], Q[:0, :]), ValueError, "empty"),
+        ((xp.ones((2, 5, 3), dtype=xp.float64), xp.ones((3, 5, 3), dtype=xp.float64)), ValueError,
+         "do not broadcast"),
+    ):  # fmt: skip
+        with pytest.raises(error, match=message):
+            sg.kabsch(*arguments)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_training_from_a_singular_matrix(seed):
+    """The nearest rotation of M = e1 e1^T, fitted to a random one in single precision with Adam.
+
+    In the plane that rotation is determined although M is singular: s_1 + d s_2 > 0.
+    """
+    torch = pytest.importorskip("torch")
+    M = torch.tensor([[1.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    wanted = torch.asarray(rotation(seed, d=2), dtype=torch.float32)
+    assert train(torch, M, wanted) < 1e-7
+
+
+def train(torch, M, wanted, steps=2000):
+    optimizer = torch.optim.Adam([M], lr=0.01)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (sg.nearest_rotation(M) - wanted).square().sum()
+        loss.backward()
+        optimizer.step()
+    return (sg.nearest_rotation(M) - wanted).square().sum().item()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_training_from_nearly_rank_one_in_space(seed):
+    """In space e1 e1^T has a circle of nearest rotations, and NaN says so; beside it Adam goes."""
+    torch = pytest.importorskip("torch")
+    singular = torch.diag(torch.tensor([1.0, 0.0, 0.0])).requires_grad_()
+    wanted = torch.asarray(rotation(seed), dtype=torch.float32)
+    (sg.nearest_rotation(singular) * wanted).sum().backward()
+    assert torch.all(torch.isnan(singular.grad))
+    noise = torch.asarray(1e-3 * random((3, 3), seed=seed), dtype=torch.float32)
+    assert train(torch, (singular.detach() + noise).requires_grad_(), wanted) < 1e-7

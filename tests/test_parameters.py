@@ -1,0 +1,201 @@
+"""Thresholds, exponents and weights as arrays: differentiable on every library, to second order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from matrices import hermitian, random, with_spectrum
+
+import spectralgrad as sg
+from spectralgrad.testing import check_jvp, check_vjp, inner
+
+F = sg.functions
+TALL = with_spectrum(4, 3, (3.0, 3.0, 1.2), seed=2)
+DEFINITE = hermitian((3.0, 3.0, 1.2))
+WITH_PARAMETER = {
+    "svd_function:tikhonov": (lambda x, p: sg.svd_function(x, F.tikhonov(p)), TALL),
+    "svd_function:power": (lambda x, p: sg.svd_function(x, F.power(p)), TALL),
+    "svd_function:soft": (lambda x, p: sg.svd_function(x, F.soft_threshold(p)), TALL),
+    "svd_function:hard": (lambda x, p: sg.svd_function(x, F.hard_threshold(p)), TALL),
+    "svd_function:clip": (lambda x, p: sg.svd_function(x, F.clip(p)), TALL),
+    "eigh_function:tikhonov": (lambda x, p: sg.eigh_function(x, F.tikhonov(p)), -DEFINITE),
+    "singular_value_threshold": (sg.singular_value_threshold, TALL),
+    "schatten_norm": (sg.schatten_norm, TALL),
+    "powm": (sg.powm, DEFINITE),
+}
+PARAMETER = 1.7
+by_name = pytest.mark.parametrize("name", WITH_PARAMETER)
+
+
+@by_name
+def test_gradients_and_tangents(library, name):
+    fun, values = WITH_PARAMETER[name]
+    for p in (np.asarray(PARAMETER), np.asarray([PARAMETER, 1.3])):
+        x = library.array(np.stack([values, values]) if p.ndim else values)
+        check_vjp(fun, x, library.array(p))
+        check_jvp(fun, x, library.array(p))
+
+
+@by_name
+def test_an_array_gives_what_a_number_gives(library, name):
+    fun, values = WITH_PARAMETER[name]
+    x = library.array(values)
+    by_array, by_number = fun(x, library.array(np.asarray(PARAMETER))), fun(x, PARAMETER)
+    np.testing.assert_allclose(library.numpy(by_array), library.numpy(by_number), rtol=1e-13)
+    dx = library.array(random(values.shape, seed=1))
+    out_bar = library.array(np.asarray(random(tuple(by_number.shape), seed=2)))
+    alone = sg.hvp(lambda x: fun(x, PARAMETER), x, dx, out_bar)
+    both, _ = sg.hvp(fun, (x, library.array(np.asarray(PARAMETER))), (dx, None), out_bar)
+    np.testing.assert_allclose(library.numpy(both), library.numpy(alone), rtol=1e-9, atol=1e-11)
+
+
+@by_name
+def test_second_order_by_parameter_and_mixed(library, name):
+    """Against differences of the gradient, at a repeated value."""
+    fun, values = WITH_PARAMETER[name]
+    p, dp = np.asarray(PARAMETER), np.asarray(0.8)
+    dx = random(values.shape, seed=1)
+    out_bar = library.array(np.asarray(random(tuple(fun(values, PARAMETER).shape), seed=2)))
+
+    def gradient(step):
+        primals = library.array(values + step * dx), library.array(np.asarray(p + step * dp))
+        return [library.numpy(bar) for bar in sg.vjp(fun, *primals)[1](out_bar)]
+
+    got = sg.hvp(
+        fun, tuple(map(library.array, (values, p))), tuple(map(library.array, (dx, dp))), out_bar
+    )
+    h = 1e-4
+    for product, *near in zip(got, *map(gradient, (h, -h, 2 * h, -2 * h)), strict=True):
+        wanted = (8 * (near[0] - near[1]) - (near[2] - near[3])) / (12 * h)
+        np.testing.assert_allclose(library.numpy(product), wanted, rtol=1e-7, atol=1e-8)
+
+
+@by_name
+def test_second_order_natively(name):
+    torch = pytest.importorskip("torch")
+    fun, values = WITH_PARAMETER[name]
+    x = torch.asarray(values).requires_grad_()
+    p = torch.tensor(PARAMETER, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(fun, (x, p), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(fun, (x, p))
+
+
+@by_name
+def test_second_order_in_jax(name):
+    jax = pytest.importorskip("jax")
+    fun, values = WITH_PARAMETER[name]
+    out_bar = np.asarray(random(np.shape(fun(values, PARAMETER)), seed=2))
+    loss = lambda x, p: jax.numpy.sum(out_bar * fun(x, p))
+    x, p = jax.numpy.asarray(values), jax.numpy.asarray(PARAMETER)
+    (_, x_by_p), (_, p_by_p) = jax.jit(jax.hessian(loss, (0, 1)))(x, p)
+    of_x, of_p = sg.hvp(fun, (values, np.asarray(PARAMETER)), (None, np.asarray(1.0)), out_bar)
+    np.testing.assert_allclose(x_by_p, of_x, atol=1e-10)
+    np.testing.assert_allclose(p_by_p, of_p, atol=1e-10)
+
+
+def test_one_parameter_for_each_matrix_of_a_stack(library):
+    x, tau = random((2, 3, 4, 3), seed=1), np.array([0.3, 0.6, 0.9])
+    out, pullback = sg.vjp(sg.singular_value_threshold, library.array(x), library.array(tau))
+    bars = random((2, 3, 4, 3), seed=2)
+    _, tau_bar = pullback(library.array(bars))
+    assert tuple(tau_bar.shape) == (3,)
+    alone = [
+        sg.vjp(sg.singular_value_threshold, x[i, 1], np.asarray(tau[1]))[1](bars[i, 1])[1]
+        for i in range(2)
+    ]
+    assert float(tau_bar[1]) == pytest.approx(sum(map(float, alone)), rel=1e-12)
+
+
+def test_a_parameter_of_another_precision(library):
+    x = library.array(random((3, 3), seed=1), "float32")
+    tau = library.array(np.asarray(0.5), "float64")
+    out, pullback = sg.vjp(sg.singular_value_threshold, x, tau)
+    x_bar, tau_bar = pullback(out)
+    assert out.dtype == x_bar.dtype == x.dtype
+    assert tau_bar.dtype == tau.dtype
+
+
+def test_a_parameter_that_another_call_makes(library):
+    """Its gradient goes on to what made it."""
+    x = library.array(random((3, 3), seed=1))
+    fun = lambda x: sg.svd_function(x, F.tikhonov(sg.spectral_norm(x)))
+    check_vjp(fun, x)
+    out, pullback = sg.vjp(fun, x)
+    fixed = sg.svd_function(x, F.tikhonov(float(sg.spectral_norm(x))))
+    np.testing.assert_allclose(library.numpy(out), library.numpy(fixed), rtol=1e-13)
+
+
+def test_numbers_that_would_be_lost_are_refused():
+    x = random((3, 3))
+    fun = lambda x: sg.singular_value_threshold(x, 0.5 * sg.spectral_norm(x))
+    with pytest.raises(TypeError, match="would be lost"):
+        sg.vjp(fun, x)
+    assert fun(x).shape == (3, 3)
+    with pytest.raises(TypeError, match="would be lost"):
+        sg.vjp(lambda x: sg.singular_value_threshold(x, np.asarray(0.5)), x)
+
+
+def test_a_numpy_number_is_a_primal():
+    x_bar, tau_bar = sg.vjp(sg.singular_value_threshold, np.diag([2.0, 1.0]), np.float64(0.5))[1](
+        np.eye(2)
+    )
+    assert float(tau_bar) == -2.0
+    np.testing.assert_array_equal(x_bar, np.eye(2))
+
+
+def test_parameters_that_do_not_go_with_x(library):
+    xp, x = library.xp, library.array(random((2, 3, 3)))
+    for tau, message in (
+        (xp.ones(3, dtype=xp.float64), r"shape \(3,\).*stack of shape \(2,\)"),
+        (xp.ones((1, 2, 1), dtype=xp.float64), "one for each matrix"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sg.singular_value_threshold(x, tau)
+    with pytest.raises(TypeError, match="int.*real floating"):
+        sg.singular_value_threshold(x, xp.ones(2, dtype=xp.int64))
+    if library.name != "numpy":
+        with pytest.raises(TypeError, match="one array library"):
+            sg.singular_value_threshold(x, np.ones(2))
+    with pytest.raises(ValueError, match="at least 1"):
+        sg.schatten_norm(x, 0.5)
+    below = sg.schatten_norm(x, library.array(np.array([0.5, 2.0])))
+    assert np.isnan(library.numpy(below)[0])
+    assert np.isfinite(library.numpy(below)[1])
+
+
+def test_schatten_at_its_ends():
+    """p = 1, 2 and infinity are the nuclear, Frobenius and spectral norms, gradients included."""
+    x = with_spectrum(4, 3, (2.0, 2.0, 0.5))
+    for p, fun in ((1, sg.nuclear_norm), (np.inf, sg.spectral_norm)):
+        norm, pullback = sg.vjp(lambda x, p=p: sg.schatten_norm(x, p), x)
+        wanted, wanted_pullback = sg.vjp(fun, x)
+        assert float(norm) == pytest.approx(float(wanted))
+        np.testing.assert_allclose(pullback(1.0)[0], wanted_pullback(1.0)[0], atol=1e-14)
+    norm, pullback = sg.vjp(lambda x: sg.schatten_norm(x, 2), x)
+    assert float(norm) == pytest.approx(np.linalg.norm(x))
+    np.testing.assert_allclose(pullback(1.0)[0], x / np.linalg.norm(x), atol=1e-14)
+
+
+def test_a_learned_threshold_trains():
+    """The threshold that undoes another, by gradient descent on PyTorch."""
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(with_spectrum(5, 4, (3.0, 2.0, 1.0, 0.2)))
+    wanted = sg.singular_value_threshold(x, 0.6)
+    tau = torch.tensor(0.1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([tau], lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (sg.singular_value_threshold(x, tau) - wanted).square().sum().backward()
+        optimizer.step()
+    assert tau.item() == pytest.approx(0.6, abs=1e-3)
+
+
+def test_mixed_derivatives_are_symmetric():
+    x, p = TALL, np.asarray(PARAMETER)
+    dx, dp = random(TALL.shape, seed=1), np.asarray(1.0)
+    for name in ("svd_function:tikhonov", "svd_function:power", "schatten_norm"):
+        fun = WITH_PARAMETER[name][0]
+        out_bar = np.asarray(random(np.shape(fun(x, PARAMETER)), seed=2))
+        _, p_of_x = sg.hvp(fun, (x, p), (dx, None), out_bar)
+        x_of_p, _ = sg.hvp(fun, (x, p), (None, dp), out_bar)
+        assert inner(p_of_x, dp) == pytest.approx(inner(x_of_p, dx), rel=1e-11)
