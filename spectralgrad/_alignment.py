@@ -23,7 +23,7 @@ from typing import NamedTuple
 from . import _svd
 from ._array import Array, array_namespace, eps
 from ._boundary import enter
-from ._errors import check_pair, check_weights
+from ._checks import check_pair, check_weights
 from ._geometry import (
     constant,
     guard,
@@ -41,12 +41,12 @@ from ._linear import (
     dtype_name,
     inner,
     matmul,
+    multiply,
     row,
-    scale as times,
     subtract,
     unrow,
 )
-from ._norms import nuclear
+from ._norm_rules import nuclear
 from ._polar import polar_factor
 
 
@@ -82,7 +82,7 @@ def _normalized(weights, P, batch):
     check_weights(weights, P)
     w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
     (ones,) = constant(w, value=1.0, axes=0, ones=0)
-    return times(inverse(inner(ones, w, axes=1))[0], w, axes=1)
+    return multiply(inverse(inner(ones, w, axes=1))[0], w, axes=1)
 
 
 def _centred(w, P):
@@ -97,15 +97,15 @@ def _rotation(w, P, p, Q, q, *, scale, reflection):
     (size_p,), (size_q,) = largest_entry(p), largest_entry(q)
     (unit_p,) = measured(p, size_p, axes=2, inverse=False)
     (unit_q,) = measured(q, size_q, axes=2, inverse=False)
-    H = matmul(times(w, unit_q, axes=1), unit_p, left=True)
+    H = matmul(multiply(w, unit_q, axes=1), unit_p, left=True)
     U, S, Vh = _svd.factors(H)
     (noise,) = noise_of(P, p, Q, q, points=P.shape[-2])
     (H,) = guard(H, undetermined(S, U, Vh, noise, reflection=reflection)[0])
     (R,) = polar_factor(H, U, S, Vh, signed=not reflection)
     if not scale:
         return R, None
-    spread = inner(times(w, unit_p, axes=1), unit_p, axes=2)
-    ratio = times(inverse(spread)[0], inner(R, H, axes=2), axes=0)
+    spread = inner(multiply(w, unit_p, axes=1), unit_p, axes=2)
+    ratio = multiply(inverse(spread)[0], inner(R, H, axes=2), axes=0)
     (ratio,) = measured(ratio, size_q, axes=0, inverse=True)
     return R, measured(ratio, size_p, axes=0, inverse=False)[0]
 
@@ -116,7 +116,7 @@ def _deviation(w, q, moved):
     (size,) = largest_entry(left)
     (unit,) = measured(left, size, axes=2, inverse=False)
     (whole,) = largest_entry(q)
-    squares = inner(times(w, unit, axes=1), unit, axes=2)
+    squares = inner(multiply(w, unit, axes=1), unit, axes=2)
     (floor,) = kink_floor(size, whole, points=max(q.shape[-2:]))
     return measured(root(squares, floor)[0], size, axes=0, inverse=True)[0]
 
@@ -152,8 +152,8 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     The rotation is that of ``scipy.spatial.transform.Rotation.align_vectors(Q, P)`` for centred
     points. Everything is differentiable in P, Q and weights, to second order, where the rotation is
     determined: for coplanar points and at perfect alignment too. Where it is not (collinear points
-    in three dimensions, coplanar ones with `reflection`, a reflection as good as a rotation), to the
-    rounding error of the covariance, derivatives are NaN, without a warning. rmsd has a kink at
+    in three dimensions, coplanar ones with `reflection`, a reflection as good as a rotation), to
+    the rounding error of the covariance, derivatives are NaN, without a warning. rmsd has a kink at
     zero: the gradient there is 0, the second derivative NaN. The cost is that of a few passes over
     the points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991).
 
@@ -172,7 +172,7 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     R, ratio = _rotation(w, P, p, Q, q, scale=scale, reflection=reflection)
     moved, moved_mean = matmul(p, R, right=True), matmul(p_mean, R, right=True)
     if scale:
-        moved, moved_mean = times(ratio, moved, axes=2), times(ratio, moved_mean, axes=2)
+        moved, moved_mean = multiply(ratio, moved, axes=2), multiply(ratio, moved_mean, axes=2)
     else:
         (ratio,) = constant(P, value=1.0, axes=2, ones=0)
     translation = unrow(subtract(q_mean, moved_mean))

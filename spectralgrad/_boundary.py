@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._array import Array, array_namespace
-from ._errors import check_matrix
+from ._checks import check_matrix
 from ._linear import cast, dtype_name
 
 

@@ -32,7 +32,8 @@ from ._array import (
     with_diagonal,
 )
 from ._boundary import enter
-from ._errors import check_choice, check_rtol, explain
+from ._checks import check_choice, check_rtol
+from ._errors import explain
 from ._primitive import Primitive
 from ._ties import POLICIES, default_gap_rtol, gaps, in_tie, largest, split_eigen, split_width
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from ._array import array_namespace, device, eps, nan_where
-from ._kernels import orientation
-from ._linear import scale
+from ._linear import multiply
+from ._polar_kernel import orientation
 from ._primitive import Primitive
 
 
@@ -132,10 +132,10 @@ def _elementary(name, derivative):
         name,
         forward=lambda *inputs, order=0: (derivative(*inputs, order=order),),
         jvp=lambda inputs, outputs, tangents, order=0: (
-            scale(tangents[0], slope(inputs, order), axes=0),
+            multiply(tangents[0], slope(inputs, order), axes=0),
         ),
         vjp=lambda inputs, outputs, bars, order=0: (
-            partial(scale, bars[0], slope(inputs, order), axes=0),
+            partial(multiply, bars[0], slope(inputs, order), axes=0),
             *(None,) * (len(inputs) - 1),
         ),
         carried=(1,),

@@ -1,16 +1,16 @@
 """Named functions of Hermitian matrices: roots, powers, logarithm and exponential.
 
-Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `_kernels`. A semidefinite matrix
-has computed eigenvalues of either sign around zero: |w| <= n eps max|w| counts as zero for roots,
-powers and the logarithm.
+Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `_eigh_kernel`. A semidefinite
+matrix has computed eigenvalues of either sign around zero: |w| <= n eps max|w| counts as zero for
+roots, powers and the logarithm.
 """
 
 from __future__ import annotations
 
 from . import _eigh, functions
+from ._arguments import as_scalar_function
 from ._boundary import enter
 from ._matrix_functions import of_eigenvalues
-from ._scalar import as_scalar_function
 
 
 def _of_hermitian(x, f, function, **options):

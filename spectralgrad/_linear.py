@@ -117,13 +117,13 @@ def _expanded(a, axes):
     return a[(..., *(None,) * axes)] if axes else a
 
 
-# scale(a, b): b times numbers a that are constant along its last `axes` axes.
+# multiply(a, b): b times numbers a that are constant along its last `axes` axes.
 _scaling = _bilinear(
     "scale",
     lambda a, b, *, axes: _expanded(a, axes) * b,
     lambda a, b, bar, *, axes: (
         partial(inner, b, bar, axes=axes),
-        partial(scale, a, bar, axes=axes),
+        partial(multiply, a, bar, axes=axes),
     ),
 )
 
@@ -138,13 +138,13 @@ _pairing = _bilinear(
     "inner",
     _inner_product,
     lambda a, b, bar, *, axes: (
-        partial(scale, bar, b, axes=axes),
-        partial(scale, bar, a, axes=axes),
+        partial(multiply, bar, b, axes=axes),
+        partial(multiply, bar, a, axes=axes),
     ),
 )
 
 
-def scale(a: Array, b: Array, *, axes: int) -> Array:
+def multiply(a: Array, b: Array, *, axes: int) -> Array:
     return _scaling(a, b, axes=axes)[0]
 
 

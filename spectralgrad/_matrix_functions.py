@@ -1,22 +1,20 @@
 """Functions of the spectrum: U f(S) V^H and Q f(w) Q^H, without U, V or Q of their own.
 
-Their derivatives, of every order, are derived in `_kernels`.
+Their derivatives are derived in `_svd_kernel` and `_eigh_kernel`.
 """
 
 from __future__ import annotations
 
-from . import _eigh, _kernels, _svd
+from . import _eigh, _svd
+from ._arguments import as_scalar_function
 from ._boundary import enter
-from ._scalar import as_scalar_function
+from ._eigh_kernel import eigh_differential, eigh_second, eigh_value
+from ._svd_kernel import svd_differential, svd_second, svd_value
 from ._symmetric import symmetric
 from .functions import soft_threshold
 
-of_singular_values = symmetric(
-    "svd_function", 3, _kernels.svd_value, _kernels.svd_differential, _kernels.svd_second
-)
-of_eigenvalues = symmetric(
-    "eigh_function", 2, _kernels.eigh_value, _kernels.eigh_differential, _kernels.eigh_second
-)
+of_singular_values = symmetric("svd_function", 3, svd_value, svd_differential, svd_second)
+of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, eigh_second)
 
 
 def svd_function(x, /, f):
@@ -103,7 +101,7 @@ def eigh_function(x, /, f):
 
 
 def singular_value_threshold(x, /, tau):
-    r"""U max(S - tau, 0) Vh: soft thresholding, the proximal operator of tau times the nuclear norm.
+    r"""U max(S - tau, 0) Vh, the proximal operator of tau times the nuclear norm.
 
     Parameters
     ----------

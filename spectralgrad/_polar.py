@@ -1,34 +1,27 @@
 r"""Polar factors: the nearest matrix with orthonormal columns, the nearest rotation, and x = U P.
 
-The polar factor U V^H is U f(S) V^H with f = sign, so its derivative divides by sums of singular
-values alone (`_kernels`): ties do not matter. The nearest rotation is U diag(1, ..., 1, d) V^H with
-d = det(U) det(V). It is the polar factor of the matrix with the signed last value d s_n, to which
-the same rule applies; what must not vanish is s_(n-1) + d s_n.
+The derivative of the polar factor divides by sums of singular values alone (`_polar_kernel`): ties
+do not matter. P is the Hermitian part of U^H x, and inherits that.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from . import _kernels, _svd
+from . import _svd
 from ._array import Array, array_namespace, is_complex
 from ._boundary import enter
-from ._errors import check_choice
+from ._checks import check_choice
 from ._linear import hermitian_part, matmul
+from ._polar_kernel import polar_differential, polar_second, polar_value
 from ._primitive import Primitive
 from ._symmetric import symmetric
 
-polar_factor = symmetric(
-    "orthogonalize",
-    3,
-    _kernels.polar_value,
-    _kernels.polar_differential,
-    _kernels.polar_second,
-)
+polar_factor = symmetric("orthogonalize", 3, polar_value, polar_differential, polar_second)
 
 
 # x, with members all NaN where their singular values are: products of Inf warn (NumPy 2.4)
-nan_as_values = Primitive(
+nan_as_values: Primitive = Primitive(
     "nan_as_values",
     forward=lambda x, S: (x + array_namespace(S).sum(S - S, axis=-1)[..., None, None],),
     jvp=lambda inputs, outputs, tangents: nan_as_values(tangents[0], inputs[1]),

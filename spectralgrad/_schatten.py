@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ._array import array_namespace, nan_where, real
-from ._kernels import svd_differential
 from ._linear import inner
 from ._powers import power
 from ._scalar import FREE
+from ._svd_kernel import svd_differential
 from ._ties import first, zero_tolerance
 
 

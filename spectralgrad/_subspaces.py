@@ -1,23 +1,25 @@
 r"""Parts of a matrix that a cut of its spectrum leaves: best low rank, subspaces, pseudoinverse.
 
-Between s_k and s_(k+1) lies a threshold t, and near A the best approximation of rank k is U f(S) V^H
-with f the hard threshold at t. With f = 1 beyond t it is the partial isometry T = U_k V_k^H, whose
-products T T^H and T^H T are the projectors on the leading subspaces. These are functions of A, with
-the derivatives of `_kernels`; the gap at the cut alone is divided by. A cut inside a tie is
-undefined: NaN. The pseudoinverse is the adjoint of U f(S) V^H with f = 1/s beyond rtol s_1.
+Between s_k and s_(k+1) lies a threshold t, and near A the best approximation of rank k is
+U f(S) V^H with f the hard threshold at t. With f = 1 beyond t it is the partial isometry
+T = U_k V_k^H, whose products T T^H and T^H T are the projectors on the leading subspaces. These are
+functions of A with the derivatives of `_svd_kernel`; the gap at the cut alone is divided by. A cut
+inside a tie is undefined: NaN. The pseudoinverse is the adjoint of U f(S) V^H with f = 1/s beyond
+rtol s_1.
 """
 
 from __future__ import annotations
 
-from . import _kernels, _svd
+from . import _svd
 from ._array import adjoint, array_namespace, eps, nan_where
 from ._boundary import enter
-from ._errors import check_choice, check_rank, check_rtol
+from ._checks import check_choice, check_rank, check_rtol
 from ._linear import adjoint_of, matmul
 from ._matrix_functions import of_singular_values
 from ._polar import polar_factor
 from ._primitive import Primitive
 from ._scalar import FREE
+from ._svd_kernel import svd_differential, svd_second, svd_value
 from ._symmetric import symmetric
 from ._thresholds import hard_threshold, inverse_above, step
 from ._ties import default_gap_rtol, first, zero_tolerance
@@ -48,7 +50,7 @@ def at_cut(rule, f):
 
 
 def cut_rules(f):
-    return at_cut(_kernels.svd_differential, f), at_cut(_kernels.svd_second, f)
+    return at_cut(svd_differential, f), at_cut(svd_second, f)
 
 
 best_of_rank = symmetric("low_rank", 3, _truncated, *cut_rules(hard_threshold(FREE)))
@@ -83,9 +85,9 @@ def _above(rule):
 pseudoinverse_adjoint = symmetric(
     "pinv",
     3,
-    _above(_kernels.svd_value),
-    _above(_kernels.svd_differential),
-    _above(_kernels.svd_second),
+    _above(svd_value),
+    _above(svd_differential),
+    _above(svd_second),
 )
 
 
@@ -112,8 +114,8 @@ def low_rank(x, /, k):
     The gap at the cut alone matters: ties among the kept values, or among the others, are as good
     as any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
     approximation and the member's derivative is NaN, without a warning; above, it errs by
-    eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960), Symmetric
-    gauge functions and unitarily invariant norms, for the value.
+    eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960),
+    Symmetric gauge functions and unitarily invariant norms, for the value.
 
     Examples
     --------
@@ -203,9 +205,9 @@ def pinv(x, /, *, rtol=None):
     What is differentiated is the function with its threshold: at low rank its derivative is that
     along changes which keep the dropped values below the threshold. A value at the threshold, to
     rounding, or one kept that counts as zero at max(m, n) eps S[0], makes the member's derivative
-    NaN, without a warning, and so does a zero matrix. Second derivatives too. 4 products of x's size
-    a backward. Golub and Pereyra (1973), The differentiation of pseudo-inverses and nonlinear least
-    squares problems whose variables separate.
+    NaN, without a warning, and so does a zero matrix. Second derivatives too. 4 products of x's
+    size a backward. Golub and Pereyra (1973), The differentiation of pseudo-inverses and nonlinear
+    least squares problems whose variables separate.
 
     Examples
     --------

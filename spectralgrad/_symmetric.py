@@ -20,7 +20,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ._array import array_namespace
-from ._linear import inner, scale
+from ._linear import inner, multiply
 from ._primitive import Primitive
 
 
@@ -52,7 +52,7 @@ def _of_order(name, factors, maps, order):
         if i <= order:
             return primitive(*inputs[:i], direction, *inputs[i + 1 :], **static)[0]
         by_parameter = static | {"f": static["f"].by_parameter()}
-        return scale(direction, primitive(*inputs, **by_parameter)[0], axes=2)
+        return multiply(direction, primitive(*inputs, **by_parameter)[0], axes=2)
 
     def of_parameter(bar, inputs, static):
         by_parameter = static | {"f": static["f"].by_parameter()}

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from ._array import Array, array_namespace, device
-from ._errors import check_like, check_primals, raise_glue, raise_no_second_order
+from ._checks import check_like, check_primals
+from ._errors import raise_glue, raise_no_second_order
 from ._linear import add
 from ._primitive import Notes, noting
 

@@ -44,9 +44,9 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _eigh, _matrix_functions, _norms, _polar, _subspaces, _svd, _values
+from . import _eigh, _matrix_functions, _norm_rules, _polar, _subspaces, _svd, _values
+from ._arguments import as_scalar_function
 from ._primitive import Primitive, answered
-from ._scalar import as_scalar_function
 
 
 def _tupled(arrays: Any) -> tuple:
@@ -83,7 +83,7 @@ svd_function_jvp, svd_function_vjp = _pair(_matrix_functions.of_singular_values)
 eigh_function_jvp, eigh_function_vjp = _pair(_matrix_functions.of_eigenvalues)
 orthogonalize_jvp, orthogonalize_vjp = _pair(_polar.polar_factor)
 low_rank_jvp, low_rank_vjp = _pair(_subspaces.best_of_rank)
-nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norms.nuclear)
-ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(_norms.ky_fan)
+nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norm_rules.nuclear)
+ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(_norm_rules.ky_fan)
 
 __all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))

@@ -95,7 +95,7 @@ def test_second_order_in_jax(name):
 
 def test_one_parameter_for_each_matrix_of_a_stack(library):
     x, tau = random((2, 3, 4, 3), seed=1), np.array([0.3, 0.6, 0.9])
-    out, pullback = sg.vjp(sg.singular_value_threshold, library.array(x), library.array(tau))
+    _, pullback = sg.vjp(sg.singular_value_threshold, library.array(x), library.array(tau))
     bars = random((2, 3, 4, 3), seed=2)
     _, tau_bar = pullback(library.array(bars))
     assert tuple(tau_bar.shape) == (3,)
@@ -120,7 +120,7 @@ def test_a_parameter_that_another_call_makes(library):
     x = library.array(random((3, 3), seed=1))
     fun = lambda x: sg.svd_function(x, F.tikhonov(sg.spectral_norm(x)))
     check_vjp(fun, x)
-    out, pullback = sg.vjp(fun, x)
+    out = fun(x)
     fixed = sg.svd_function(x, F.tikhonov(float(sg.spectral_norm(x))))
     np.testing.assert_allclose(library.numpy(out), library.numpy(fixed), rtol=1e-13)
 
@@ -151,7 +151,7 @@ def test_parameters_that_do_not_go_with_x(library):
     ):
         with pytest.raises(ValueError, match=message):
             sg.singular_value_threshold(x, tau)
-    with pytest.raises(TypeError, match="int.*real floating"):
+    with pytest.raises(TypeError, match=r"int.*real floating"):
         sg.singular_value_threshold(x, xp.ones(2, dtype=xp.int64))
     if library.name != "numpy":
         with pytest.raises(TypeError, match="one array library"):

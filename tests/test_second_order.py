@@ -240,7 +240,7 @@ def test_a_function_without_its_second_derivative(library):
 def test_factors_have_no_rule_of_second_order(fun):
     x = random((3, 3))
     bars = random_cotangent(fun(x))
-    with pytest.raises(TypeError, match="no rule of second order.*svd_function"):
+    with pytest.raises(TypeError, match=r"no rule of second order.*svd_function"):
         sg.hvp(fun, x, x, bars)
 
 

@@ -1,0 +1,56 @@
+"""What a user may pass as f or as a number, made fit for a Primitive.
+
+A function comes out hashable, with its parameter beside it if that is an array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._array import Array
+from ._checks import check_parameter
+from ._given import Autodiff, Given, ScalarFunction
+from ._linear import broadcast, cast, dtype_name
+from ._primitive import library_of
+from ._scalar import FREE, Named, is_array
+
+
+def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Array, ...]]:
+    """f without arrays, and its parameter if that is one, fit to broadcast against x.
+
+    Pairs and callables are wrapped, once seen to lose no gradient.
+    """
+    if isinstance(f, Named):
+        value = getattr(f, f.parameter) if f.parameter else None
+        if f.parameter is None or not is_array(value):
+            return f, ()
+        return f._with(FREE), (as_parameter(value, x, function, f.parameter),)
+    return _given(f, x, function), ()
+
+
+def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
+    """An array of numbers with x's real dtype, one for each matrix."""
+    check_parameter(value, x, function, name)
+    real = dtype_name(x).replace("complex128", "float64").replace("complex64", "float32")
+    return broadcast(cast(value, real), tuple(x.shape[:-2]))
+
+
+def _given(f: Any, x: Array, function: str) -> Any:
+    library = library_of(x)
+    if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
+        f = ScalarFunction(*f)
+    elif callable(f) and not isinstance(f, Given) and library is not None:
+        f = Autodiff(f)
+    if not isinstance(f, Given):
+        raise TypeError(
+            f"{function}: `f` is a {type(f).__name__}; wanted a function of spectralgrad.functions "
+            "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "
+            "PyTorch and JAX arrays alone, where the library differentiates it."
+        )
+    if library is not None and library.captures_derivative(f.f, x):
+        raise TypeError(
+            f"{function}: `f` closes over a value that is being differentiated or traced, whose "
+            "gradient would be lost without a word. Use a named function of "
+            "spectralgrad.functions for a parameter, or detach the value if it is a constant."
+        )
+    return f
