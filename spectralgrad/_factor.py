@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from ._array import Array, adjoint, array_namespace, herm, is_jax_array, nan_where
+from ._stacks import in_slices
 
 SLICE = 4096  # numbers
 
 
 def _memberwise(factorize: Callable, x: Array) -> tuple[Array, ...]:
-    xp = array_namespace(x)
     if 0 in x.shape:
         return factorize(x)
+    return in_slices(partial(_finite_memberwise, factorize), tuple(x.shape[:-2]), x)
+
+
+def _finite_memberwise(factorize: Callable, x: Array) -> tuple[Array, ...]:
+    xp = array_namespace(x)
     ok = xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))  # max passes a NaN on
     factors = factorize(xp.where(ok[..., None, None], x, 0.0))
     poison = nan_where(~ok, x)

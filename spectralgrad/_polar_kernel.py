@@ -77,9 +77,7 @@ def polar_second(factors, directions, parameters, *, signed=False):
     factors, s = _oriented(factors, signed), _signed_values(factors, signed)
     scale = unit_of(S)[..., None]
     s = s / scale[..., 0]
-    h_parts, k_parts = (
-        parts_of(factors, C) for C in (directions[0] / scale, directions[1] / scale)
-    )
+    h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
     (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
     total, inverse = _sums(s), 1 / guarded(s, 0.0)
     hat, hat2 = q / total, q2 / total

@@ -20,8 +20,10 @@ from collections.abc import Callable
 from functools import partial
 
 from ._array import array_namespace
+from ._given import Given
 from ._linear import inner, multiply
 from ._primitive import Primitive
+from ._stacks import in_slices
 
 
 def symmetric(name: str, factors: int, *maps: Callable) -> Primitive:
@@ -41,7 +43,15 @@ def _of_order(name, factors, maps, order):
         if above is None:
             xp = array_namespace(inputs[0])
             return (xp.full_like(inputs[0], float("nan")),)
-        return (maps[order](held, directions, inputs[first_parameter:], **static),)
+        if isinstance(static.get("f"), Given):  # the user's own code is called once, in one thread
+            return (maps[order](held, directions, inputs[first_parameter:], **static),)
+
+        def of_stack(*arrays):
+            k, p = len(held), len(held) + order
+            return maps[order](arrays[:k], arrays[k:p], arrays[p:], **static)
+
+        arrays = (*held, *directions, *inputs[first_parameter:])
+        return (in_slices(of_stack, tuple(inputs[0].shape[:-2]), *arrays),)
 
     def along(i, direction, inputs, static):
         """Derivative along a direction of input i; with a cotangent for it, that of input i."""

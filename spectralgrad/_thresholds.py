@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ._divided import in_order, quotient, widest_quotient
+from ._divided import widest_quotient
 from ._scalar import NAN, Named, magnitude, number, where
 
 
@@ -33,16 +33,21 @@ class _Piecewise(Named):
         # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
         return where(s < 0, -value, value)
 
-    def divided(self, a, b):
+    def _pieces(self, s):
+        """Which line of its graph s lies on, -1, 0 or 1 (NaN at a jump), its slope and f(s)."""
         t = self.threshold
-        large, small = in_order(magnitude(a), magnitude(b))
-        slope = quotient(self(large) - self(small), large, small, 0.0 * large)
-        slope = where(large <= t, self.inside, slope)
-        slope = where((small > t) | (t + 0.0 * small == 0), self.outside, slope)
-        slope = where((a < 0) == (b < 0), slope, quotient(self(a) - self(b), a, b, slope))
+        beyond, value = magnitude(s) > t, self(s)
+        piece = where(beyond, where(s < 0, -1.0, 1.0 + 0.0 * s), 0.0)
+        slope = where(beyond | (t + 0.0 * s == 0), self.outside + 0.0 * s, self.inside)
         if self.jumps:
-            slope = where(self._at_threshold(a) | self._at_threshold(b), NAN, slope)
-        return slope
+            at = self._at_threshold(s)
+            piece, value = where(at, NAN, piece), where(at, NAN, value)
+        return piece, slope, value
+
+    def divided(self, a, b):
+        (piece_a, slope, fa), (piece_b, _, fb) = self._pieces(a), self._pieces(b)
+        same = piece_a == piece_b
+        return where(same, slope, (fa - fb) / where(same, 1.0, a - b))
 
     def second(self, a, b, c, ab, bc, ac):
         at_tie = where(self._at_threshold(a), NAN, 0.0 * a)

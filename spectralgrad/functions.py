@@ -167,10 +167,11 @@ class _Tanh(Named):
     def divided(self, a, b):
         # tanh is odd: two negative arguments are as good as two positive ones.
         xp = array_namespace(a, b)
-        large, small = in_order(magnitude(a), magnitude(b))
-        denominator = (1 + xp.exp(-2 * large)) * (1 + xp.exp(-2 * small))
-        same = 4 * xp.exp(-2 * small) * _decay(2 * (large - small)) / denominator
-        return where((a < 0) == (b < 0), same, quotient(self(a) - self(b), a, b, same))
+        large, small = magnitude(a), magnitude(b)  # in whichever order
+        u, v = xp.exp(-2 * large), xp.exp(-2 * small)
+        slope = 4 * xp.maximum(u, v) * _decay(2 * xp.abs(large - small)) / ((1 + u) * (1 + v))
+        alike = (a < 0) == (b < 0)
+        return where(alike, slope, (self(a) - self(b)) / where(alike, 1.0, a - b))
 
     def second(self, a, b, c, ab, bc, ac):
         return second_by_series(a, b, c, ab, bc, ac, self._series)

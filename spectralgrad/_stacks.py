@@ -1,0 +1,60 @@
+"""Large stacks of small matrices in NumPy, a slice at a time and on every core.
+
+NumPy walks a stack in one thread (2.4), and a rule's every step over all of a large stack goes
+through memory. Slices stay in cache, and NumPy lets go of the interpreter within a step. As many
+threads run as NumPy's BLAS may use, which its environment variables and threadpoolctl limit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from threadpoolctl import ThreadpoolController
+
+from ._array import Array
+
+SLICE = 2**15  # numbers in each array of a slice
+SMALL = 64  # up to this side BLAS works in one thread itself
+
+
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _threads() -> int:
+    return max((pool["num_threads"] for pool in _blas().info()), default=1)
+
+
+def in_slices(function: Callable, batch: tuple[int, ...], *arrays: Array) -> Any:
+    """function(*arrays), for arrays that have the axes of `batch` in front, as its results do.
+
+    It must treat each member of the stack alone.
+    """
+    count = int(np.prod(batch))
+    largest = max(x.size // max(count, 1) for x in arrays) if type(arrays[0]) is np.ndarray else 0
+    if not 0 < largest <= SMALL * SMALL or count * largest < 2 * SLICE:
+        return function(*arrays)
+    flat = [x.reshape(count, *x.shape[len(batch) :]) for x in arrays]
+    step = max(1, SLICE // largest)
+
+    def work(start: int) -> Any:
+        return function(*(x[start : start + step] for x in flat))
+
+    # NumPy's error state travels in the context
+    tasks = [partial(copy_context().run, work, start) for start in range(0, count, step)]
+    with ThreadPoolExecutor(min(_threads(), len(tasks))) as pool:
+        parts = list(pool.map(lambda task: task(), tasks))
+    if isinstance(parts[0], tuple):
+        return tuple(_joined(results, batch) for results in zip(*parts, strict=True))
+    return _joined(parts, batch)
+
+
+def _joined(parts: Any, batch: tuple[int, ...]) -> np.ndarray:
+    whole = np.concatenate(parts)
+    return whole.reshape(*batch, *whole.shape[1:])
