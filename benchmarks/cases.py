@@ -113,6 +113,60 @@ def backward(xp, synchronize: Callable[[], None], sizes: Sequence[int]) -> Itera
             )
 
 
+def composed(_: Sequence[int], __: str) -> Iterator[Case]:
+    """Functions of the spectrum on NumPy arrays, against PyTorch's made of `linalg.svd`."""
+    import torch
+
+    functions = {
+        "orthogonalize": (sg.orthogonalize, lambda U, S, Vh: U @ Vh),
+        "svd_function log1p": (
+            partial(sg.svd_function, f=sg.functions.log1p),
+            lambda U, S, Vh: (U * torch.log1p(S)[..., None, :]) @ Vh,
+        ),
+        "low_rank": (
+            partial(sg.low_rank, k=8),
+            lambda U, S, Vh: (U[..., :8] * S[..., None, :8]) @ Vh[..., :8, :],
+        ),
+        "nuclear_norm": (sg.nuclear_norm, lambda U, S, Vh: S.sum(-1)),
+    }
+    for size, shape in (("500 x 32 x 32", (500, 32, 32)), ("512 x 512", (512, 512))):
+        x = np.random.default_rng(0).standard_normal(shape)
+        for name, (fun, of_factors) in functions.items():
+            weights = np.random.default_rng(1).standard_normal(np.shape(fun(x)))
+            leaf, torch_weights = torch.asarray(x).requires_grad_(), torch.asarray(weights)
+
+            def ours(fun=fun, x=x, weights=weights):
+                return sg.vjp(fun, x)[1](weights)
+
+            def theirs(of_factors=of_factors, leaf=leaf, weights=torch_weights):
+                factors = torch.linalg.svd(leaf, full_matrices=False)
+                return torch.autograd.grad((weights * of_factors(*factors)).sum(), leaf)
+
+            yield Case(
+                name=f"{name}, forward and backward",
+                library="numpy",
+                size=size,
+                ours=ours,
+                theirs=theirs,
+                against="torch.linalg.svd, composed",
+                target=0.8,
+            )
+
+
+def second_order(_: Sequence[int], __: str) -> Iterator[Case]:
+    """A Hessian-vector product, against the gradient."""
+    x, dx, *_ = (v[:64, :64] for v in normal(128) if v.ndim == 2)
+    for name, f in (FUNCTIONS | {"tanh": sg.functions.tanh}).items():
+        yield Case(
+            name=f"svd_function {name}, hvp",
+            library="numpy",
+            size=square(64),
+            ours=partial(sg.hvp, sg.svd_function, x, dx, dx, f=f),
+            theirs=partial(lambda f: sg.vjp(sg.svd_function, x, f=f)[1](dx), f),
+            against="vjp and pullback",
+        )
+
+
 def cupy_backward(sizes: Sequence[int], _: str) -> Iterator[Case]:
     import cupy
 
@@ -138,6 +192,8 @@ FAMILIES = (
     ("jax", jax_svd),
     ("numpy", lambda sizes, _: backward(np, nothing, sizes)),
     ("numpy", overhead),
+    ("torch", composed),
+    ("numpy", second_order),
 )
 ON_CUDA = (("cupy", cupy_backward),)
 

@@ -26,6 +26,13 @@ def test_recomputed_gradient_agrees(case_id):
     assert generate.relative_difference(CASES[case_id]) < 1e-14
 
 
+def test_recomputed_second_derivatives_agree():
+    path = Path(__file__).parent / "data" / "second.json"
+    cases = json.loads(path.read_text())["cases"]
+    for case in [case for case in cases if "all_equal" in case["id"]][:2]:
+        assert generate.relative_difference(case) < 1e-14
+
+
 def test_generated_file_has_the_format_of_the_stored_one(tmp_path):
     path = tmp_path / "more.json"
     generate.generate(seed=1, count=2, names=["pinv", "ky_fan_norm"], output=path)
