@@ -25,8 +25,7 @@ from ._array import Array, array_namespace, eps
 from ._boundary import enter
 from ._checks import check_pair, check_weights
 from ._geometry import (
-    constant,
-    guard,
+    filled,
     inverse,
     kink_floor,
     largest_entry,
@@ -42,6 +41,8 @@ from ._linear import (
     inner,
     matmul,
     multiply,
+    nan_derivative_if,
+    nan_unless_finite,
     row,
     subtract,
     unrow,
@@ -72,23 +73,24 @@ def _as_pair(A, B, function, names, *, alike):
     batch, dtype = check_pair(A, B, function, names, alike=alike)
     wanted = dtype_name(array_namespace(A).empty((0,), dtype=dtype))
     narrow = narrow if dtype_name(A) == wanted else narrow_b
-    return *(broadcast(cast(x, wanted), (*batch, *x.shape[-2:])) for x in (A, B)), narrow
+    pair = (nan_unless_finite(cast(x, wanted)) for x in (A, B))
+    return *(broadcast(x, (*batch, *x.shape[-2:])) for x in pair), narrow
 
 
 def _normalized(weights, P, batch):
     """Weights that add up to one, (..., points)."""
     if weights is None:
-        return constant(P, value=1 / P.shape[-2], axes=1, ones=0)[0]
+        return filled(P, value=1 / P.shape[-2], axes=1, ones=0)[0]
     check_weights(weights, P)
     w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
-    (ones,) = constant(w, value=1.0, axes=0, ones=0)
+    (ones,) = filled(w, value=1.0, axes=0, ones=0)
     return multiply(inverse(inner(ones, w, axes=1))[0], w, axes=1)
 
 
 def _centred(w, P):
     """The centroid as a row, and the points about it."""
     centroid = matmul(row(w), P)
-    (ones,) = constant(P, value=1.0, axes=1, ones=1)
+    (ones,) = filled(P, value=1.0, axes=1, ones=1)
     return centroid, subtract(P, matmul(ones, centroid))
 
 
@@ -100,7 +102,7 @@ def _rotation(w, P, p, Q, q, *, scale, reflection):
     H = matmul(multiply(w, unit_q, axes=1), unit_p, left=True)
     U, S, Vh = _svd.factors(H)
     (noise,) = noise_of(P, p, Q, q, points=P.shape[-2])
-    (H,) = guard(H, undetermined(S, U, Vh, noise, reflection=reflection)[0])
+    (H,) = nan_derivative_if(H, undetermined(S, U, Vh, noise, reflection=reflection)[0])
     (R,) = polar_factor(H, U, S, Vh, signed=not reflection)
     if not scale:
         return R, None
@@ -174,7 +176,7 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     if scale:
         moved, moved_mean = multiply(ratio, moved, axes=2), multiply(ratio, moved_mean, axes=2)
     else:
-        (ratio,) = constant(P, value=1.0, axes=2, ones=0)
+        (ratio,) = filled(P, value=1.0, axes=2, ones=0)
     translation = unrow(subtract(q_mean, moved_mean))
     return narrow(KabschResult(R, translation, ratio, _deviation(w, q, moved)))
 
@@ -219,9 +221,9 @@ def procrustes(A, B, /):
     (unit_b,) = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
     U, S, Vh = _svd.factors(M)
-    (noise,) = constant(S, value=max(A.shape[-2:]) * eps(A), axes=1, ones=0)
+    (noise,) = filled(S, value=max(A.shape[-2:]) * eps(A), axes=1, ones=0)
     (bad,) = undetermined(S, U, Vh, noise, reflection=True)
-    (R,) = polar_factor(guard(M, bad)[0], U, S, Vh)
+    (R,) = polar_factor(nan_derivative_if(M, bad)[0], U, S, Vh)
     (total,) = measured(nuclear(M, U, S, Vh)[0], size_a, axes=0, inverse=True)
     (total,) = measured(total, size_b, axes=0, inverse=True)
     return narrow(ProcrustesResult(R, total))

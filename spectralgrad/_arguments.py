@@ -11,7 +11,7 @@ from ._array import Array
 from ._checks import check_parameter
 from ._given import Autodiff, Given, ScalarFunction
 from ._linear import broadcast, cast, dtype_name
-from ._primitive import library_of
+from ._primitive import is_noted, library_of
 from ._scalar import FREE, Named, is_array
 
 
@@ -35,6 +35,12 @@ def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
     return broadcast(cast(value, real), tuple(x.shape[:-2]))
 
 
+def _held(f: Any) -> list:
+    """What a callable closes over, as far as Python tells."""
+    held = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
+    return [*held, *(getattr(f, "__defaults__", None) or ())]
+
+
 def _given(f: Any, x: Array, function: str) -> Any:
     library = library_of(x)
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
@@ -47,7 +53,9 @@ def _given(f: Any, x: Array, function: str) -> Any:
             "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "
             "PyTorch and JAX arrays alone, where the library differentiates it."
         )
-    if library is not None and library.captures_derivative(f.f, x):
+    parts = [part for part in (getattr(f, name, None) for name in ("f", "df", "d2f")) if part]
+    lost = any(is_noted(held) for part in parts for held in _held(part))
+    if lost or (library and any(library.captures_derivative(part, x) for part in parts)):
         raise TypeError(
             f"{function}: `f` closes over a value that is being differentiated or traced, whose "
             "gradient would be lost without a word. Use a named function of "

@@ -67,8 +67,8 @@ def sum_over_rows(body: Callable[..., Array], *arrays: Array) -> Array:
 
         return jax.sum_over_rows(body, arrays)
     # one row at a time, or as many as make up for the cost of a call
-    numbers = max(1, max(math.prod(a.shape) // max(rows, 1) for a in arrays)) * arrays[0].shape[-2]
-    width = max(1, min(rows, SLICE // numbers))
+    numbers = max(math.prod(a.shape) for a in arrays)
+    width = max(1, min(rows, SLICE // max(numbers, 1)))
     total = body(*(a[..., :width, :] for a in arrays))
     for start in range(width, rows, width):
         total = total + body(*(a[..., start : start + width, :] for a in arrays))

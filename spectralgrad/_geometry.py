@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from ._array import array_namespace, device, eps, nan_where
-from ._linear import multiply
+from ._array import array_namespace, device, eps, real
+from ._linear import constant, multiply
 from ._polar_kernel import orientation
 from ._primitive import Primitive
-
-
-def _constant(name, function):
-    """A Primitive whose derivative is zero."""
-    return Primitive(
-        name,
-        forward=lambda *inputs, **static: (function(*inputs, **static),),
-        jvp=lambda inputs, outputs, tangents, **static: (None,),
-        vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
-    )
 
 
 def _filled(x, *, value, axes, ones):
@@ -26,11 +16,17 @@ def _filled(x, *, value, axes, ones):
     return array_namespace(x).full(shape, value, dtype=x.dtype, device=device(x))
 
 
-constant = _constant("constant", _filled)
-largest_entry = _constant(
-    "largest_entry",
-    lambda x: array_namespace(x).max(array_namespace(x).abs(x), axis=(-2, -1)),
-)
+filled = constant("filled", _filled)
+
+
+def _largest_entry(x):
+    xp = array_namespace(x)
+    if 0 in x.shape[-2:]:
+        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
+    return xp.max(xp.abs(x), axis=(-2, -1))
+
+
+largest_entry = constant("largest_entry", _largest_entry)
 
 
 def _over(x, size, *, axes, inverse):
@@ -59,15 +55,15 @@ measured = Primitive(
 def _undetermined(S, U, Vh, noise, *, reflection):
     """Whether H has several polar factors as far as its own error, relative to S[0], tells."""
     xp, d = array_namespace(S), S.shape[-1]
+    if d == 0 or (d == 1 and not reflection):
+        return xp.zeros(S.shape[:-1], dtype=S.dtype, device=device(S))
     if reflection:
         return xp.astype(S[..., -1] <= noise * S[..., 0], S.dtype)
-    if d == 1:
-        return xp.zeros_like(S[..., 0])
     second = S[..., d - 2] + orientation(U, Vh)[..., 0] * S[..., d - 1]
     return xp.astype(second <= noise * S[..., 0], S.dtype)
 
 
-undetermined = _constant("undetermined", _undetermined)
+undetermined = constant("undetermined", _undetermined)
 
 
 def _noise(P, centred_P, Q, centred_Q, *, points):
@@ -79,7 +75,7 @@ def _noise(P, centred_P, Q, centred_Q, *, points):
     return points * eps(P) * total
 
 
-noise_of = _constant("noise", _noise)
+noise_of = constant("noise", _noise)
 
 
 def _kink_floor(size, whole, *, points):
@@ -89,24 +85,7 @@ def _kink_floor(size, whole, *, points):
     return xp.where(size == 0, 1.0, relative * relative)
 
 
-kink_floor = _constant("kink_floor", _kink_floor)
-
-
-def _guarded(name, forward):
-    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
-    return Primitive(
-        name,
-        forward=lambda x, bad: (forward(x, bad),),
-        jvp=lambda inputs, outputs, tangents: guarded_direction(tangents[0], inputs[1]),
-        vjp=lambda inputs, outputs, bars: (*guarded_direction(bars[0], inputs[1]), None),
-        carried=(1,),
-    )
-
-
-guard = _guarded("guard", lambda x, bad: x + 0.0)
-guarded_direction = _guarded(
-    "guarded_direction", lambda C, bad: C + nan_where(bad != 0, C)[..., None, None]
-)
+kink_floor = constant("kink_floor", _kink_floor)
 
 
 def _power_of_root(a, floor, *, order):

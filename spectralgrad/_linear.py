@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from ._array import Array, adjoint, array_namespace, conj, herm, real
+from ._array import Array, adjoint, array_namespace, conj, device, herm, nan_where, real
 from ._primitive import Primitive
 
 
@@ -174,6 +174,46 @@ _multiplying = _bilinear(
 def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Array:
     """a b, with the adjoint of a if `left` and that of b if `right`."""
     return _multiplying(a, b, left=left, right=right)[0]
+
+
+def constant(name: str, function: Callable) -> Primitive:
+    """A Primitive whose derivative is zero."""
+    return Primitive(
+        name,
+        forward=lambda *inputs, **static: (function(*inputs, **static),),
+        jvp=lambda inputs, outputs, tangents, **static: (None,),
+        vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
+    )
+
+
+def _masked(name: str, forward: Callable) -> Primitive:
+    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
+    return Primitive(
+        name,
+        forward=lambda x, bad: (forward(x, bad),),
+        jvp=lambda inputs, outputs, tangents: nan_if(tangents[0], inputs[1]),
+        vjp=lambda inputs, outputs, bars: (*nan_if(bars[0], inputs[1]), None),
+        carried=(1,),
+    )
+
+
+nan_if = _masked("nan_if", lambda x, bad: x + nan_where(bad != 0, x)[..., None, None])
+nan_derivative_if = _masked("nan_derivative_if", lambda x, bad: x + 0.0)
+
+
+def _not_finite(x: Array) -> Array:
+    xp = array_namespace(x)
+    if 0 in x.shape[-2:]:
+        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
+    return xp.astype(~xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1))), real(x).dtype)
+
+
+not_finite = constant("not_finite", _not_finite)
+
+
+def nan_unless_finite(x: Array) -> Array:
+    """x, with members all NaN that hold a NaN or an Inf: products of Inf warn (NumPy 2.4)."""
+    return nan_if(x, not_finite(x)[0])[0]
 
 
 def _add_jvp(inputs, outputs, tangents):

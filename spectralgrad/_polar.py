@@ -9,25 +9,14 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import _svd
-from ._array import Array, array_namespace, is_complex
+from ._array import Array, is_complex
 from ._boundary import enter
 from ._checks import check_choice
-from ._linear import hermitian_part, matmul
+from ._linear import hermitian_part, matmul, nan_unless_finite
 from ._polar_kernel import polar_differential, polar_second, polar_value
-from ._primitive import Primitive
 from ._symmetric import symmetric
 
 polar_factor = symmetric("orthogonalize", 3, polar_value, polar_differential, polar_second)
-
-
-# x, with members all NaN where their singular values are: products of Inf warn (NumPy 2.4)
-nan_as_values: Primitive = Primitive(
-    "nan_as_values",
-    forward=lambda x, S: (x + array_namespace(S).sum(S - S, axis=-1)[..., None, None],),
-    jvp=lambda inputs, outputs, tangents: nan_as_values(tangents[0], inputs[1]),
-    vjp=lambda inputs, outputs, bars: (*nan_as_values(bars[0], inputs[1]), None),
-    carried=(1,),
-)
 
 
 class PolarResult(NamedTuple):
@@ -108,9 +97,8 @@ def polar(x, /, *, side="right"):
     """
     x, narrow = enter(x, "polar")
     check_choice(side, ("right", "left"), "polar", "side")
-    factors = _svd.factors(x)
-    (U,) = polar_factor(x, *factors)
-    (finite,) = nan_as_values(x, factors[1])
+    (U,) = polar_factor(x, *_svd.factors(x))
+    finite = nan_unless_finite(x)
     product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
     return narrow(PolarResult(U, hermitian_part(product)[0]))
 

@@ -81,8 +81,15 @@ class power(Named):
         up = array_namespace(b).exp(_choose(self.p > 0, 0.0 * depth, depth))
         change = _choose(self.p > 0, change, where(b == 0, NAN, -change * up))
         ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
-        slope = power(self.p - 1)(a) * where(a == b, self.p + 0.0 * a, ratio)
-        return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)
+        scale = power(self.p - 1)(where(a == 0, 1.0, a))
+        slope = scale * where(a == b, self.p + 0.0 * a, ratio)
+        return where(a == 0, self._at_origin(1, a), slope)
+
+    def _at_origin(self, order, zero):
+        """The divided difference of that order where all arguments are zero."""
+        p = self.p + 0.0 * zero
+        whole = (p >= 0) & (p < order) & (p == array_namespace(zero).round(p))
+        return where(p > order, 0.0, where(p == order, 1.0, where(whole, 0.0, NAN)))
 
     def _polynomial(self, a, b):
         """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
@@ -99,8 +106,7 @@ class power(Named):
     def second(self, a, b, c, ab, bc, ac):
         if not isinstance(self.p, int):
             change = second_by_series(a, b, c, ab, bc, ac, self._series)
-            at_zero = _choose(self.p > 2, 0.0 * a, NAN)
-            return where((a == 0) & (b == 0) & (c == 0), at_zero, change)
+            return where((a == 0) & (b == 0) & (c == 0), self._at_origin(2, a), change)
         if self.p >= 0:
             return _homogeneous(self.p - 2, a, b, c)
         zero = (a == 0) | (b == 0) | (c == 0)
@@ -140,9 +146,10 @@ class _PowerLog(Named):
     parameter = "p"
 
     def __call__(self, s):
-        logarithm = array_namespace(s).log(where(s > 0, s, 1.0))
-        value = power(self.p)(s) * logarithm**self.n
-        return where(s == 0, _choose(self.p > 0, 0.0 * s, NAN), value)
+        x = where(s > 0, s, 1.0)
+        value = power(self.p)(x) * array_namespace(s).log(x) ** self.n
+        at_zero = where(self.p + 0.0 * s > 0, 0.0, NAN)
+        return where(s > 0, value, where(s == 0, at_zero, NAN))
 
     def ratio(self, s, fs):
         return fs / s

@@ -78,6 +78,8 @@ class Call:
         return self.primitive.forward(*inputs, **dict(self.static))
 
     def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+        carried = self.primitive.carried
+        tangents = tuple(None if i in carried else t for i, t in enumerate(tangents))
         if all(t is None for t in tangents):
             return (None,) * len(outputs)
         result = self.primitive.jvp(inputs, outputs, tangents, **dict(self.static))
@@ -203,6 +205,12 @@ def noting(notes: Notes | None) -> Iterator[None]:
 
 def is_noting() -> bool:
     return _NOTES.get() is not None
+
+
+def is_noted(x: Any) -> bool:
+    """Whether `x` is one of the arrays that a derivative is being noted for."""
+    notes = _NOTES.get()
+    return notes is not None and id(x) in notes.known
 
 
 def is_differentiated(x: Array) -> bool:

@@ -34,11 +34,11 @@ class Schatten:
 
 
 def _exponent(f, parameters, S):
-    """p as (..., 1), and NaN where it is below 1."""
+    """p as (..., 1), and NaN where it is below 1 or infinite."""
     if not parameters:
         return f.p + 0.0 * first(S)
     p = parameters[0][..., None]
-    return p + nan_where(p < 1, S)
+    return array_namespace(p).where((p >= 1) & (p < float("inf")), p, float("nan"))
 
 
 def _norm(S, p):

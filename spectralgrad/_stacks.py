@@ -7,6 +7,7 @@ threads run as NumPy's BLAS may use, which its environment variables and threadp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -36,8 +37,10 @@ def in_slices(function: Callable, batch: tuple[int, ...], *arrays: Array) -> Any
 
     It must treat each member of the stack alone.
     """
-    count = int(np.prod(batch))
-    largest = max(x.size // max(count, 1) for x in arrays) if type(arrays[0]) is np.ndarray else 0
+    if type(arrays[0]) is not np.ndarray:
+        return function(*arrays)
+    count = math.prod(batch)
+    largest = max(x.size // max(count, 1) for x in arrays)
     if not 0 < largest <= SMALL * SMALL or count * largest < 2 * SLICE:
         return function(*arrays)
     flat = [x.reshape(count, *x.shape[len(batch) :]) for x in arrays]

@@ -56,13 +56,20 @@ def cut_rules(f):
 best_of_rank = symmetric("low_rank", 3, _truncated, *cut_rules(hard_threshold(FREE)))
 partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(FREE)))
 
-# the projector on all there is does not depend on x
+# the projector on all there is does not depend on x, but where x is NaN
 whole_space = Primitive(
     "whole_space",
     forward=lambda x, W, *, left: (W @ adjoint(W) if left else adjoint(W) @ W,),
-    jvp=lambda inputs, outputs, tangents, *, left: (None,),
-    vjp=lambda inputs, outputs, cotangents, *, left: (None, None),
+    jvp=lambda inputs, outputs, tangents, *, left: (outputs[0] - outputs[0],),
+    vjp=lambda inputs, outputs, cotangents, *, left: (nothing(cotangents[0], *inputs)[0], None),
     carried=(1,),
+)
+nothing: Primitive = Primitive(
+    "nothing",
+    forward=lambda C, x, W: (array_namespace(x).zeros_like(x) + (W - W)[..., :1, :1],),
+    jvp=lambda inputs, outputs, tangents: (outputs[0] + 0.0,),
+    vjp=lambda inputs, outputs, bars: (inputs[2] - inputs[2], None, None),
+    carried=(1, 2),
 )
 
 

@@ -40,7 +40,7 @@ variables of the SVD is our own.
 
 from __future__ import annotations
 
-from ._array import adjoint, array_namespace, conj, eps, herm, nan_where, skew
+from ._array import adjoint, array_namespace, conj, device, eps, herm, nan_where, skew
 from ._divided import widest_quotient
 from ._factor import adjoint_times, sum_over_rows
 from ._ties import largest, zero_tolerance
@@ -62,7 +62,10 @@ def sandwich(U, Vh, C, couple, h):
 
 def unit_of(values):
     """A positive scale of the spectrum, (..., 1)."""
-    xp, top = array_namespace(values), largest(values)
+    xp = array_namespace(values)
+    if values.shape[-1] == 0:
+        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
+    top = largest(values)
     return xp.where(top == 0, 1.0, top)
 
 

@@ -24,12 +24,16 @@ class _Piecewise(Named):
     def _odd(self, size):
         raise NotImplementedError
 
+    def _valid(self):
+        """0 where the threshold is one, NaN where an array holds a negative number or NaN."""
+        return 0.0 if isinstance(self.threshold, float) else where(self.threshold >= 0, 0.0, NAN)
+
     def _at_threshold(self, s):
         """Where the kink or jump is; at t = 0 there is none, since the function is odd."""
         return (magnitude(s) == self.threshold) & (s != 0)
 
     def __call__(self, s):
-        value = self._odd(magnitude(s))
+        value = self._odd(magnitude(s)) + self._valid()
         # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
         return where(s < 0, -value, value)
 
@@ -37,7 +41,7 @@ class _Piecewise(Named):
         """Which line of its graph s lies on, -1, 0 or 1 (NaN at a jump), its slope and f(s)."""
         t = self.threshold
         beyond, value = magnitude(s) > t, self(s)
-        piece = where(beyond, where(s < 0, -1.0, 1.0 + 0.0 * s), 0.0)
+        piece = where(beyond, where(s < 0, -1.0, 1.0 + 0.0 * s), 0.0) + self._valid()
         slope = where(beyond | (t + 0.0 * s == 0), self.outside + 0.0 * s, self.inside)
         if self.jumps:
             at = self._at_threshold(s)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._array import array_namespace
-from ._scalar import NAN, Named, number
+from ._scalar import NAN, Named, number, where
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class tikhonov(Named):
 
     def _unit(self, s):
         """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
-        root = self.alpha**0.5 + 0.0 * s
+        alpha = self.alpha
+        if not isinstance(alpha, float):
+            alpha = where((alpha > 0) & (alpha < float("inf")), alpha, NAN)
+        root = alpha**0.5 + 0.0 * s
         h = array_namespace(s).hypot(s, root)
         return s / h, root / h, h
 

@@ -152,12 +152,9 @@ def _pull_back(calls, primals, leaves, cotangents, notes: Notes | None = None) -
 def _push_forward(calls, dots: dict[int, Array]) -> None:
     """Add to the tangents those of every call's outputs."""
     for call, inputs, outputs in calls:
-        along = tuple(
-            None if i in call.primitive.carried else dots.get(id(x)) for i, x in enumerate(inputs)
-        )
-        dots.update(
-            (id(y), dy) for y, dy in zip(outputs, call.jvp(inputs, outputs, along), strict=True)
-        )
+        along = tuple(dots.get(id(x)) for x in inputs)
+        tangents = call.jvp(inputs, outputs, along)
+        dots.update((id(y), dy) for y, dy in zip(outputs, tangents, strict=True))
 
 
 def _or_zeros(derivative: Array | None, x: Array) -> Array:

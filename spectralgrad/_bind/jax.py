@@ -68,7 +68,7 @@ def derivative(f: Callable, s: jax.Array) -> jax.Array:
 
 
 def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:
-    return call.forward(*arrays)
+    return call.forward(*map(jnp.asarray, arrays))  # jax.grad lets Python numbers through
 
 
 def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> tuple:

@@ -58,9 +58,9 @@ class _Both(_Reverse):
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     if is_tracing():
-        # A rule that Dynamo traces calls on: there it cannot apply a Function (2.13), nor needs to,
-        # since a compiled backward is never differentiated.
-        if not torch.is_grad_enabled():
+        # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
+        # the rules that it traces, since a compiled backward is never differentiated.
+        if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
             return call.forward(*arrays)
         # one tensor given twice does not trace (2.13)
         repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
