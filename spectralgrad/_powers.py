@@ -87,9 +87,10 @@ class power(Named):
 
     def _at_origin(self, order, zero):
         """The divided difference of that order where all arguments are zero."""
-        p = self.p + 0.0 * zero
-        whole = (p >= 0) & (p < order) & (p == array_namespace(zero).round(p))
-        return where(p > order, 0.0, where(p == order, 1.0, where(whole, 0.0, NAN)))
+        xp, p = array_namespace(zero), self.p + 0.0 * zero
+        lower = (p >= 0) & (p < order) & (p == xp.round(p))
+        flat = where((p > order) | lower, xp.zeros_like(p), NAN)
+        return where(p == order, 1.0, flat)
 
     def _polynomial(self, a, b):
         """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
@@ -148,7 +149,7 @@ class _PowerLog(Named):
     def __call__(self, s):
         x = where(s > 0, s, 1.0)
         value = power(self.p)(x) * array_namespace(s).log(x) ** self.n
-        at_zero = where(self.p + 0.0 * s > 0, 0.0, NAN)
+        at_zero = where(self.p + 0.0 * s > 0, array_namespace(s).zeros_like(s), NAN)
         return where(s > 0, value, where(s == 0, at_zero, NAN))
 
     def ratio(self, s, fs):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ._array import array_namespace
 from ._divided import widest_quotient
 from ._scalar import NAN, Named, magnitude, number, where
 
@@ -26,7 +27,10 @@ class _Piecewise(Named):
 
     def _valid(self):
         """0 where the threshold is one, NaN where an array holds a negative number or NaN."""
-        return 0.0 if isinstance(self.threshold, float) else where(self.threshold >= 0, 0.0, NAN)
+        t = self.threshold
+        if isinstance(t, float):
+            return 0.0
+        return where(t >= 0, array_namespace(t).zeros_like(t), NAN)
 
     def _at_threshold(self, s):
         """Where the kink or jump is; at t = 0 there is none, since the function is odd."""

@@ -189,6 +189,22 @@ def test_scale_changes_nothing_but_the_scale(library, exponent):
         np.testing.assert_allclose(scaled_Q * q, Q_bar, atol=1e-4)
 
 
+def test_members_that_are_not_finite_warn_of_nothing(library):
+    P, Q = random((3, 5, 3), seed=1), random((3, 5, 3), seed=2)
+    P[0, 1, 2], Q[1] = np.inf, np.nan
+    for fun in (sg.kabsch, sg.procrustes):
+        out, pullback = sg.vjp(fun, *map(library.array, (P, Q)))
+        for result in (*out[:2], *pullback(random_cotangent(out))):
+            result = library.numpy(result)
+            assert np.all(np.isnan(result[:2])) or fun is sg.kabsch
+            assert np.all(np.isfinite(result[2]))
+
+
+def test_no_entries(library):
+    empty = library.array(np.zeros((0, 3)))
+    assert library.numpy(sg.procrustes(empty, empty).scale) == 0
+
+
 def test_stacks_broadcast(library):
     P, Q = random((5, 3), seed=1), random((2, 4, 5, 3), seed=2)
     w = np.abs(random((4, 5), seed=3))

@@ -199,3 +199,46 @@ def test_mixed_derivatives_are_symmetric():
         _, p_of_x = sg.hvp(fun, (x, p), (dx, None), out_bar)
         x_of_p, _ = sg.hvp(fun, (x, p), (None, dp), out_bar)
         assert inner(p_of_x, dp) == pytest.approx(inner(x_of_p, dx), rel=1e-11)
+
+
+@pytest.mark.parametrize("value", [np.nan, -1.0])
+@pytest.mark.parametrize(
+    "name", ["svd_function:soft", "svd_function:hard", "svd_function:clip", "svd_function:tikhonov"]
+)
+def test_an_array_out_of_range_makes_its_member_nan(library, name, value):
+    fun, values = WITH_PARAMETER[name]
+    x, p = library.array(np.stack([values, values])), library.array(np.array([value, PARAMETER]))
+    out, pullback = sg.vjp(fun, x, p)
+    for result in (out, *pullback(out)):
+        result = library.numpy(result)
+        assert np.all(np.isnan(result[0]))
+        assert np.all(np.isfinite(result[1]))
+
+
+def test_exponents_that_happen_to_be_whole(library):
+    """At zero values an array of 1 or 2 is as good as the number."""
+    x, dx = library.array(np.diag([1.0, 0.0])), library.array(np.ones((2, 2)))
+    one, two = (library.array(np.asarray(p)) for p in (1.0, 2.0))
+    x_bar, _ = sg.vjp(sg.powm, x, one)[1](dx)
+    np.testing.assert_allclose(library.numpy(x_bar), np.ones((2, 2)))
+    for fun, out_bar in ((sg.powm, dx), (sg.schatten_norm, library.array(np.asarray(1.0)))):
+        by_array, _ = sg.hvp(fun, (x, two), (dx, None), out_bar)
+        by_number = sg.hvp(lambda x, fun=fun: fun(x, 2), x, dx, out_bar)
+        np.testing.assert_allclose(library.numpy(by_array), library.numpy(by_number), atol=1e-14)
+
+
+def test_a_python_number_that_jax_differentiates_by():
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.asarray(TALL)
+    by_number = jax.grad(lambda tau: jax.numpy.sum(sg.singular_value_threshold(x, tau)))(0.5)
+    _, by_array = sg.vjp(sg.singular_value_threshold, TALL, np.asarray(0.5))[1](np.ones((4, 3)))
+    assert float(by_number) == pytest.approx(float(by_array), rel=1e-12)
+
+
+def test_a_primal_that_f_closes_over_is_refused():
+    for make in (
+        lambda p: (lambda s: p * s, lambda s: p + 0 * s),
+        lambda p: (lambda s: s, lambda s, p=p: p + 0 * s),
+    ):
+        with pytest.raises(TypeError, match="closes over"):
+            sg.vjp(lambda x, p, make=make: sg.svd_function(x, make(p)), TALL, np.asarray(0.5))

@@ -259,6 +259,16 @@ def test_several_arguments_and_structures(library):
     np.testing.assert_allclose(library.numpy(of_x), library.numpy(alone), atol=1e-13)
 
 
+@by_operation
+def test_empty(operation):
+    if not operation.cut:
+        for shape in (
+            ((0, 0), (0, 3, 3)) if operation.square else ((0, 0), (3, 0), (0, 4), (0, 3, 3))
+        ):
+            x = np.zeros(shape)
+            assert sg.hvp(operation.call, x, x, random_cotangent(operation.call(x))).shape == shape
+
+
 def test_nothing_to_differentiate_twice():
     x = random((3, 2))
     assert not np.any(sg.hvp(sg.svd_function, x, x, x, f=F.identity))

@@ -144,6 +144,19 @@ def test_second_order_at_zeros_is_nan(name, is_complex, device):
         assert torch.all(torch.isnan(second))
 
 
+def test_hessians_of_alignment(device):
+    P, Q = (tensor((4, 3), False, device, seed=seed) for seed in (1, 2))
+    dP, one = tensor((4, 3), False, device, seed=3), torch.ones((), dtype=P.dtype, device=device)
+    for part in (
+        lambda P, Q: sg.kabsch(P, Q).rmsd,
+        lambda P, Q: sg.kabsch(P, Q, scale=True).scale,
+        lambda P, Q: sg.procrustes(P, Q).scale,
+    ):
+        hessian = torch.func.hessian(part)(P, Q)
+        product, _ = sg.hvp(part, (P, Q), (dP, None), one)
+        torch.testing.assert_close(torch.tensordot(hessian, dP), product)
+
+
 @pytest.mark.parametrize("name", ["svd_function:tanh", "orthogonalize", "expm"])
 def test_third_order_is_nan_where_no_rule_has_it(name, device):
     x = torch.diag(torch.tensor([2.0, 2.0, 1.0], dtype=torch.float64, device=device))
@@ -229,6 +242,20 @@ def test_compile(name, is_complex, device):
     check_compiled(
         FUNCTIONS[name], input_of(name, shapes(name)[0], is_complex, device), "aot_eager"
     )
+
+
+@pytest.mark.parametrize("name", ["orthogonalize", "singular_value_threshold", "logm"])
+def test_compile_stacks_and_constants(name, device):
+    shape = (2, *shapes(name)[0])
+    check_compiled(FUNCTIONS[name], input_of(name, shape, False, device), "aot_eager")
+    constant = input_of(name, shape, False, device)
+    compiled = torch.compile(FUNCTIONS[name], fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(constant), FUNCTIONS[name](constant))
+
+
+def test_compile_alignment_to_a_constant(device):
+    P, Q = (tensor((5, 3), False, device, seed=seed) for seed in (1, 2))
+    check_compiled(lambda P: sg.kabsch(P, Q, scale=True), P, "aot_eager")
 
 
 @pytest.mark.parametrize("ties", ["raise", "drop", "split"])
