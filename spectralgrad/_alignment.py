@@ -94,14 +94,13 @@ def _centred(w, P):
     return centroid, subtract(P, matmul(ones, centroid))
 
 
-def _rotation(w, P, p, Q, q, *, scale, reflection):
+def _rotation(w, p, q, noise, *, scale, reflection):
     """R, and c if wanted; the points are taken in units of their own."""
     (size_p,), (size_q,) = largest_entry(p), largest_entry(q)
     (unit_p,) = measured(p, size_p, axes=2, inverse=False)
     (unit_q,) = measured(q, size_q, axes=2, inverse=False)
     H = matmul(multiply(w, unit_q, axes=1), unit_p, left=True)
     U, S, Vh = _svd.factors(H)
-    (noise,) = noise_of(P, p, Q, q, points=P.shape[-2])
     (H,) = nan_derivative_if(H, undetermined(S, U, Vh, noise, reflection=reflection)[0])
     (R,) = polar_factor(H, U, S, Vh, signed=not reflection)
     if not scale:
@@ -112,14 +111,14 @@ def _rotation(w, P, p, Q, q, *, scale, reflection):
     return R, measured(ratio, size_p, axes=0, inverse=False)[0]
 
 
-def _deviation(w, q, moved):
+def _deviation(w, q, moved, noise):
     """sqrt(sum w |q - moved|^2), with a kink at zero to rounding."""
     left = subtract(q, moved)
     (size,) = largest_entry(left)
     (unit,) = measured(left, size, axes=2, inverse=False)
     (whole,) = largest_entry(q)
     squares = inner(multiply(w, unit, axes=1), unit, axes=2)
-    (floor,) = kink_floor(size, whole, points=max(q.shape[-2:]))
+    (floor,) = kink_floor(size, whole, noise)
     return measured(root(squares, floor)[0], size, axes=0, inverse=True)[0]
 
 
@@ -171,14 +170,15 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
     w = _normalized(weights, P, P.shape[:-2])
     (p_mean, p), (q_mean, q) = _centred(w, P), _centred(w, Q)
-    R, ratio = _rotation(w, P, p, Q, q, scale=scale, reflection=reflection)
+    (noise,) = noise_of(P, p, Q, q, points=P.shape[-2])
+    R, ratio = _rotation(w, p, q, noise, scale=scale, reflection=reflection)
     moved, moved_mean = matmul(p, R, right=True), matmul(p_mean, R, right=True)
     if scale:
         moved, moved_mean = multiply(ratio, moved, axes=2), multiply(ratio, moved_mean, axes=2)
     else:
         (ratio,) = filled(P, value=1.0, axes=2, ones=0)
     translation = unrow(subtract(q_mean, moved_mean))
-    return narrow(KabschResult(R, translation, ratio, _deviation(w, q, moved)))
+    return narrow(KabschResult(R, translation, ratio, _deviation(w, q, moved, noise)))
 
 
 def procrustes(A, B, /):

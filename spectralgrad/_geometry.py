@@ -78,10 +78,10 @@ def _noise(P, centred_P, Q, centred_Q, *, points):
 noise_of = constant("noise", _noise)
 
 
-def _kink_floor(size, whole, *, points):
-    """What a mean square in units of `size` may be and count as zero beside points of that size."""
+def _kink_floor(size, whole, noise):
+    """What a mean square in units of `size` may be and count as zero beside `whole` points."""
     xp = array_namespace(size)
-    relative = points * eps(size) * (whole / xp.where(size == 0, 1.0, size))
+    relative = noise * (whole / xp.where(size == 0, 1.0, size))
     return xp.where(size == 0, 1.0, relative * relative)
 
 
