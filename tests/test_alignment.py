@@ -67,6 +67,7 @@ def test_a_motion_is_found(library, options):
     assert np.max(library.numpy(found.rmsd)) < 1e-14 * 10
 
 
+@pytest.mark.thinned
 @by_options
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("d", [2, 3])
@@ -138,6 +139,7 @@ def test_rmsd_has_a_kink_at_zero(library, offset):
     assert all(np.all(np.isnan(library.numpy(part))) for part in product)
 
 
+@pytest.mark.thinned
 @by_options
 def test_second_order(library, options):
     primals = tuple(map(library.array, (*points(5, 3), np.abs(random((5,), seed=9)))))

@@ -27,6 +27,7 @@ PARAMETER = 1.7
 by_name = pytest.mark.parametrize("name", WITH_PARAMETER)
 
 
+@pytest.mark.thinned
 @by_name
 def test_gradients_and_tangents(library, name):
     fun, values = WITH_PARAMETER[name]
@@ -36,6 +37,7 @@ def test_gradients_and_tangents(library, name):
         check_jvp(fun, x, library.array(p))
 
 
+@pytest.mark.thinned
 @by_name
 def test_an_array_gives_what_a_number_gives(library, name):
     fun, values = WITH_PARAMETER[name]
@@ -49,6 +51,7 @@ def test_an_array_gives_what_a_number_gives(library, name):
     np.testing.assert_allclose(library.numpy(both), library.numpy(alone), rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.thinned
 @by_name
 def test_second_order_by_parameter_and_mixed(library, name):
     """Against differences of the gradient, at a repeated value."""

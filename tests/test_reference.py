@@ -56,6 +56,7 @@ def test_double(library, case):
         assert abs(np.vdot(cotangent, library.numpy(tangent)).real - pairing) < bound * size
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     "case", [case for case in CASES if "graded" not in case["id"]], ids=lambda case: case["id"]
 )

@@ -111,6 +111,7 @@ def test_native_equals_hvp_and_is_symmetric(native, operation, is_complex):
         assert abs(inner(product, other) - inner(turned, dx)) <= 1e-11 * size * 25
 
 
+@pytest.mark.thinned
 @by_operation
 def test_against_differences_of_the_gradient(library, operation):
     shapes = ((3, 3), (2, 3, 3)) if operation.square else SHAPES
