@@ -19,7 +19,7 @@ from threadpoolctl import ThreadpoolController
 
 from ._array import Array
 
-SLICE = 2**15  # numbers in each array of a slice
+SLICE = 2**17  # numbers in an array of a slice; threads that take short steps wait for each other
 SMALL = 64  # up to this side BLAS works in one thread itself
 
 
@@ -41,17 +41,18 @@ def in_slices(function: Callable, batch: tuple[int, ...], *arrays: Array) -> Any
         return function(*arrays)
     count = math.prod(batch)
     largest = max(x.size // max(count, 1) for x in arrays)
-    if not 0 < largest <= SMALL * SMALL or count * largest < 2 * SLICE:
+    if not 0 < largest <= SMALL * SMALL or count * largest < SLICE // 4:
         return function(*arrays)
     flat = [x.reshape(count, *x.shape[len(batch) :]) for x in arrays]
-    step = max(1, SLICE // largest)
+    threads = _threads()
+    step = min(SLICE // largest, -(-count // threads))
 
     def work(start: int) -> Any:
         return function(*(x[start : start + step] for x in flat))
 
     # NumPy's error state travels in the context
     tasks = [partial(copy_context().run, work, start) for start in range(0, count, step)]
-    with ThreadPoolExecutor(min(_threads(), len(tasks))) as pool:
+    with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
         parts = list(pool.map(lambda task: task(), tasks))
     if isinstance(parts[0], tuple):
         return tuple(_joined(results, batch) for results in zip(*parts, strict=True))

@@ -267,3 +267,20 @@ def _check_half(library, operation, name):
     single = library.numpy(library.xp.astype(x_bar, library.xp.float32))
     wanted = library.numpy(wide_bar)
     assert np.max(np.abs(single - wanted)) < 0.1 * np.max(np.abs(wanted))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
+    from spectralgrad import _stacks
+
+    monkeypatch.setattr(_stacks, "_threads", lambda: threads)
+    x = random((7, 600, 4, 3), seed=1)
+    x[3, 5, 0, 0] = np.nan
+    tau, bars = np.linspace(0.1, 1.0, 600), random((7, 600, 4, 3), seed=2)
+    with np.errstate(all="raise"):
+        out, pullback = sg.vjp(sg.singular_value_threshold, x, tau)
+        x_bar, _ = pullback(bars)
+    for i, j in ((0, 0), (3, 5), (6, 599)):
+        alone, alone_pullback = sg.vjp(sg.singular_value_threshold, x[i, j], tau[j : j + 1][0])
+        np.testing.assert_array_equal(out[i, j], alone)
+        np.testing.assert_array_equal(x_bar[i, j], alone_pullback(bars[i, j])[0])
