@@ -15,7 +15,6 @@ from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from ._array import Array
 
@@ -24,12 +23,18 @@ SMALL = 64  # up to this side BLAS works in one thread itself
 
 
 @lru_cache(maxsize=1)
-def _blas() -> ThreadpoolController:
+def _blas() -> Any:
+    """NumPy's BLAS as threadpoolctl sees it; imported late, since few programs come here."""
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:  # an environment put together by hand, such as that of `ci/gpu`
+        return None
     return ThreadpoolController().select(user_api="blas")
 
 
 def _threads() -> int:
-    return max((pool["num_threads"] for pool in _blas().info()), default=1)
+    blas = _blas()
+    return max((pool["num_threads"] for pool in blas.info()), default=1) if blas else 1
 
 
 def in_slices(function: Callable, batch: tuple[int, ...], *arrays: Array) -> Any:
