@@ -1,8 +1,9 @@
 """Large stacks of small matrices in NumPy, a slice at a time and on every core.
 
 NumPy walks a stack in one thread (2.4), and a rule's every step over all of a large stack goes
-through memory. Slices stay in cache, and NumPy lets go of the interpreter within a step. As many
-threads run as NumPy's BLAS may use, which its environment variables and threadpoolctl limit.
+through memory. Slices are shorter, and NumPy lets go of the interpreter within a step, so threads
+share them. As many run as NumPy's BLAS may use, which its environment variables and threadpoolctl
+limit.
 """
 
 from __future__ import annotations
