@@ -54,10 +54,9 @@ def _given(f: Any, x: Array, function: str) -> Any:
             "PyTorch and JAX arrays alone, where the library differentiates it."
         )
     parts = [part for part in (getattr(f, name, None) for name in ("f", "df", "d2f")) if part]
-    if library is None or not library.is_tracing():  # no notes are taken then
-        lost = any(is_noted(held) for part in parts for held in _held(part))
-    else:
-        lost = False
+    # while a library traces, nothing is noted, and Dynamo cannot read a closure (PyTorch 2.13)
+    noted = library is None or not library.is_tracing()
+    lost = noted and any(is_noted(held) for part in parts for held in _held(part))
     if lost or (library and any(library.captures_derivative(part, x) for part in parts[:2])):
         raise TypeError(
             f"{function}: `f` closes over a value that is being differentiated or traced, whose "
