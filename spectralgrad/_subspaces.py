@@ -14,6 +14,7 @@ from . import _svd
 from ._array import adjoint, array_namespace, eps, nan_where
 from ._boundary import enter
 from ._checks import check_choice, check_rank, check_rtol
+from ._factor import adjoint_times
 from ._linear import adjoint_of, matmul
 from ._matrix_functions import of_singular_values
 from ._polar import polar_factor
@@ -36,15 +37,18 @@ def _isometry(factors, directions, parameters, *, k):
     return U[..., :k] @ Vh[..., :k, :]
 
 
+def _is_tied(S, k):
+    return S[..., k - 1] - S[..., k] <= default_gap_rtol(S) * S[..., 0]
+
+
 def at_cut(rule, f):
     """A rule for f(s, t) with t between s_k and s_(k+1)."""
 
     def cut(factors, directions, parameters, *, k):
         S = factors[1]
-        above, below = S[..., k - 1], S[..., k]
-        tied = above - below <= default_gap_rtol(S) * S[..., 0]
-        middle = above / 2 + below / 2
-        return rule(factors, directions, (middle,), f=f) + nan_where(tied, S)[..., None, None]
+        middle = S[..., k - 1] / 2 + S[..., k] / 2
+        undefined = nan_where(_is_tied(S, k), S)[..., None, None]
+        return rule(factors, directions, (middle,), f=f) + undefined
 
     return cut
 
@@ -53,7 +57,32 @@ def cut_rules(f):
     return at_cut(svd_differential, f), at_cut(svd_second, f)
 
 
-best_of_rank = symmetric("low_rank", 3, _truncated, *cut_rules(hard_threshold(FREE)))
+def _truncated_differential(factors, directions, parameters, *, k):
+    """The projection on the tangents of the rank-k matrices, and what their curvature adds.
+
+    `svd_differential` of the hard threshold: G+- = 1 for kept pairs, 0 for dropped ones and
+    1/(1 -+ r), r = s_j/s_i, across the cut, where alone there are quotients to compute. With
+    t = r/((1 - r)(1 + r)) and M = U^H C V in blocks,
+
+        DF[C] = C V_k V_k^H + U_k U_k^H C - U_k M_kk V_k^H
+              + U_k (t o (r o M_kd + M_dk^H)) V_d^H + U_d (t o (r o M_dk^H + M_kd))^H V_k^H
+    """
+    (U, S, Vh), C = factors, directions[0]
+    U_k, U_d, Vh_k, Vh_d = U[..., :k], U[..., k:], Vh[..., :k, :], Vh[..., k:, :]
+    kept, dropped = S[..., :k, None], S[..., None, k:]
+    kept = kept + nan_where(_is_tied(S, k), S)[..., None, None]
+    r = dropped / kept
+    t = dropped / (kept - dropped) * (kept / (kept + dropped))
+    CV, UC = C @ adjoint(Vh_k), adjoint_times(U_k, C)
+    M_kk, M_kd, M_dk = UC @ adjoint(Vh_k), UC @ adjoint(Vh_d), adjoint_times(U_d, CV)
+    N_kd = adjoint(M_dk)
+    rows, columns = t * (r * M_kd + N_kd), adjoint(t * (r * N_kd + M_kd))
+    return (CV + U_d @ columns) @ Vh_k + U_k @ (UC - M_kk @ Vh_k + rows @ Vh_d)
+
+
+best_of_rank = symmetric(
+    "low_rank", 3, _truncated, _truncated_differential, at_cut(svd_second, hard_threshold(FREE))
+)
 partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(FREE)))
 
 # the projector on all there is does not depend on x, but where x is NaN
