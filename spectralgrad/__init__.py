@@ -1,9 +1,14 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
-from . import functions, rules, testing
+from . import functions, operators, rules, testing
 from ._alignment import KabschResult, ProcrustesResult, kabsch, procrustes
 from ._eigh import EighResult, eigh
-from ._errors import DerivativeUndefinedError, DerivativeUndefinedWarning
+from ._errors import (
+    ConvergenceError,
+    ConvergenceWarning,
+    DerivativeUndefinedError,
+    DerivativeUndefinedWarning,
+)
 from ._hermitian import expm, inv_sqrtm, logm, powm, sqrtm
 from ._matrix_functions import eigh_function, singular_value_threshold, svd_function
 from ._norms import ky_fan_norm, nuclear_norm, schatten_norm, spectral_norm
@@ -11,9 +16,12 @@ from ._polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._subspaces import low_rank, pinv, singular_projector
 from ._svd import SVDResult, svd
 from ._transforms import hvp, jvp, vjp
+from ._truncated import truncated_svd
 from ._values import eigvalsh, svdvals
 
 __all__ = [
+    "ConvergenceError",
+    "ConvergenceWarning",
     "DerivativeUndefinedError",
     "DerivativeUndefinedWarning",
     "EighResult",
@@ -35,6 +43,7 @@ __all__ = [
     "low_rank",
     "nearest_rotation",
     "nuclear_norm",
+    "operators",
     "orthogonalize",
     "pinv",
     "polar",
@@ -50,6 +59,7 @@ __all__ = [
     "svd_function",
     "svdvals",
     "testing",
+    "truncated_svd",
     "vjp",
 ]
 __version__ = "0.1.0"

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._array import Array
+from ._array import Array, array_namespace, device, real
 from ._checks import check_parameter
+from ._errors import raise_captured
 from ._given import Autodiff, Given, ScalarFunction
 from ._linear import broadcast, cast, dtype_name
 from ._primitive import is_noted, library_of
@@ -57,10 +58,11 @@ def _given(f: Any, x: Array, function: str) -> Any:
     # while a library traces, nothing is noted, and Dynamo cannot read a closure (PyTorch 2.13)
     noted = library is None or not library.is_tracing()
     lost = noted and any(is_noted(held) for part in parts for held in _held(part))
-    if lost or (library and any(library.captures_derivative(part, x) for part in parts[:2])):
-        raise TypeError(
-            f"{function}: `f` closes over a value that is being differentiated or traced, whose "
-            "gradient would be lost without a word. Use a named function of "
-            "spectralgrad.functions for a parameter, or detach the value if it is a constant."
-        )
+    if library and not lost:
+        xp = array_namespace(x)
+        probe = xp.ones((1,), dtype=real(x).dtype, device=device(x))
+        lost = any(library.captures_derivative(part, probe) for part in parts[:2])
+    if lost:
+        remedy = "Use a named function of spectralgrad.functions for a parameter"
+        raise_captured(function, "`f`", remedy)
     return f

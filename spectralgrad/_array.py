@@ -14,6 +14,7 @@ from array_api_compat import (
     is_jax_array,
     is_torch_array,
 )
+from array_api_compat import is_array_api_obj as is_array
 
 __all__ = [
     "Array",
@@ -24,6 +25,7 @@ __all__ = [
     "device",
     "eps",
     "herm",
+    "is_array",
     "is_complex",
     "is_dask_array",
     "is_jax_array",

@@ -140,6 +140,15 @@ def check_rank(k: object, x: Array, function: str) -> int:
     return number
 
 
+def check_count(value: object, name: str, least: int) -> int:
+    """A whole Python number of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(
+            f"truncated_svd: `{name}` is {value!r}; wanted a whole number of at least {least}."
+        )
+    return int(value)
+
+
 def check_precision(xp, x: Array, where: str) -> None:
     """Refuse longdouble, which no library factorizes, and float8 and complex32, no better."""
     bits = xp.finfo(x.dtype).bits

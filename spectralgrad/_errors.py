@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import NoReturn
 
 from ._array import Array, array_namespace
@@ -13,6 +14,14 @@ class DerivativeUndefinedWarning(UserWarning):
 
 class DerivativeUndefinedError(ArithmeticError):
     """A derivative does not exist at this input, and the caller asked for an error."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration ended before it reached its tolerance."""
+
+
+class ConvergenceError(ArithmeticError):
+    """An iteration ended before it reached its tolerance, and the caller asked for an error."""
 
 
 def raise_glue(what: str, transform: str = "vjp") -> NoReturn:
@@ -29,6 +38,20 @@ def raise_no_second_order(name: str) -> NoReturn:
         f"sg.hvp: `{name}` has no rule of second order here. Differentiate a function of the "
         "matrix instead of its factors (svd_function, eigh_function, polar, low_rank, norms, ...), "
         "or use PyTorch or JAX arrays with their own autodiff, away from ties."
+    )
+
+
+def complain(message: str | Warning, unconverged: str) -> None:
+    """Say that an iteration did not converge, the way the caller asked for."""
+    if unconverged == "raise":
+        raise ConvergenceError(str(message))
+    warnings.warn(ConvergenceWarning(str(message)), stacklevel=4)
+
+
+def raise_captured(function: str, what: str, remedy: str) -> NoReturn:
+    raise TypeError(
+        f"{function}: {what} closes over a value that is being differentiated or traced, whose "
+        f"gradient would be lost without a word. {remedy}, or detach the value if it is a constant."
     )
 
 

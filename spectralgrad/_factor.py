@@ -10,7 +10,16 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from ._array import Array, adjoint, array_namespace, herm, is_jax_array, nan_where
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    herm,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+    nan_where,
+)
 from ._stacks import in_slices
 
 SLICE = 4096  # numbers
@@ -82,3 +91,30 @@ def adjoint_times(U: Array, B: Array) -> Array:
 
         return jax.adjoint_times(U, B)
     return adjoint(U) @ B
+
+
+def loop(cond: Callable, body: Callable, state: tuple, most: int, *, traced: int) -> tuple:
+    """state = body(state) while cond(state), at most `most` times.
+
+    JAX has a loop of its own. Where no value may be read, as while PyTorch traces or under its
+    vmap, the body runs `traced` times: it must do no harm to what has converged.
+    """
+    if is_jax_array(state[0]):
+        from ._bind import jax
+
+        return jax.loop(cond, body, state, most)
+    readable = may_loop(state[0])
+    for _ in range(most if readable else min(most, traced)):
+        if readable and not bool(cond(state)):
+            break
+        state = body(state)
+    return state
+
+
+def may_loop(x: Array) -> bool:
+    """Whether a loop over arrays like x may end when their values say so."""
+    if is_torch_array(x):
+        from ._bind import torch
+
+        return torch.can_branch()
+    return not is_dask_array(x)

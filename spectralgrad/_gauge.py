@@ -88,12 +88,15 @@ def split_residual(residual: Array, opened: Array, found: Array, allowance: Arra
     return xp.abs(residual) / size * (xp.abs(opened - found) / size) > allowance
 
 
-def undefined_columns(x, S, tolerance):
-    """Columns in a tie, and those of a zero value that leaves its vectors or phase free."""
+def undefined_columns(S, tolerance, free):
+    """Columns in a tie, and those of a zero value if that leaves its vectors or phase `free`."""
     tied = in_tie(S, tolerance)
-    if is_complex(x) or x.shape[-2] != x.shape[-1]:
-        tied = tied | (2 * S <= tolerance)
-    return tied
+    return tied | (2 * S <= tolerance) if free else tied
+
+
+def free_at_zero(x):
+    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
+    return is_complex(x) or x.shape[-2] != x.shape[-1]
 
 
 def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Array | float:
@@ -118,9 +121,10 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
     vectors = [leading_columns(W, k) for W in (U_all, V_all)]
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
     used = touched(S_bar, *thin_bars)
-    bad = xp.any(undefined_columns(x, S, tolerance) & used, axis=-1)
+    bad = xp.any(undefined_columns(S, tolerance, free_at_zero(x)) & used, axis=-1)
     if ties == "split":
-        bad = bad | _svd_split_residual(x, vectors, (S, S_bar), thin_bars, inner)
+        found = real(columnwise_dot(vectors[0], x @ vectors[1]))
+        bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars)
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
@@ -132,13 +136,12 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
     return bad
 
 
-def _svd_split_residual(x, vectors, values, thin_bars, inner):
-    """Pairs by gap and by sum, and complements by value: the values before are diag(U^H x V)."""
+def svd_split_residual(found, vectors, values, thin_bars, inner):
+    """Pairs by gap and by sum, and complements by value; `found` are the values before."""
     (U, V), (S, S_bar), (P, R) = vectors, values, inner
-    xp, k = array_namespace(x), S.shape[-1]
-    found = real(columnwise_dot(U, x @ V))
+    xp, k = array_namespace(S), S.shape[-1]
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
-    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(x))
+    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
     for product, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
         seen = split_residual(skew(product), opened, before, allowance[..., None])

@@ -26,7 +26,13 @@ from typing import Any
 import numpy as np
 
 from ._array import Array, array_namespace, device, is_dask_array, is_jax_array, is_torch_array
-from ._errors import DerivativeUndefinedError, DerivativeUndefinedWarning, raise_glue
+from ._errors import (
+    ConvergenceWarning,
+    DerivativeUndefinedError,
+    DerivativeUndefinedWarning,
+    complain,
+    raise_glue,
+)
 
 Arrays = tuple[Any, ...]
 
@@ -45,7 +51,7 @@ class Primitive:
     jvp: Callable[..., Arrays]
     vjp: Callable[..., Arrays]
     carried: tuple[int, ...] = ()
-    undefined: Callable[..., str | None] | None = None
+    undefined: Callable[..., str | Warning | None] | None = None
 
     def __call__(self, *arrays: Array, **static: Hashable) -> Arrays:
         call = Call(self, tuple(static.items()))
@@ -98,7 +104,8 @@ class Call:
             return (None,) * len(inputs)
         result = self.primitive.vjp(inputs, outputs, cotangents, **dict(self.static))
         result = answered(result, range(len(inputs)) if wanted is None else wanted)
-        self._report(result, inputs, outputs, cotangents)
+        shown = tuple(getattr(bar, "left", bar) for bar in result)  # of a LowRank
+        self._report(shown, inputs, outputs, cotangents)
         return result
 
     def active(self, inputs: Sequence[Array]) -> list[int]:
@@ -117,9 +124,11 @@ class Call:
         read = (lambda x: x) if library is None else library.values
         told = [tuple(map(read, arrays)) for arrays in (inputs, outputs, directions, result)]
         message = primitive.undefined(*told, **static)
-        if message is not None and insist:
+        if isinstance(message, ConvergenceWarning):
+            complain(message, str(static["unconverged"]))
+        elif message is not None and insist:
             raise DerivativeUndefinedError(message)
-        if message is not None:
+        elif message is not None:
             warnings.warn(message, DerivativeUndefinedWarning, stacklevel=4)
 
 
@@ -128,7 +137,7 @@ def library_of(x: Array) -> Any:
     if is_torch_array(x):
         from ._bind import torch
 
-        return torch
+        return None if torch.is_sparse(x) else torch  # no Function takes sparse tensors
     if is_jax_array(x):
         from ._bind import jax
 
@@ -138,7 +147,7 @@ def library_of(x: Array) -> Any:
 
 def _any_nan(result: Arrays, insist: bool) -> bool:
     for array in result:
-        if array is None or 0 in array.shape or not _is_readable(array, insist):
+        if array is None or 0 in array.shape or not is_readable(array, insist):
             continue
         xp = array_namespace(array)
         row = array[..., :1, :] if array.ndim > 1 else array
@@ -150,7 +159,7 @@ def _any_nan(result: Arrays, insist: bool) -> bool:
     return False
 
 
-def _is_readable(x: Array, insist: bool) -> bool:
+def is_readable(x: Array, insist: bool) -> bool:
     library = library_of(x)
     if is_dask_array(x) or (library is not None and not library.is_concrete(x)):
         return False

@@ -80,16 +80,16 @@ def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
     return U, split_singular(S) if ties == "split" else S, Vh
 
 
-def _tolerance(S, gap_rtol):
+def tolerance_of(S, gap_rtol):
     return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * first(S)
 
 
-def _fragile(x, S, tolerance, ties):
+def fragile(S, tolerance, ties, free):
     """Columns where a second derivative does not follow from the first.
 
     Those in a tie, split or not, and zero values: kinks |s| of a smooth signed s.
     """
-    undefined = _gauge.undefined_columns(x, S, tolerance) | (2 * S <= tolerance)
+    undefined = _gauge.undefined_columns(S, tolerance, free) | (2 * S <= tolerance)
     if ties != "split":
         return undefined
     width = split_width(S, first(S))
@@ -102,21 +102,28 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     k = S.shape[-1]
     V_all = adjoint(Vh_all)
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
-    tolerance = _tolerance(S, gap_rtol)
+    tolerance = tolerance_of(S, gap_rtol)
     inverse_S = 1 / guarded(S, tolerance / 2)
-    once = once_differentiable(S, _fragile(x, S, tolerance, ties))
+    free = _gauge.free_at_zero(x)
+    once = once_differentiable(S, fragile(S, tolerance, ties, free))
     valid = 1 + once  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
-        valid = valid + nan_where(_gauge.undefined_columns(x, S, tolerance), S)
+        valid = valid + nan_where(_gauge.undefined_columns(S, tolerance, free), S)
         inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
     dP = _factor.adjoint_times(U, dx_V)
+    W_U, W_V = rotations(dP, S, tolerance)
+    dU = _vectors_jvp(U_all, W_U, dx_V, dP, inverse_S, valid)
+    dV = _vectors_jvp(V_all, W_V, dxh_U, adjoint(dP), inverse_S, valid)
+    return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
+
+
+def rotations(dP, S, tolerance):
+    """W_U and W_V from dP = U^H dA V."""
     half_sum = herm(dP) / gaps(S, tolerance)
     half_difference = skew(dP) / sums(S, tolerance)
-    dU = _vectors_jvp(U_all, half_sum + half_difference, dx_V, dP, inverse_S, valid)
-    dV = _vectors_jvp(V_all, half_sum - half_difference, dxh_U, adjoint(dP), inverse_S, valid)
-    return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
+    return half_sum + half_difference, half_sum - half_difference
 
 
 def _vectors_jvp(W_all, rotation, flow, inner, inverse_S, valid):
@@ -139,10 +146,10 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = leading_rows(Vh_all, k)
-    tolerance = _tolerance(S, gap_rtol)
+    tolerance = tolerance_of(S, gap_rtol)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    fragile = _fragile(x, S, tolerance, ties)
-    diagonal = once_differentiable(S, fragile) + (0.0 if S_bar is None else S_bar)
+    once = fragile(S, tolerance, ties, _gauge.free_at_zero(x))
+    diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
         return ((U * diagonal[..., None, :]) @ Vh,)
 
@@ -153,11 +160,9 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
     diagonal = diagonal + nan_where(bad, S)[..., None]  # which reaches every entry
-    diagonal = diagonal + _gauge.once_in_cotangent(P, fragile, axis=-2)
-    diagonal = diagonal + _gauge.once_in_cotangent(R, fragile, axis=-1)
-    over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
-    over_sums = (P + R) / sums(2 * S, 2 * tolerance)
-    K = (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
+    diagonal = diagonal + _gauge.once_in_cotangent(P, once, axis=-2)
+    diagonal = diagonal + _gauge.once_in_cotangent(R, once, axis=-1)
+    K = inner_cotangent(P, R, diagonal, S, tolerance)
 
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
@@ -170,6 +175,13 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     return (U @ K @ Vh,)
 
 
+def inner_cotangent(P, R, diagonal, S, tolerance):
+    """K from P = U^H U_bar, R = V_bar^H V and its own diagonal."""
+    over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
+    over_sums = (P + R) / sums(2 * S, 2 * tolerance)
+    return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
+
+
 def _completed_cotangent(W_all, W_bar, k):
     """W_bar of the thin columns, with what reaches them through the completing ones."""
     if W_all.shape[-1] == k:
@@ -180,7 +192,7 @@ def _completed_cotangent(W_all, W_bar, k):
 
 def svd_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None, **_):
     (x,), (_, S, _) = inputs, outputs
-    columns = _gauge.undefined_columns(x, S, _tolerance(S, gap_rtol))
+    columns = _gauge.undefined_columns(S, tolerance_of(S, gap_rtol), _gauge.free_at_zero(x))
     if len(directions) == 3:  # a cotangent, which may leave ties alone
         U_bar, S_bar, Vh_bar = directions
         k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)

@@ -7,7 +7,7 @@ no noted call made is an error, never a lost term.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ._checks import check_like, check_primals
 from ._errors import raise_glue, raise_no_second_order
 from ._linear import add
 from ._primitive import Notes, noting
+from ._tree import leaves_of, rebuild
 
 
 def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
@@ -38,19 +39,6 @@ def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) 
             transform,
         )
     return distinct, notes.needed(leaves), out, leaves
-
-
-def leaves_of(tree: Any) -> list[Array]:
-    if isinstance(tree, tuple | list):
-        return [leaf for branch in tree for leaf in leaves_of(branch)]
-    return [tree]
-
-
-def rebuild(tree: Any, leaves: Iterator[Array]) -> Any:
-    if isinstance(tree, tuple | list):
-        branches = [rebuild(branch, leaves) for branch in tree]
-        return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
-    return next(leaves)
 
 
 def _match(tree: Any, like: Any, role: str) -> list[Array]:

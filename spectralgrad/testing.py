@@ -16,7 +16,8 @@ from ._array import Array, adjoint, array_namespace, device, eps, is_complex
 from ._eigh import EighResult
 from ._primitive import library_of
 from ._svd import SVDResult
-from ._transforms import jvp, leaves_of, rebuild, vjp
+from ._transforms import jvp, vjp
+from ._tree import leaves_of, rebuild
 
 __all__ = ["check_jvp", "check_vjp", "random_cotangent"]
 

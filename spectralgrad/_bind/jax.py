@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental import sparse
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
@@ -146,7 +147,32 @@ ad.primitive_jvps[lin] = _lin_jvp
 ad.primitive_transposes[lin] = _lin_transpose
 
 
-def captures_derivative(f: Callable, x: jax.Array) -> bool:
+def captures_derivative(f: Callable, probe: jax.Array) -> bool:
     """Whether f closes over a traced value."""
-    probe = jax.ShapeDtypeStruct((1,), jnp.finfo(x.dtype).dtype)
-    return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(probe).consts)
+    shape = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
+    return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(shape).consts)
+
+
+def loop(cond: Callable, body: Callable, state: tuple, most: int) -> tuple:
+    """The state after at most `most` turns of the body, as soon as cond(state) is False."""
+
+    def going(counted: tuple) -> jax.Array:
+        return (counted[0] < most) & cond(counted[1])
+
+    return jax.lax.while_loop(going, lambda c: (c[0] + 1, body(c[1])), (0, state))[1]
+
+
+def parts(A: sparse.BCOO) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Values, rows and columns; zeros at the places that pad a BCOO, which lie outside."""
+    if not isinstance(A, sparse.BCOO) or A.n_batch or A.n_dense:
+        raise TypeError(
+            f"truncated_svd: argument `x` is a {type(A).__name__}; wanted a BCOO matrix without "
+            "batch or dense axes. Convert it with BCOO.fromdense or bcoo_update_layout."
+        )
+    rows, cols = A.indices[:, 0], A.indices[:, 1]
+    inside = (rows < A.shape[0]) & (cols < A.shape[1])
+    return tuple(jnp.where(inside, part, 0) for part in (A.data, rows, cols))
+
+
+def sparse_matrix(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple) -> Any:
+    return sparse.BCOO((values, jnp.stack([rows, cols], axis=-1)), shape=shape)

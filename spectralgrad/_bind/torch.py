@@ -116,9 +116,8 @@ def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
     return torch.func.vjp(f, s)[1](torch.ones_like(s))[0]
 
 
-def captures_derivative(f: Callable, x: torch.Tensor) -> bool:
+def captures_derivative(f: Callable, probe: torch.Tensor) -> bool:
     """Whether f's value depends on a tensor, other than its argument, with a derivative."""
-    probe = torch.ones((1,), dtype=x.real.dtype, device=x.device)
     with torch.enable_grad():
         value = f(probe)
     if not isinstance(value, torch.Tensor):
@@ -129,3 +128,27 @@ def captures_derivative(f: Callable, x: torch.Tensor) -> bool:
     level = torch.autograd.forward_ad._current_level
     dual = level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
     return dual or (wrapped(value) and not wrapped(probe))
+
+
+def can_branch() -> bool:
+    """Whether a value may decide what is computed next: not while traced, nor under vmap."""
+    functorch = torch._C._functorch
+    levels = functorch.get_interpreter_stack() or ()
+    return not is_tracing() and all(level.key() != functorch.TransformType.Vmap for level in levels)
+
+
+def is_sparse(A: torch.Tensor) -> bool:
+    return A.layout != torch.strided
+
+
+def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
+    A = (A if A.layout == torch.sparse_coo else A.to_sparse_coo()).coalesce()
+    rows, cols = A.indices()
+    return A.values(), rows, cols
+
+
+def sparse_matrix(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple
+) -> torch.Tensor:
+    return torch.sparse_coo_tensor(torch.stack([rows, cols]), values, shape, check_invariants=False)

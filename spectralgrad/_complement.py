@@ -1,0 +1,174 @@
+r"""The linear systems of a truncated SVD, in the complement of the kept vectors.
+
+Let U, S, V be k triplets of A, P_U = I - U U^H, P_V = I - V V^H and B = P_U A P_V. For each i the
+parts of du_i and dv_i outside of the kept spaces, and the adjoint's likewise, solve
+
+    N_i (x_i, y_i) = (a_i, b_i),    N_i = [[s_i, -B], [-B^H, s_i]],
+
+which is self-adjoint, and positive definite as long as s_i > ||B|| = s_(k+1). On the kept spaces
+N_i is s_i alone, so it is invertible on all vectors. Without x_i it reads
+
+    (I - B^H B/s_i^2) y_i = (b_i + B^H a_i/s_i)/s_i,    x_i = (a_i + B y_i)/s_i    (m >= n)
+
+and conjugate gradients solve it for all i at once, on the shorter side, with A/s_i throughout.
+Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in their span the inverse
+is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
+all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
+
+The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff
+of the product N z. So the solve is a Primitive, its own adjoint, to every order.
+
+Sources: Sternheimer's equation of perturbation theory; Francuz, Schuch and Vanhecke (2025), Stable
+and efficient differentiation of tensor network algorithms, for the truncated SVD; the projected
+system in both vectors and its preconditioner are our own.
+"""
+
+from __future__ import annotations
+
+from . import _factor
+from ._array import Array, adjoint, array_namespace, columnwise_dot, nan_where, real
+from ._operand import Products
+from ._primitive import Primitive, library_of
+from ._ties import guarded
+
+TRACED = 100  # iterations where none may be read
+
+
+def project_out(W: Array, X: Array) -> Array:
+    """X - W W^H X."""
+    return X - W @ _factor.adjoint_times(W, X)
+
+
+def _system(A: Products, U: Array, V: Array):
+    """B X and B^H Y."""
+    return (
+        lambda X: project_out(U, A.matmat(project_out(V, X))),
+        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
+    )
+
+
+def _divisors(S: Array) -> Array:
+    """1/s_i as (..., 1, k); 0 where s_i is."""
+    return 1 / guarded(S, 0.0)[..., None, :]
+
+
+def _boost(e: Array, S: Array) -> Array:
+    """r^2/((1 - r)(1 + r)), r = e_j/s_i, as (..., surplus, k); 0 where e_j is not below s_i."""
+    xp = array_namespace(S)
+    e, s = e[..., :, None], S[..., None, :]
+    below = e < s
+    safe = xp.where(below, s, 1.0)
+    return xp.where(below, e * (e / xp.where(below, s - e, 1.0)) / (safe + e), 0.0)
+
+
+def _closed_form(a, b, U, S, V, E_U, e, E_V):
+    """With all of the discarded triplets: x = (a + r b)/((1 - r)(1 + r) s) in their span."""
+    inverse = _divisors(S)
+    r, boost = e[..., :, None] * inverse, _boost(e, S)
+    in_a, in_b = _factor.adjoint_times(E_U, a), _factor.adjoint_times(E_V, b)
+    # 1/((1 - r)(1 + r)) = 1 + boost, and r times it
+    turned = r * (1 + boost)
+    x = a + E_U @ (boost * in_a + turned * in_b)
+    y = b + E_V @ (boost * in_b + turned * in_a)
+    return x * inverse, y * inverse
+
+
+def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, tol: float, most: int):
+    """x, y of a tall A; a member is NaN where the residual is not below tol."""
+    xp, inverse = array_namespace(a), _divisors(S)
+    B, Bh = _system(A, U, V)
+    rhs = b + Bh(a * inverse)
+    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
+    rhs = rhs / guarded(size, 0.0)
+    boost = _boost(e, S)
+
+    def preconditioned(r):
+        return r + E_V @ (boost * _factor.adjoint_times(E_V, r))
+
+    def dot(x, y):
+        return real(columnwise_dot(x, y))[..., None, :]
+
+    def unconverged(r):
+        return xp.sqrt(dot(r, r)) > tol * norm
+
+    def body(state):
+        y, r, p, rz = state
+        active = unconverged(r)
+        q = p - Bh(B(p) * inverse) * inverse
+        pq = dot(p, q)
+        step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
+        y, r = y + step * p, r - step * q
+        z = preconditioned(r)
+        rz_new = dot(r, z)
+        turn = xp.where(active, rz_new / xp.where(rz == 0, 1.0, rz), 0.0)
+        return y, r, z + turn * p, xp.where(active, rz_new, rz)
+
+    norm = xp.sqrt(dot(rhs, rhs))
+    z = preconditioned(rhs)
+    state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z))
+    y, r, _, _ = _factor.loop(
+        lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
+    )
+    y = y * (size * inverse) + nan_where(xp.any(unconverged(r), axis=(-2, -1)), S)[..., None, None]
+    return (a + B(y)) * inverse, y
+
+
+def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most):
+    V, E_V = adjoint(Vh), adjoint(E_Vh)
+    if method == "full":
+        return _closed_form(a, b, U, S, V, E_U, e, E_V)
+    A = operand.products(*leaves)
+    if A.shape[0] >= A.shape[1]:
+        return _conjugate_gradients(A, a, b, U, S, V, e, E_V, tol=tol, most=most)
+    y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tol=tol, most=most)
+    return x, y
+
+
+def _dependence(inputs, solution, operand):
+    """N (x, y) as a function of what N depends on, and the places of that among the inputs."""
+    xp, (x, y) = array_namespace(inputs[0]), solution
+    floating = ("real floating", "complex floating")
+    leaves = [i for i in range(8, len(inputs)) if xp.isdtype(inputs[i].dtype, floating)]
+    places = [2, 3, 4, *leaves]
+
+    def product(*arrays):
+        held = dict(enumerate(inputs)) | dict(zip(places, arrays, strict=True))
+        U, S, Vh = (held[i] for i in (2, 3, 4))
+        A = operand.products(*(held[i] for i in range(8, len(inputs))))
+        B, Bh = _system(A, U, adjoint(Vh))
+        return x * S[..., None, :] - B(y), y * S[..., None, :] - Bh(x)
+
+    return product, places
+
+
+def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
+    xp = array_namespace(inputs[0])
+    product, places = _dependence(inputs, outputs, operand)
+    dots = [xp.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
+    a, b = dots[:2]
+    if any(tangents[i] is not None for i in places):
+        primals = tuple(inputs[i] for i in places)
+        da, db = library_of(a).jvp(product, primals, tuple(dots[i] for i in places))[1]
+        a, b = a - da, b - db
+    return solve(a, b, *inputs[2:], operand=operand, **options)
+
+
+def _solve_vjp(inputs, outputs, bars, *, operand, **options):
+    xp = array_namespace(inputs[0])
+    bars = (xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
+    a, b = solve(*bars, *inputs[2:], operand=operand, **options)
+    product, places = _dependence(inputs, outputs, operand)
+    pullback = library_of(a).vjp(product, *(inputs[i] for i in places))[1]
+    by_place = dict(zip(places, pullback((-a, -b)), strict=True))
+    return a, b, *(by_place.get(i) for i in range(2, len(inputs)))
+
+
+# inputs: a, b, U, S, Vh, E_U, e, E_Vh, and the operand's leaves
+solve = Primitive("complement", _forward, _solve_jvp, _solve_vjp, carried=(5, 6, 7))
+
+
+def without_tied(E: Array, R: Array, e: Array, S: Array, tolerance: Array) -> Array:
+    """R_i without its part along the surplus vectors whose values count as s_i's equals."""
+    xp = array_namespace(S)
+    tied = S[..., None, :] - e[..., :, None] <= tolerance[..., None]
+    return R - E @ xp.where(tied, _factor.adjoint_times(E, R), 0.0)

@@ -1,0 +1,148 @@
+r"""Leading singular triplets by block Krylov iteration, restarted with its best approximations.
+
+Let A be m x n with m >= n. A block F of b orthonormal columns grows two orthonormal bases, Q on the
+right and P on the left,
+
+    Q <- [Q, F],   P <- [P, orth(A F - P P^H A F)],   F <- orth(A^H P_new - Q Q^H A^H P_new)
+
+so that A Q = P T with a small T = P^H A Q, block upper bidiagonal but for restarts. From its SVD
+T = Y S Z^H come U = P Y and V = Q Z with A V = U S, and the residual of the other side,
+A^H U - V S, from the products A^H P that were made anyway. No square of A is formed. After `steps`
+blocks the best triplets start the bases anew, with F as it stands: Lanczos' method with thick
+restarts.
+
+Every block has more columns than triplets are wanted, so that a random start meets every copy of a
+multiple value, those across the cut included. What is linearly dependent (low rank, an invariant
+subspace) is replaced by noise at the level of rounding, orthogonalized twice: the bases stay
+orthonormal and T tells the truth about them.
+
+Sources: Golub, Luk and Overton (1981), A block Lanczos method for computing the singular values and
+corresponding singular vectors of a matrix; Baglama and Reichel (2006), Restarted block Lanczos
+bidiagonalization methods; Musco and Musco (2015), arXiv:1504.05477, for blocks of that size.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _factor
+from ._array import Array, adjoint, array_namespace, columnwise_dot, device, eps, real
+
+STEPS = 10  # blocks between restarts
+BASIS = 2**26  # numbers that the longer basis may hold, where more than three blocks do
+
+
+class Triplets(NamedTuple):
+    """Approximate triplets in descending order: the wanted ones and a surplus."""
+
+    U: Array
+    S: Array
+    Vh: Array
+    residual: Array  # (...), the largest of the wanted ones' over S[0]
+
+
+def steps_of(shape: tuple[int, int], block: int) -> int:
+    """How many blocks fit between restarts; below 2 the whole space is cheaper."""
+    longer, shorter = max(shape), min(shape)
+    affordable = max(3, BASIS // (longer * block))
+    return min(STEPS, affordable, (shorter - block) // block)
+
+
+def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
+    """Random columns, from the host: the same in every library."""
+    xp = array_namespace(like)
+    normal = np.random.default_rng(seed).standard_normal((rows, block))
+    return xp.asarray(normal, dtype=like.dtype, device=device(like))
+
+
+def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: int) -> Triplets:
+    """Triplets of the products A; as many as `random`, (m + n, b), has columns."""
+    if A.shape[0] < A.shape[1]:
+        found = leading_triplets(A.adjoint(), k, random, batch, tol=tol, maxiter=maxiter)
+        return Triplets(adjoint(found.Vh), found.S, adjoint(found.U), found.residual)
+    xp = array_namespace(random)
+    cycle = _Cycle(A, k, random)
+    F = xp.linalg.qr(random[: A.shape[1], :])[0]
+    state = cycle((None, None, None, None, xp.broadcast_to(F, (*batch, *F.shape)), None))
+
+    def unconverged(state):
+        return xp.any(state[-1] > tol)  # False for NaN
+
+    U, S, V, _, _, residual = _factor.loop(unconverged, cycle, state, maxiter - 1, traced=2)
+    return Triplets(U, S, adjoint(V), residual)
+
+
+class _Cycle:
+    """From the kept triplets U, S, V, the products A^H U and a new block F to better ones."""
+
+    def __init__(self, A, k: int, random: Array) -> None:
+        self.A, self.k, self.random = A, k, random
+        self.block = random.shape[-1]
+        self.steps = steps_of(A.shape, self.block)
+
+    def __call__(self, state: tuple) -> tuple:
+        P, S, Q, AhP, F, _ = state
+        xp, A = array_namespace(F), self.A
+        T = [] if S is None else [_diagonal(S, F.dtype)]
+        scale = None if S is None else S[..., :1]
+        for step in range(self.steps):
+            W = A.matmat(F)
+            if scale is None:
+                scale = xp.max(xp.abs(W), axis=-2)[..., :1]
+            Q = F if Q is None else xp.concat([Q, F], axis=-1)
+            P_new = self._orthonormal(W, P, scale, step)
+            P = P_new if P is None else xp.concat([P, P_new], axis=-1)
+            T.append(_factor.adjoint_times(P, W))
+            G = A.rmatmat(P_new)
+            AhP = G if AhP is None else xp.concat([AhP, G], axis=-1)
+            F = self._orthonormal(G, Q, scale, step)
+        Y, s, Zh = _factor.svd(_upper(xp, T))
+        kept = slice(self.block)
+        Y, s = Y[..., kept], s[..., kept]
+        P, Q, AhP = P @ Y, Q @ adjoint(Zh[..., kept, :]), AhP @ Y
+        R = (AhP - Q * s[..., None, :])[..., : self.k]
+        return P, s, Q, AhP, F, _largest_norm(R, s)
+
+    def _orthonormal(self, W: Array, basis: Array | None, scale: Array, step: int) -> Array:
+        """Orthonormal columns that span W beyond the basis, or noise where that is nothing."""
+        xp = array_namespace(W)
+        noise = self.random[step : step + W.shape[-2], :]
+        W = W + (eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
+        for _ in range(2):
+            if basis is not None:
+                W = W - basis @ _factor.adjoint_times(basis, W)
+            W = xp.linalg.qr(W)[0]
+        return W
+
+
+def _diagonal(S: Array, dtype) -> Array:
+    xp = array_namespace(S)
+    eye = xp.eye(S.shape[-1], dtype=dtype, device=device(S))
+    return eye * xp.astype(S, dtype)[..., None, :]
+
+
+def _upper(xp, columns: list[Array]) -> Array:
+    """The square matrix of block columns that end on its diagonal."""
+    size = columns[-1].shape[-2]
+    padded = []
+    for C in columns:
+        below = (*C.shape[:-2], size - C.shape[-2], C.shape[-1])
+        padded.append(xp.concat([C, xp.zeros(below, dtype=C.dtype, device=device(C))], axis=-2))
+    return xp.concat(padded, axis=-1)
+
+
+def _largest_norm(R: Array, S: Array) -> Array:
+    """The greatest column norm over S[0], without a square that over- or underflows."""
+    xp = array_namespace(R)
+    top = xp.where(S[..., :1] == 0, 1.0, S[..., :1])
+    R = R / top[..., None, :]
+    return xp.max(xp.sqrt(real(columnwise_dot(R, R))), axis=-1)
+
+
+def true_residual(A, U: Array, S: Array, Vh: Array) -> Array:
+    """The greater of ||A v - s u|| and ||A^H u - s v|| over S[0]."""
+    xp, V = array_namespace(U), adjoint(Vh)
+    of_v = _largest_norm(A.matmat(V) - U * S[..., None, :], S)
+    return xp.maximum(of_v, _largest_norm(A.rmatmat(U) - V * S[..., None, :], S))

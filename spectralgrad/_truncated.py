@@ -1,0 +1,172 @@
+"""The truncated singular value decomposition of what may be too large to decompose."""
+
+from __future__ import annotations
+
+from ._array import array_namespace, eps, nan_where
+from ._checks import check_choice, check_count, check_rank, check_rtol
+from ._errors import complain
+from ._operand import as_operand, check_operator_dtype, enter_operand
+from ._primitive import is_readable
+from ._solvers import by_size, check_solver
+from ._svd import SVDResult
+from ._ties import POLICIES
+from ._truncated_rules import triplets
+
+
+def truncated_svd(
+    x,
+    /,
+    k,
+    *,
+    ties="nan",
+    gap_rtol=None,
+    solver=None,
+    oversample=None,
+    tol=None,
+    maxiter=100,
+    seed=0,
+    adjoint=None,
+    adjoint_tol=None,
+    unconverged="warn",
+    params=None,
+):
+    r"""The k largest singular triplets, differentiable without the rest of the spectrum.
+
+    Parameters
+    ----------
+    x : array (..., m, n), sparse matrix, or operator
+        A stack of any library; a sparse array of SciPy or CuPyX, a sparse tensor of PyTorch, a BCOO
+        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes. Real or
+        complex. With `params`, a function of them that returns one of these.
+    k : int
+        From 1 to min(m, n). `cut` finds one that splits no multiplet.
+    ties : {"nan", "raise", "drop", "split"}
+        As for `svd`; a cut inside a tie, S[k - 1] and the next value equal, is a tie of S[k - 1].
+    gap_rtol : float, optional
+        Values closer than this times the largest count as equal, default eps^(3/4).
+    solver : {"krylov", "full", "scipy", "cupyx"} or callable, optional
+        Who finds the triplets: the block Krylov iteration; a full SVD; `svds` of SciPy or CuPyX; or
+        a callable ``(x, k) -> U, S, Vh`` of your own. By default a full SVD up to a side of 256,
+        and where PyTorch compiles or maps (`torch.compile`, `torch.func.vmap`); else "krylov".
+    oversample : int, optional
+        The iteration works with k + oversample columns, default max(8, k // 2). Copies of S[k - 1]
+        beyond as many are not seen.
+    tol : float, optional
+        Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
+        64 eps. For other solvers, what is warned of; default eps^(3/4).
+    maxiter : int
+        Restarts of the iteration, each after up to 10 blocks; the adjoint has 10 times as many
+        iterations.
+    seed : int
+        Of the random start: the same seed gives the same result.
+    adjoint : {"krylov", "full"}, optional
+        How the derivative finds what lies outside of the kept space: by conjugate gradients, or by
+        the discarded triplets of a full SVD. By default as the solver.
+    adjoint_tol : float, optional
+        Relative residual of the conjugate gradients, default 64 eps.
+    unconverged : {"warn", "raise"}
+        Whether an iteration that ends early warns or raises.
+    params : array, or nested tuples and lists of arrays, optional
+        What x is a function of, in PyTorch or JAX, and what is differentiated by.
+
+    Returns
+    -------
+    SVDResult
+        U (..., m, k), S (..., k) in descending order, Vh (..., k, n).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no matrix, or an option out of range.
+    ConvergenceError
+        With unconverged="raise".
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Warns
+    -----
+    ConvergenceWarning
+        With the residual, where tol was not reached; the values are the best found. Under
+        `jax.jit` they are NaN instead. From the derivative where its system was not solved: it is
+        NaN.
+
+    Notes
+    -----
+    A cotangent of an array is an array, that of a sparse tensor (PyTorch, JAX) is sparse and of its
+    pattern, and `sg.vjp` answers with an `operators.LowRank` for all that is no array. Gradients of
+    U and V err by eps/gap, gaps to S[k] included, which nothing removes; a loss of U_k U_k^H or of
+    U f(S) V^H feels the gap at the cut alone, but above ties its cotangents still cancel: see
+    `svd_function` and `low_rank` for matrices that can be decomposed. Second derivatives
+    (PyTorch, JAX) take linear solves of the same kind.
+
+    Ten to twenty products with A and as many with A^H find well separated triplets, and the
+    derivative takes one of both an iteration; memory is that of some 10 (k + oversample) vectors
+    of each side. Formulas and sources: `_krylov`, `_complement`; Townsend (2016) for what is kept.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.diag([4.0, 3.0, 2.0, 1.0])
+    >>> (U, S, Vh), pullback = sg.vjp(sg.truncated_svd, x, k=2)
+    >>> S
+    array([4., 3.])
+    >>> np.allclose(pullback((None, np.array([0.0, 1.0]), None))[0], np.diag([0.0, 1.0, 0.0, 0.0]))
+    True
+    """
+    check_choice(ties, POLICIES, "truncated_svd", "ties")
+    check_rtol(gap_rtol, "truncated_svd")
+    check_choice(unconverged, ("warn", "raise"), "truncated_svd", "unconverged")
+    check_solver(solver, adjoint)
+    x, narrow = enter_operand(x, params, "truncated_svd")
+    operand, leaves = as_operand(x, params, "truncated_svd")
+    A = operand.products(*leaves)
+    check_operator_dtype(A.like, "truncated_svd")
+    k = check_rank(k, A, "truncated_svd")
+    extra = max(8, k // 2) if oversample is None else check_count(oversample, "oversample", 1)
+    block = min(k + extra, *A.shape)
+    chosen = by_size(operand, leaves, A, block)
+    solver = chosen if solver is None else solver
+    fine = 64 * eps(A.like)
+    accepted = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
+    search = {
+        "block": block,
+        "tol": fine if tol is None else float(tol),
+        "maxiter": check_count(maxiter, "maxiter", 1),
+        "seed": check_count(seed, "seed", 0),
+    }
+    *out, residual = triplets(
+        *leaves,
+        operand=operand,
+        k=k,
+        solver=solver,
+        method=adjoint or (solver if solver in ("krylov", "full") else chosen),
+        search=tuple(search.items()),
+        ties=ties,
+        gap_rtol=gap_rtol,
+        adjoint_tol=fine if adjoint_tol is None else float(adjoint_tol),
+        most=10 * maxiter,
+        unconverged=unconverged,
+    )
+    U, S, Vh = report(out[:3], residual, accepted if tol is None else tol, maxiter, unconverged)
+    return narrow(SVDResult(U, S, Vh))
+
+
+def report(factors, residual, tol, maxiter, unconverged):
+    """Say that the iteration did not converge, or let the factors: NaN where nobody can hear."""
+    xp = array_namespace(residual)
+    if 0 in residual.shape:
+        return factors
+    if not is_readable(residual, True):
+        poison = nan_where(residual > tol, residual)
+        U, S, Vh = factors
+        return U + poison[..., None, None], S + poison[..., None], Vh + poison[..., None, None]
+    worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
+    if worst > tol:
+        complain(
+            f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {tol:.2g} "
+            f"was wanted, after {maxiter} restarts at most. The values near the cut lie too close "
+            "together for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, "
+            "loosen tol, or choose solver='full'.",
+            unconverged,
+        )
+    return factors
