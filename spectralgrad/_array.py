@@ -20,6 +20,7 @@ __all__ = [
     "Array",
     "adjoint",
     "array_namespace",
+    "beside",
     "columnwise_dot",
     "conj",
     "device",
@@ -89,6 +90,13 @@ def leading_columns(W: Array, k: int) -> Array:
 
 def leading_rows(W: Array, k: int) -> Array:
     return W if W.shape[-2] == k else W[..., :k, :]
+
+
+def beside(blocks: list[Array]) -> Array:
+    """The blocks' columns, side by side."""
+    xp = array_namespace(*blocks)
+    # torch.concat has no rule for batched gradients, and its old name does (2.13)
+    return getattr(xp, "cat", xp.concat)(blocks, -1)
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

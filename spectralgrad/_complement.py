@@ -34,16 +34,11 @@ from ._ties import guarded
 TRACED = 100  # iterations where none may be read
 
 
-def project_out(W: Array, X: Array) -> Array:
-    """X - W W^H X."""
-    return X - W @ _factor.adjoint_times(W, X)
-
-
 def _system(A: Products, U: Array, V: Array):
     """B X and B^H Y."""
     return (
-        lambda X: project_out(U, A.matmat(project_out(V, X))),
-        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
+        lambda X: _factor.project_out(U, A.matmat(_factor.project_out(V, X))),
+        lambda Y: _factor.project_out(V, A.rmatmat(_factor.project_out(U, Y))),
     )
 
 

@@ -93,6 +93,11 @@ def adjoint_times(U: Array, B: Array) -> Array:
     return adjoint(U) @ B
 
 
+def project_out(W: Array, X: Array) -> Array:
+    """X - W W^H X."""
+    return X - W @ adjoint_times(W, X)
+
+
 def loop(cond: Callable, body: Callable, state: tuple, most: int, *, traced: int) -> tuple:
     """state = body(state) while cond(state), at most `most` times.
 

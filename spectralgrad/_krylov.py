@@ -28,10 +28,19 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _factor
-from ._array import Array, adjoint, array_namespace, columnwise_dot, device, eps, real
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    beside,
+    columnwise_dot,
+    device,
+    eps,
+    nan_where,
+    real,
+)
 
-STEPS = 10  # blocks between restarts
-BASIS = 2**26  # numbers that the longer basis may hold, where more than three blocks do
+BLOCKS, KEPT = 6, 3  # in the basis, and of these at a restart
 
 
 class Triplets(NamedTuple):
@@ -43,11 +52,9 @@ class Triplets(NamedTuple):
     residual: Array  # (...), the largest of the wanted ones' over S[0]
 
 
-def steps_of(shape: tuple[int, int], block: int) -> int:
-    """How many blocks fit between restarts; below 2 the whole space is cheaper."""
-    longer, shorter = max(shape), min(shape)
-    affordable = max(3, BASIS // (longer * block))
-    return min(STEPS, affordable, (shorter - block) // block)
+def blocks_of(shape: tuple[int, int], block: int) -> int:
+    """How many blocks fit in the basis; below 4 the whole space is as cheap."""
+    return min(BLOCKS, min(shape) // block - 1)
 
 
 def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
@@ -57,15 +64,19 @@ def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
     return xp.asarray(normal, dtype=like.dtype, device=device(like))
 
 
-def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: int) -> Triplets:
-    """Triplets of the products A; as many as `random`, (m + n, b), has columns."""
+def leading_triplets(A, k: int, random: Array, bad: Array, *, tol, maxiter: int) -> Triplets:
+    """At least k triplets of the products A, from a start of as many columns as `random` has.
+
+    `random` is (m + n, b); members of the stack that are `bad` come out NaN.
+    """
     if A.shape[0] < A.shape[1]:
-        found = leading_triplets(A.adjoint(), k, random, batch, tol=tol, maxiter=maxiter)
+        found = leading_triplets(A.adjoint(), k, random, bad, tol=tol, maxiter=maxiter)
         return Triplets(adjoint(found.Vh), found.S, adjoint(found.U), found.residual)
     xp = array_namespace(random)
     cycle = _Cycle(A, k, random)
-    F = xp.linalg.qr(random[: A.shape[1], :])[0]
-    state = cycle((None, None, None, None, xp.broadcast_to(F, (*batch, *F.shape)), None))
+    # NaN, and no products of Inf and 0, of which NumPy warns (2.4)
+    F = xp.linalg.qr(random[: A.shape[1], :])[0] + nan_where(bad, random)[..., None, None]
+    state = cycle((None, None, None, None, F, None))
 
     def unconverged(state):
         return xp.any(state[-1] > tol)  # False for NaN
@@ -80,26 +91,27 @@ class _Cycle:
     def __init__(self, A, k: int, random: Array) -> None:
         self.A, self.k, self.random = A, k, random
         self.block = random.shape[-1]
-        self.steps = steps_of(A.shape, self.block)
+        self.blocks = blocks_of(A.shape, self.block)
+        self.kept = min(KEPT, self.blocks // 2) * self.block
 
     def __call__(self, state: tuple) -> tuple:
         P, S, Q, AhP, F, _ = state
         xp, A = array_namespace(F), self.A
         T = [] if S is None else [_diagonal(S, F.dtype)]
         scale = None if S is None else S[..., :1]
-        for step in range(self.steps):
+        for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
             W = A.matmat(F)
             if scale is None:
                 scale = xp.max(xp.abs(W), axis=-2)[..., :1]
-            Q = F if Q is None else xp.concat([Q, F], axis=-1)
+            Q = F if Q is None else beside([Q, F])
             P_new = self._orthonormal(W, P, scale, step)
-            P = P_new if P is None else xp.concat([P, P_new], axis=-1)
+            P = P_new if P is None else beside([P, P_new])
             T.append(_factor.adjoint_times(P, W))
             G = A.rmatmat(P_new)
-            AhP = G if AhP is None else xp.concat([AhP, G], axis=-1)
+            AhP = G if AhP is None else beside([AhP, G])
             F = self._orthonormal(G, Q, scale, step)
         Y, s, Zh = _factor.svd(_upper(xp, T))
-        kept = slice(self.block)
+        kept = slice(self.kept)
         Y, s = Y[..., kept], s[..., kept]
         P, Q, AhP = P @ Y, Q @ adjoint(Zh[..., kept, :]), AhP @ Y
         R = (AhP - Q * s[..., None, :])[..., : self.k]
@@ -109,11 +121,15 @@ class _Cycle:
         """Orthonormal columns that span W beyond the basis, or noise where that is nothing."""
         xp = array_namespace(W)
         noise = self.random[step : step + W.shape[-2], :]
-        W = W + (eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
+        W = W + (4 * eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
+        W = xp.linalg.qr(W if basis is None else _factor.project_out(basis, W))[0]
+        if basis is not None:
+            W = _factor.project_out(basis, W)
+        # Its columns are orthonormal but for what was projected out just now: Newton's iteration
+        # for the polar factor makes up for that, faster than another QR.
+        eye = xp.eye(W.shape[-1], dtype=W.dtype, device=device(W))
         for _ in range(2):
-            if basis is not None:
-                W = W - basis @ _factor.adjoint_times(basis, W)
-            W = xp.linalg.qr(W)[0]
+            W = W @ (1.5 * eye - 0.5 * _factor.adjoint_times(W, W))
         return W
 
 
@@ -130,7 +146,7 @@ def _upper(xp, columns: list[Array]) -> Array:
     for C in columns:
         below = (*C.shape[:-2], size - C.shape[-2], C.shape[-1])
         padded.append(xp.concat([C, xp.zeros(below, dtype=C.dtype, device=device(C))], axis=-2))
-    return xp.concat(padded, axis=-1)
+    return beside(padded)
 
 
 def _largest_norm(R: Array, S: Array) -> Array:

@@ -21,6 +21,7 @@ from ._array import (
     Array,
     adjoint,
     array_namespace,
+    beside,
     conj,
     device,
     is_array,
@@ -30,7 +31,6 @@ from ._array import (
 from ._boundary import enter
 from ._checks import check_precision
 from ._errors import raise_captured
-from ._linear import nan_unless_finite
 from ._primitive import is_noted, library_of
 from ._tree import leaves_of, rebuild
 from .operators import LowRank, Operator
@@ -133,8 +133,7 @@ class _Dense:
 
     def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
         """The leaves' cotangents for that of A, the sum of left_i right_i^H."""
-        terms = [a @ adjoint(b) for a, b in zip(left, right, strict=True)]
-        return (sum(terms[1:], start=terms[0]),)
+        return (beside(left) @ adjoint(beside(right)),)
 
     def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
         """dA V and dA^H U."""
@@ -146,8 +145,7 @@ class _Whole(_Dense):
     """An object that has products; its cotangent is a `LowRank`."""
 
     def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
-        xp = array_namespace(*left, *right)
-        return (LowRank(xp.concat(left, axis=-1), xp.concat(right, axis=-1)),)
+        return (LowRank(beside(left), beside(right)),)
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,12 +167,11 @@ class _OfParameters:
         return self.build(*leaves)
 
     def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
-        xp = array_namespace(*leaves)
-        block = xp.concat(right, axis=-1)
+        block = beside(right)
         pullback = library_of(leaves[0]).vjp(
             lambda *arrays: self.products(*arrays).matmat(block), *leaves
         )[1]
-        return tuple(pullback(xp.concat(left, axis=-1)))
+        return tuple(pullback(beside(left)))
 
     def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
         xp = array_namespace(*leaves)
@@ -204,8 +201,7 @@ class _Entries:
 
     def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
         _, rows, cols = leaves
-        at = [LowRank(*pair).at(rows, cols) for pair in zip(left, right, strict=True)]
-        return sum(at[1:], start=at[0]), None, None
+        return LowRank(beside(left), beside(right)).at(rows, cols), None, None
 
     def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
         dA = self.products(dots[0], *leaves[1:])
@@ -216,11 +212,10 @@ DENSE, WHOLE = _Dense(), _Whole()
 
 
 def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable]:
-    """As `enter` for an array, with members all NaN that hold a NaN or an Inf; else x itself."""
+    """As `enter` for an array; else x itself."""
     if params is not None or not is_array(x) or sparse_library(x) is not None:
         return x, lambda result: result
-    x, narrow = enter(x, function)
-    return nan_unless_finite(x), narrow
+    return enter(x, function)
 
 
 def check_operator_dtype(like: Array, function: str) -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from . import _factor
-from ._array import Array, adjoint, array_namespace, device
-from ._krylov import Triplets, leading_triplets, start_block, steps_of, true_residual
+from ._array import Array, adjoint, array_namespace, device, is_complex
+from ._krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from ._operand import DENSE, Products
 
 SMALL = 256  # up to this side a full SVD is the fastest
@@ -20,7 +20,7 @@ def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
         x = leaves[0]
         in_full = 0 in x.shape or min(A.shape) <= SMALL or not _factor.may_loop(x)
         return "full" if in_full else "krylov"
-    return "full" if steps_of(A.shape, block) < 2 else "krylov"
+    return "full" if blocks_of(A.shape, block) < 4 else "krylov"
 
 
 def in_full(operand: Any, leaves: tuple, A: Products) -> tuple[Array, Array, Array]:
@@ -38,18 +38,32 @@ def find(
 ) -> Triplets:
     """At least k triplets; those beyond are a surplus."""
     A = operand.products(*leaves)
-    if solver == "full" or (solver == "krylov" and steps_of(A.shape, block) < 2):
+    xp = array_namespace(A.like)
+    if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
         U, S, Vh = in_full(operand, leaves, A)
         return Triplets(U, S, Vh, 0.0 * S[..., 0])
     if solver == "krylov":
-        batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
         random = start_block(sum(A.shape), block, A.like, seed)
-        return leading_triplets(A, k, random, batch, tol=tol, maxiter=maxiter)
+        bad = (
+            _not_finite(leaves[0])
+            if operand is DENSE
+            else xp.zeros((), dtype=xp.bool, device=device(A.like))
+        )
+        return leading_triplets(A, k, random, bad, tol=tol, maxiter=maxiter)
     if callable(solver):
         found = solver(operand.matrix(*leaves), k)
     else:
         found = _svds(solver, operand.matrix(*leaves), A, min(block, min(A.shape) - 1), seed)
     return _sorted(found, A, k)
+
+
+def _not_finite(x: Array) -> Array:
+    """Members with a NaN or an Inf. No temporary for real x, which may be large."""
+    xp = array_namespace(x)
+    if is_complex(x):
+        return ~xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))
+    extremes = (extreme(x, axis=(-2, -1)) for extreme in (xp.max, xp.min))  # pass a NaN on
+    return ~(xp.isfinite(next(extremes)) & xp.isfinite(next(extremes)))
 
 
 def _svds(name: str, matrix: Any, A: Products, k: int, seed: int) -> tuple:

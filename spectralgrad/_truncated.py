@@ -53,7 +53,7 @@ def truncated_svd(
         beyond as many are not seen.
     tol : float, optional
         Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
-        64 eps. For other solvers, what is warned of; default eps^(3/4).
+        8 sqrt(max(m, n)) eps. For other solvers, what is warned of; default eps^(3/4).
     maxiter : int
         Restarts of the iteration, each after up to 10 blocks; the adjoint has 10 times as many
         iterations.
@@ -63,7 +63,7 @@ def truncated_svd(
         How the derivative finds what lies outside of the kept space: by conjugate gradients, or by
         the discarded triplets of a full SVD. By default as the solver.
     adjoint_tol : float, optional
-        Relative residual of the conjugate gradients, default 64 eps.
+        Relative residual of the conjugate gradients, default as `tol`.
     unconverged : {"warn", "raise"}
         Whether an iteration that ends early warns or raises.
     params : array, or nested tuples and lists of arrays, optional
@@ -126,7 +126,7 @@ def truncated_svd(
     block = min(k + extra, *A.shape)
     chosen = by_size(operand, leaves, A, block)
     solver = chosen if solver is None else solver
-    fine = 64 * eps(A.like)
+    fine = 8 * max(A.shape) ** 0.5 * eps(A.like)
     accepted = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
     search = {
         "block": block,

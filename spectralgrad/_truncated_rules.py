@@ -25,9 +25,9 @@ from ._array import (
     once_differentiable,
     real,
 )
-from ._complement import project_out, solve, without_tied
+from ._complement import solve, without_tied
 from ._errors import ConvergenceWarning, explain
-from ._factor import adjoint_times
+from ._factor import adjoint_times, project_out
 from ._primitive import Primitive, library_of
 from ._solvers import find, in_full
 from ._svd import fragile, inner_cotangent, rotations, tolerance_of

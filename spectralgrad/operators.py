@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._array import Array, adjoint, array_namespace, conj, device, real
+from ._array import Array, adjoint, array_namespace, beside, conj, device, real
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,23 +168,13 @@ class LowRank:
 
         One pass over the pattern for each column of `left`; nothing larger than the pattern.
         """
-        xp = array_namespace(self.left, self.right)
-        entries = None
+        xp, right = array_namespace(self.left, self.right), conj(self.right)
+        entries = xp.zeros(rows.shape, dtype=self.dtype, device=device(self.left))
         for i in range(self.left.shape[-1]):
-            pair = (xp.take(self.left[:, i], rows), xp.take(self.right[:, i], cols))
-            term = pair[0] * xp.conj(pair[1]) if _is_complex(xp, self) else pair[0] * pair[1]
-            entries = term if entries is None else entries + term
+            entries = entries + xp.take(self.left[:, i], rows) * xp.take(right[:, i], cols)
         return entries
 
     def __add__(self, other: LowRank) -> LowRank:
         if not isinstance(other, LowRank):
             return NotImplemented
-        xp = array_namespace(self.left, other.left)
-        return LowRank(
-            xp.concat([self.left, other.left], axis=-1),
-            xp.concat([self.right, other.right], axis=-1),
-        )
-
-
-def _is_complex(xp: Any, cotangent: LowRank) -> bool:
-    return bool(xp.isdtype(cotangent.dtype, "complex floating"))
+        return LowRank(beside([self.left, other.left]), beside([self.right, other.right]))
