@@ -17,6 +17,7 @@ from ._subspaces import low_rank, pinv, singular_projector
 from ._svd import SVDResult, svd
 from ._transforms import hvp, jvp, vjp
 from ._truncated import truncated_svd
+from ._truncation import cut, truncation_error
 from ._values import eigvalsh, svdvals
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
+    "cut",
     "eigh",
     "eigh_function",
     "eigvalsh",
@@ -60,6 +62,7 @@ __all__ = [
     "svdvals",
     "testing",
     "truncated_svd",
+    "truncation_error",
     "vjp",
 ]
 __version__ = "0.1.0"

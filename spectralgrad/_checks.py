@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -140,6 +141,21 @@ def check_rank(k: object, x: Array, function: str) -> int:
     return number
 
 
+def check_values(S: Array, function: str) -> Any:
+    """The namespace of an array (..., n) of real values."""
+    try:
+        xp = array_namespace(S)
+    except TypeError:
+        xp = None
+    if xp is None or not xp.isdtype(S.dtype, "real floating") or S.ndim < 1:
+        got = f"a {type(S).__name__}" if xp is None else f"{S.dtype} of shape {tuple(S.shape)}"
+        raise TypeError(
+            f"{function}: `S` is {got}; wanted an array (..., n) of real singular values, in "
+            "descending order, as svdvals has them."
+        )
+    return xp
+
+
 def check_count(value: object, name: str, least: int) -> int:
     """A whole Python number of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
@@ -185,15 +201,23 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
             f"{role} is a {type(got).__name__} where the function deals in "
             f"{type(wanted).__name__}; wanted both from one array library. Convert it first."
         ) from None
-    if tuple(got.shape) != tuple(wanted.shape):
-        raise ValueError(
-            f"{role} has shape {tuple(got.shape)}; wanted {tuple(wanted.shape)}, that of what it "
-            "belongs to. Broadcast or sum it first."
-        )
+    check_shape(got, wanted, role)
     if xp.isdtype(got.dtype, "complex floating") and xp.isdtype(wanted.dtype, "real floating"):
         raise TypeError(
             f"{role} has dtype {got.dtype}; wanted real values, since what it belongs to is "
             f"{wanted.dtype}. Take its real part."
+        )
+
+
+def check_shape(got: Any, wanted: Any, role: str) -> None:
+    if not hasattr(got, "shape"):
+        raise TypeError(
+            f"{role} is a {type(got).__name__}; wanted something of shape {tuple(wanted.shape)}."
+        )
+    if tuple(got.shape) != tuple(wanted.shape):
+        raise ValueError(
+            f"{role} has shape {tuple(got.shape)}; wanted {tuple(wanted.shape)}, that of what it "
+            "belongs to. Broadcast or sum it first."
         )
 
 

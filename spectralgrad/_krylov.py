@@ -57,6 +57,11 @@ def blocks_of(shape: tuple[int, int], block: int) -> int:
     return min(BLOCKS, min(shape) // block - 1)
 
 
+def default_tol(A) -> float:
+    """What residuals may be, over S[0]: the rounding of products with A and their sums."""
+    return 8 * max(A.shape) ** 0.5 * eps(A.like)
+
+
 def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
     """Random columns, from the host: the same in every library."""
     xp = array_namespace(like)

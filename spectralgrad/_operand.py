@@ -13,7 +13,7 @@ An operand is static; its leaves are the arrays, or the one object, that a deriv
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +34,8 @@ from ._errors import raise_captured
 from ._primitive import is_noted, library_of
 from ._tree import leaves_of, rebuild
 from .operators import LowRank, Operator
+
+SLICE = 256  # columns of an operator at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +62,17 @@ def products_of(A: Any) -> Products:
         values, rows, cols = sparse.parts(A)
         return sparse_products(sparse, values, rows, cols, shape)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
-        return _checked(A.matmat, A.rmatmat, shape, _like(A))
+        return _checked(A.matmat, A.rmatmat, shape, like_of(A))
     Ah = A.conj().T
-    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, _like(A))
+    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like_of(A))
+
+
+def identity_slices(like: Array, n: int) -> Iterator[Array]:
+    """The columns of the identity, SLICE at a time."""
+    xp = array_namespace(like)
+    for start in range(0, n, SLICE):
+        width = min(SLICE, n - start)
+        yield xp.eye(n, width, k=-start, dtype=like.dtype, device=device(like))
 
 
 def sparse_products(library: Any, values: Array, rows: Array, cols: Array, shape) -> Products:
@@ -85,7 +95,7 @@ def sparse_library(A: Any) -> Any:
     return None
 
 
-def _like(A: Any) -> Array:
+def like_of(A: Any) -> Array:
     """An empty array of the library that an operator's products take."""
     if hasattr(A, "like"):
         return A.like
@@ -176,7 +186,7 @@ class _OfParameters:
     def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
         xp = array_namespace(*leaves)
         dots = tuple(
-            xp.zeros_like(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
+            xp.zeroslike_of(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
         )
 
         def both(*arrays):
@@ -187,7 +197,7 @@ class _OfParameters:
 
 
 @dataclass(frozen=True, eq=False)
-class _Entries:
+class Entries:
     """A sparse tensor by its values, rows and columns, in PyTorch or JAX."""
 
     library: Any
@@ -213,7 +223,7 @@ DENSE, WHOLE = _Dense(), _Whole()
 
 def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable]:
     """As `enter` for an array; else x itself."""
-    if params is not None or not is_array(x) or sparse_library(x) is not None:
+    if params is not None or not is_dense(x):
         return x, lambda result: result
     return enter(x, function)
 
@@ -231,12 +241,26 @@ def check_operator_dtype(like: Array, function: str) -> None:
     check_precision(xp, like, where)
 
 
+def is_dense(x: Any) -> bool:
+    return is_array(x) and sparse_library(x) is None
+
+
+def whole(x: Any) -> Any:
+    """The operand of which x itself is the only leaf."""
+    return DENSE if is_dense(x) else WHOLE
+
+
+def no_cotangent(x: Any) -> LowRank:
+    xp, like = array_namespace(like_of(x)), like_of(x)
+    left, right = (xp.zeros((n, 0), dtype=like.dtype, device=device(like)) for n in x.shape)
+    return LowRank(left, right)
+
+
 def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
     """What the user gave as a static operand and its leaves."""
     if params is not None:
         return _of_parameters(x, params, function)
-    sparse = sparse_library(x)
-    if is_array(x) and sparse is None:
+    if is_dense(x):
         return DENSE, (x,)
     if not (hasattr(x, "shape") and hasattr(x, "dtype")) or len(x.shape) != 2:
         raise TypeError(
@@ -244,9 +268,10 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
             "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Make "
             "one with sg.operators.from_matmat."
         )
+    sparse = sparse_library(x)
     if sparse is not None and not is_noted(x):
         values, rows, cols = sparse.parts(x)
-        return _Entries(sparse, tuple(x.shape)), (values, rows, cols)
+        return Entries(sparse, tuple(x.shape)), (values, rows, cols)
     if isinstance(x, Operator):
         _refuse_captured(x, function)
     return WHOLE, (x,)

@@ -7,26 +7,28 @@ no noted call made is an error, never a lost term.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ._array import Array, array_namespace, device
-from ._checks import check_like, check_primals
+from ._array import Array, array_namespace, device, is_array
+from ._checks import check_like, check_primals, check_shape
 from ._errors import raise_glue, raise_no_second_order
 from ._linear import add
+from ._operand import is_dense, no_cotangent
 from ._primitive import Notes, noting
 from ._tree import leaves_of, rebuild
 
 
 def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
     check_primals(primals, transform)
-    xp = array_namespace(*primals)
-    primals = [xp.asarray(x) if isinstance(x, np.generic) else x for x in primals]
+    if any(map(is_array, primals)):
+        array_namespace(*filter(is_array, primals))  # of one library
+    primals = [np.asarray(x) if isinstance(x, np.generic) else x for x in primals]
     distinct = [
-        x if all(x is not y for y in primals[:i]) else xp.asarray(x, copy=True)
-        for i, x in enumerate(primals)
+        x if all(x is not y for y in primals[:i]) else _another(x) for i, x in enumerate(primals)
     ]
     notes = Notes(transform, distinct)
     with noting(notes):
@@ -39,6 +41,11 @@ def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) 
             transform,
         )
     return distinct, notes.needed(leaves), out, leaves
+
+
+def _another(x: Any) -> Any:
+    """What equals x and is not x."""
+    return array_namespace(x).asarray(x, copy=True) if is_dense(x) else copy.copy(x)
 
 
 def _match(tree: Any, like: Any, role: str) -> list[Array]:
@@ -55,6 +62,9 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
         return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
     if isinstance(tree, int | float) and like.ndim == 0:
         tree = array_namespace(like).asarray(tree, dtype=like.dtype, device=device(like))
+    if not is_dense(like):  # a sparse matrix or an operator, and so may be its tangent
+        check_shape(tree, like, role)
+        return [tree]
     check_like(tree, like, role)
     return [array_namespace(like).astype(tree, like.dtype, copy=False)]
 
@@ -67,7 +77,8 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
     fun : callable
         A function of this library, or one made of calls to them alone.
     *primals : array
-        Every array that `fun` takes.
+        Every array that `fun` takes; for `truncated_svd` also sparse matrices and operators, whose
+        cotangent is an `operators.LowRank`.
     **static
         Passed on to `fun`: options, not differentiated.
 
@@ -145,8 +156,10 @@ def _push_forward(calls, dots: dict[int, Array]) -> None:
         dots.update((id(y), dy) for y, dy in zip(outputs, tangents, strict=True))
 
 
-def _or_zeros(derivative: Array | None, x: Array) -> Array:
-    return array_namespace(x).zeros_like(x) if derivative is None else derivative
+def _or_zeros(derivative: Any, x: Any) -> Any:
+    if derivative is not None:
+        return derivative
+    return array_namespace(x).zeros_like(x) if is_dense(x) else no_cotangent(x)
 
 
 def jvp(
@@ -237,10 +250,9 @@ def hvp(fun: Callable, x: Any, dx: Any, out_bar: Any, /, **static: Any) -> Any:
     several = isinstance(x, tuple | list)
     given = _match(dx, x, "sg.hvp: the direction")
     primals, calls, out, leaves = _run("hvp", fun, x if several else (x,), static)
-    xp = array_namespace(*primals)
     # copies: a cotangent may be one of the arrays that have a tangent, and has none itself
     cotangents = [
-        bar if bar is None else xp.asarray(bar, copy=True)
+        bar if bar is None else _another(bar)
         for bar in _match(out_bar, out, "sg.hvp: the cotangent of the output")
     ]
     seen = [y for call in calls for arrays in call[1:] for y in arrays]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ._array import array_namespace, eps, nan_where
 from ._checks import check_choice, check_count, check_rank, check_rtol
 from ._errors import complain
+from ._krylov import default_tol
 from ._operand import as_operand, check_operator_dtype, enter_operand
 from ._primitive import is_readable
 from ._solvers import by_size, check_solver
@@ -113,20 +114,57 @@ def truncated_svd(
     >>> np.allclose(pullback((None, np.array([0.0, 1.0]), None))[0], np.diag([0.0, 1.0, 0.0, 0.0]))
     True
     """
-    check_choice(ties, POLICIES, "truncated_svd", "ties")
-    check_rtol(gap_rtol, "truncated_svd")
-    check_choice(unconverged, ("warn", "raise"), "truncated_svd", "unconverged")
+    _, _, out, narrow = decompose(
+        x,
+        k,
+        "truncated_svd",
+        ties=ties,
+        gap_rtol=gap_rtol,
+        solver=solver,
+        oversample=oversample,
+        tol=tol,
+        maxiter=maxiter,
+        seed=seed,
+        adjoint=adjoint,
+        adjoint_tol=adjoint_tol,
+        unconverged=unconverged,
+        params=params,
+    )
+    return narrow(SVDResult(*out[:3]))
+
+
+def decompose(
+    x,
+    k,
+    function,
+    *,
+    ties="nan",
+    gap_rtol=None,
+    solver=None,
+    oversample=None,
+    tol=None,
+    maxiter=100,
+    seed=0,
+    adjoint=None,
+    adjoint_tol=None,
+    unconverged="warn",
+    params=None,
+):
+    """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
+    check_choice(ties, POLICIES, function, "ties")
+    check_rtol(gap_rtol, function)
+    check_choice(unconverged, ("warn", "raise"), function, "unconverged")
     check_solver(solver, adjoint)
-    x, narrow = enter_operand(x, params, "truncated_svd")
-    operand, leaves = as_operand(x, params, "truncated_svd")
+    x, narrow = enter_operand(x, params, function)
+    operand, leaves = as_operand(x, params, function)
     A = operand.products(*leaves)
-    check_operator_dtype(A.like, "truncated_svd")
-    k = check_rank(k, A, "truncated_svd")
+    check_operator_dtype(A.like, function)
+    k = check_rank(k, A, function)
     extra = max(8, k // 2) if oversample is None else check_count(oversample, "oversample", 1)
     block = min(k + extra, *A.shape)
     chosen = by_size(operand, leaves, A, block)
     solver = chosen if solver is None else solver
-    fine = 8 * max(A.shape) ** 0.5 * eps(A.like)
+    fine = default_tol(A)
     accepted = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
     search = {
         "block": block,
@@ -147,8 +185,8 @@ def truncated_svd(
         most=10 * maxiter,
         unconverged=unconverged,
     )
-    U, S, Vh = report(out[:3], residual, accepted if tol is None else tol, maxiter, unconverged)
-    return narrow(SVDResult(U, S, Vh))
+    out[:3] = report(out[:3], residual, accepted if tol is None else tol, maxiter, unconverged)
+    return operand, leaves, out, narrow
 
 
 def report(factors, residual, tol, maxiter, unconverged):

@@ -175,6 +175,61 @@ class LowRank:
         return entries
 
     def __add__(self, other: LowRank) -> LowRank:
+        if isinstance(other, PlusMultiple):
+            return other + self
         if not isinstance(other, LowRank):
             return NotImplemented
         return LowRank(beside([self.left, other.left]), beside([self.right, other.right]))
+
+
+@dataclass(frozen=True, eq=False)
+class PlusMultiple(LowRank):
+    """factor * matrix + left @ right^H: the cotangent of an operator from `truncation_error`."""
+
+    factor: Array
+    matrix: Any
+
+    def todense(self) -> Array:
+        xp = array_namespace(self.left)
+        return self.matmat(xp.eye(self.shape[1], dtype=self.dtype, device=device(self.left)))
+
+    def matmat(self, X: Array) -> Array:
+        from ._operand import products_of
+
+        return self.factor * products_of(self.matrix).matmat(X) + super().matmat(X)
+
+    def rmatmat(self, Y: Array) -> Array:
+        from ._operand import products_of
+
+        return self.factor * products_of(self.matrix).rmatmat(Y) + super().rmatmat(Y)
+
+    def vdot(self, dA: Any) -> Array:
+        """Re sum(conj(self) * dA), by the products of both with all columns of the identity."""
+        from ._operand import identity_slices, products_of
+
+        xp, product = array_namespace(self.left), products_of(dA).matmat
+        blocks = identity_slices(self.left, self.shape[1])
+        return sum(xp.sum(real(conj(self.matmat(X)) * product(X))) for X in blocks)
+
+    def at(self, rows: Array, cols: Array) -> Array:
+        """The entries at (rows[i], cols[i]), of a matrix whose entries can be indexed."""
+        if not hasattr(self.matrix, "tocsr"):
+            raise TypeError(
+                f"at: the matrix is a {type(self.matrix).__name__}, whose entries are not known; "
+                "use matmat, vdot or todense."
+            )
+        entries = array_namespace(self.left).asarray(self.matrix.tocsr()[rows, cols])
+        return self.factor * entries.reshape(-1) + super().at(rows, cols)
+
+    def __add__(self, other: LowRank) -> LowRank:
+        if isinstance(other, PlusMultiple):
+            raise TypeError(
+                "two cotangents of truncation_error came to be added; an operator takes one. Sum "
+                "the losses' parts outside, or use a dense array."
+            )
+        return PlusMultiple(
+            beside([self.left, other.left]),
+            beside([self.right, other.right]),
+            self.factor,
+            self.matrix,
+        )

@@ -22,11 +22,13 @@ orthogonalize      x, U, S, Vh      out           signed
 low_rank           x, U, S, Vh      out           k < min(m, n)
 nuclear_norm       x, U, S, Vh      out
 ky_fan_norm        x, U, S, Vh      out           k < min(m, n)
+truncated_svd      x                U, S, Vh      ties, gap_rtol, adjoint, adjoint_tol, maxiter
 =================  ===============  ============  =========================
 
 With factors among the inputs, x carries the whole derivative and the factors' cotangents are None.
 Where f has an array for a parameter, that counts as one more input, at the end. `signed=True` is
-the nearest rotation.
+the nearest rotation. The factors of `truncated_svd` are the k largest triplets, from any solver; x
+is an array, a sparse matrix or an operator, the cotangent of the last two an `operators.LowRank`.
 
 Examples
 --------
@@ -44,9 +46,21 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import _eigh, _matrix_functions, _norm_rules, _polar, _subspaces, _svd, _values
+from . import (
+    _eigh,
+    _matrix_functions,
+    _norm_rules,
+    _polar,
+    _subspaces,
+    _svd,
+    _truncated_rules,
+    _values,
+)
 from ._arguments import as_scalar_function
+from ._krylov import default_tol
+from ._operand import whole
 from ._primitive import Primitive, answered
+from ._solvers import by_size, in_full
 
 
 def _tupled(arrays: Any) -> tuple:
@@ -85,5 +99,51 @@ orthogonalize_jvp, orthogonalize_vjp = _pair(_polar.polar_factor)
 low_rank_jvp, low_rank_vjp = _pair(_subspaces.best_of_rank)
 nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norm_rules.nuclear)
 ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(_norm_rules.ky_fan)
+
+
+def _with_triplets(rule: Callable, count: int) -> Callable:
+    """A rule of `truncated_svd` for triplets found elsewhere; it has `count` answers."""
+
+    @wraps(rule)
+    def plain(
+        x: Any,
+        triplets: tuple,
+        directions: Any,
+        /,
+        *,
+        ties: str = "nan",
+        gap_rtol: float | None = None,
+        adjoint: str | None = None,
+        adjoint_tol: float | None = None,
+        maxiter: int = 100,
+    ) -> Any:
+        (A,), (U, S, Vh), directions = _tupled(x), triplets, _tupled(directions)
+        operand, k = whole(A), S.shape[-1]
+        products = operand.products(A)
+        method = adjoint or by_size(operand, (A,), products, k)
+        # of triplets alone the rest is empty: no surplus preconditions
+        found = in_full(operand, (A,), products) if method == "full" else (U, S, Vh)
+        rest = (found[0][..., k:], found[1][..., k:], found[2][..., k:, :])
+        if all(direction is None for direction in directions):
+            answers: tuple = (None,) * count
+        else:
+            answers = rule(
+                (A,),
+                (U, S, Vh, *rest, None),
+                (*directions, None, None, None, None),
+                operand=operand,
+                method=method,
+                adjoint_tol=default_tol(products) if adjoint_tol is None else adjoint_tol,
+                most=10 * maxiter,
+                ties=ties,
+                gap_rtol=gap_rtol,
+            )[:count]
+        return answers if count > 1 or isinstance(x, tuple | list) else answers[0]
+
+    return plain
+
+
+truncated_svd_jvp = _with_triplets(_truncated_rules.truncated_jvp, 3)
+truncated_svd_vjp = _with_triplets(_truncated_rules.truncated_vjp, 1)
 
 __all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))
