@@ -95,8 +95,8 @@ def leading_rows(W: Array, k: int) -> Array:
 def beside(blocks: list[Array]) -> Array:
     """The blocks' columns, side by side."""
     xp = array_namespace(*blocks)
-    # torch.concat has no rule for batched gradients, and its old name does (2.13)
-    return getattr(xp, "cat", xp.concat)(blocks, -1)
+    # torch.concat has no rule for batched gradients, and its older name does (2.13)
+    return xp.cat(blocks, -1) if is_torch_array(blocks[0]) else xp.concat(blocks, axis=-1)
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

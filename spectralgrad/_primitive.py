@@ -166,6 +166,14 @@ def is_readable(x: Array, insist: bool) -> bool:
     return insist or "cpu" in str(device(x)).lower()
 
 
+def read(x: Array, *, insist: bool = True) -> Array | None:
+    """x outside of every derivative, or None where it has no values yet."""
+    if not is_readable(x, insist):
+        return None
+    library = library_of(x)
+    return x if library is None else library.values(x)
+
+
 class Notes:
     """The calls made while a function ran, with their arrays, told apart by identity."""
 

@@ -7,7 +7,7 @@ from ._checks import check_choice, check_count, check_rank, check_rtol
 from ._errors import complain
 from ._krylov import default_tol
 from ._operand import as_operand, check_operator_dtype, enter_operand
-from ._primitive import is_readable
+from ._primitive import read
 from ._solvers import by_size, check_solver
 from ._svd import SVDResult
 from ._ties import POLICIES
@@ -194,11 +194,12 @@ def report(factors, residual, tol, maxiter, unconverged):
     xp = array_namespace(residual)
     if 0 in residual.shape:
         return factors
-    if not is_readable(residual, True):
+    found = read(residual)
+    if found is None:
         poison = nan_where(residual > tol, residual)
         U, S, Vh = factors
         return U + poison[..., None, None], S + poison[..., None], Vh + poison[..., None, None]
-    worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
+    worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
     if worst > tol:
         complain(
             f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {tol:.2g} "

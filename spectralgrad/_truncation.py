@@ -17,7 +17,7 @@ from ._array import adjoint, array_namespace, conj, eps, nan_where, real
 from ._checks import check_rank, check_rtol, check_values
 from ._errors import ConvergenceWarning
 from ._operand import DENSE, WHOLE, Entries, identity_slices, products_of, sparse_library
-from ._primitive import Primitive, is_readable, library_of
+from ._primitive import Primitive, library_of, read
 from ._svd_kernel import unit_of
 from ._ties import default_gap_rtol, first, zero_tolerance
 from ._truncated import decompose
@@ -175,9 +175,10 @@ def truncation_error(x, /, k, **options):
     operand, leaves, out, narrow = decompose(x, k, "truncation_error", **options)
     U, S, Vh, _, following, *_ = out
     (e,) = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
-    if _entries(operand, leaves) is not None and is_readable(e, False):
-        xp = array_namespace(e)
-        if bool(xp.isnan(e) & xp.all(xp.isfinite(S))):
+    found = read(e, insist=False)
+    if found is not None and _entries(operand, leaves) is not None:
+        xp = array_namespace(found)
+        if bool(xp.isnan(found) & xp.all(xp.isfinite(S))):
             warnings.warn(
                 "truncation_error: NaN, since the error of this sparse matrix is below eps^(1/4) "
                 "of its norm and is lost in their difference. Take it as an operator "

@@ -143,6 +143,11 @@ def is_sparse(A: torch.Tensor) -> bool:
 
 def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
+    # to_sparse_coo has no derivative for complex values, nor a view of theirs a conjugate (2.13)
+    if A.layout == torch.sparse_csr:
+        return A.values().clone(), torch.repeat_interleave(A.crow_indices().diff()), A.col_indices()
+    if A.layout == torch.sparse_csc:
+        return A.values().clone(), A.row_indices(), torch.repeat_interleave(A.ccol_indices().diff())
     A = (A if A.layout == torch.sparse_coo else A.to_sparse_coo()).coalesce()
     rows, cols = A.indices()
     return A.values(), rows, cols
