@@ -80,13 +80,14 @@ def leading_triplets(A, k: int, random: Array, bad: Array, *, tol, maxiter: int)
     xp = array_namespace(random)
     cycle = _Cycle(A, k, random)
     # NaN, and no products of Inf and 0, of which NumPy warns (2.4)
-    F = xp.linalg.qr(random[: A.shape[1], :])[0] + nan_where(bad, random)[..., None, None]
-    state = cycle((None, None, None, None, F, None))
+    F = _factor.qr(random[: A.shape[1], :]) + nan_where(bad, random)[..., None, None]
 
     def unconverged(state):
         return xp.any(state[-1] > tol)  # False for NaN
 
-    U, S, V, _, _, residual = _factor.loop(unconverged, cycle, state, maxiter - 1, traced=2)
+    U, S, V, _, _, residual = _factor.loop(
+        unconverged, cycle, cycle((None, None, None, None, F, None)), maxiter - 1, traced=2
+    )
     return Triplets(U, S, adjoint(V), residual)
 
 
@@ -102,34 +103,34 @@ class _Cycle:
     def __call__(self, state: tuple) -> tuple:
         P, S, Q, AhP, F, _ = state
         xp, A = array_namespace(F), self.A
-        T = [] if S is None else [_diagonal(S, F.dtype)]
+        # lists of blocks: to copy a basis that grows would take its memory twice
+        P, Q, AhP = ([] if basis is None else [basis] for basis in (P, Q, AhP))
+        T = [] if S is None else [[_diagonal(S, F.dtype)]]
         scale = None if S is None else S[..., :1]
         for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
             W = A.matmat(F)
-            if scale is None:
-                scale = xp.max(xp.abs(W), axis=-2)[..., :1]
-            Q = F if Q is None else beside([Q, F])
-            P_new = self._orthonormal(W, P, scale, step)
-            P = P_new if P is None else beside([P, P_new])
-            T.append(_factor.adjoint_times(P, W))
-            G = A.rmatmat(P_new)
-            AhP = G if AhP is None else beside([AhP, G])
-            F = self._orthonormal(G, Q, scale, step)
+            scale = xp.max(xp.abs(W), axis=-2)[..., :1] if scale is None else scale
+            Q.append(F)
+            P.append(self._orthonormal(W, P, scale, step))
+            T.append([_factor.adjoint_times(block, W) for block in P])
+            AhP.append(A.rmatmat(P[-1]))
+            F = self._orthonormal(AhP[-1], Q, scale, step)
         Y, s, Zh = _factor.svd(_upper(xp, T))
-        kept = slice(self.kept)
-        Y, s = Y[..., kept], s[..., kept]
-        P, Q, AhP = P @ Y, Q @ adjoint(Zh[..., kept, :]), AhP @ Y
-        R = (AhP - Q * s[..., None, :])[..., : self.k]
+        Y, Z, s = Y[..., : self.kept], adjoint(Zh[..., : self.kept, :]), s[..., : self.kept]
+        P, Q, AhP = _combined(P, Y), _combined(Q, Z), _combined(AhP, Y)
+        R = AhP[..., : self.k] - Q[..., : self.k] * s[..., None, : self.k]
         return P, s, Q, AhP, F, _largest_norm(R, s)
 
-    def _orthonormal(self, W: Array, basis: Array | None, scale: Array, step: int) -> Array:
+    def _orthonormal(self, W: Array, basis: list[Array], scale: Array, step: int) -> Array:
         """Orthonormal columns that span W beyond the basis, or noise where that is nothing."""
         xp = array_namespace(W)
         noise = self.random[step : step + W.shape[-2], :]
         W = W + (4 * eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
-        W = xp.linalg.qr(W if basis is None else _factor.project_out(basis, W))[0]
-        if basis is not None:
-            W = _factor.project_out(basis, W)
+        for block in basis:
+            W = _factor.project_out(block, W)
+        W = _factor.qr(W)
+        for block in basis:
+            W = _factor.project_out(block, W)
         # Its columns are orthonormal but for what was projected out just now: Newton's iteration
         # for the polar factor makes up for that, faster than another QR.
         eye = xp.eye(W.shape[-1], dtype=W.dtype, device=device(W))
@@ -138,19 +139,31 @@ class _Cycle:
         return W
 
 
+def _combined(basis: list[Array], Y: Array) -> Array:
+    """[basis] Y, block by block."""
+    total, start = basis[0] @ Y[..., : basis[0].shape[-1], :], basis[0].shape[-1]
+    for block in basis[1:]:
+        end = start + block.shape[-1]
+        total += block @ Y[..., start:end, :]  # in place, where a library can: it is ours, and big
+        start = end
+    return total
+
+
 def _diagonal(S: Array, dtype) -> Array:
     xp = array_namespace(S)
     eye = xp.eye(S.shape[-1], dtype=dtype, device=device(S))
     return eye * xp.astype(S, dtype)[..., None, :]
 
 
-def _upper(xp, columns: list[Array]) -> Array:
-    """The square matrix of block columns that end on its diagonal."""
-    size = columns[-1].shape[-2]
+def _upper(xp, columns: list[list[Array]]) -> Array:
+    """The square matrix of block columns, each given down to its diagonal block."""
+    heights = [C.shape[-2] for C in columns[-1]]
     padded = []
-    for C in columns:
-        below = (*C.shape[:-2], size - C.shape[-2], C.shape[-1])
-        padded.append(xp.concat([C, xp.zeros(below, dtype=C.dtype, device=device(C))], axis=-2))
+    for column in columns:
+        C = column[0]
+        below = (*C.shape[:-2], sum(heights[len(column) :]), C.shape[-1])
+        zeros = xp.zeros(below, dtype=C.dtype, device=device(C))
+        padded.append(xp.concat([*column, zeros], axis=-2))
     return beside(padded)
 
 
