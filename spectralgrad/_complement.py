@@ -15,6 +15,9 @@ Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in thei
 is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
 all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
 
+Where a cut splits a tie and the pair's part is dropped, the E_j tied to s_i are left out of a_i,
+b_i and the system.
+
 The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff
 of the product N z. So the solve is a Primitive, its own adjoint, to every order.
 
@@ -29,7 +32,7 @@ from . import _factor
 from ._array import Array, adjoint, array_namespace, columnwise_dot, nan_where, real
 from ._operand import Products
 from ._primitive import Primitive, library_of
-from ._ties import guarded
+from ._ties import first, guarded
 
 TRACED = 100  # iterations where none may be read
 
@@ -56,6 +59,15 @@ def _boost(e: Array, S: Array) -> Array:
     return xp.where(below, e * (e / xp.where(below, s - e, 1.0)) / (safe + e), 0.0)
 
 
+def _sparing(E: Array, e: Array, S: Array, rtol: float | None):
+    """R_i without its part along the E_j whose e_j counts as s_i's equal, if any may be dropped."""
+    if rtol is None:
+        return lambda R: R
+    xp = array_namespace(S)
+    tied = S[..., None, :] - e[..., :, None] <= rtol * first(S)[..., None]
+    return lambda R: R - E @ xp.where(tied, _factor.adjoint_times(E, R), 0.0)
+
+
 def _closed_form(a, b, U, S, V, E_U, e, E_V):
     """With all of the discarded triplets: x = (a + r b)/((1 - r)(1 + r) s) in their span."""
     inverse = _divisors(S)
@@ -68,11 +80,11 @@ def _closed_form(a, b, U, S, V, E_U, e, E_V):
     return x * inverse, y * inverse
 
 
-def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, tol: float, most: int):
+def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, spare, tol: float, most: int):
     """x, y of a tall A; a member is NaN where the residual is not below tol."""
     xp, inverse = array_namespace(a), _divisors(S)
     B, Bh = _system(A, U, V)
-    rhs = b + Bh(a * inverse)
+    rhs = spare(b + Bh(a * inverse))
     size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
     rhs = rhs / guarded(size, 0.0)
     boost = _boost(e, S)
@@ -89,7 +101,7 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, tol: float, most: int):
     def body(state):
         y, r, p, rz = state
         active = unconverged(r)
-        q = p - Bh(B(p) * inverse) * inverse
+        q = spare(p - Bh(B(p) * inverse) * inverse)
         pq = dot(p, q)
         step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
         y, r = y + step * p, r - step * q
@@ -108,15 +120,17 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, tol: float, most: int):
     return (a + B(y)) * inverse, y
 
 
-def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most):
+def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, drop):
     V, E_V = adjoint(Vh), adjoint(E_Vh)
+    spare_left, spare_right = _sparing(E_U, e, S, drop), _sparing(E_V, e, S, drop)
+    a, b = spare_left(a), spare_right(b)
     if method == "full":
         return _closed_form(a, b, U, S, V, E_U, e, E_V)
-    A = operand.products(*leaves)
+    A, options = operand.products(*leaves), {"tol": tol, "most": most}
     if A.shape[0] >= A.shape[1]:
-        return _conjugate_gradients(A, a, b, U, S, V, e, E_V, tol=tol, most=most)
-    y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tol=tol, most=most)
-    return x, y
+        return _conjugate_gradients(A, a, b, U, S, V, e, E_V, spare=spare_right, **options)
+    turned = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, spare=spare_left, **options)
+    return turned[::-1]
 
 
 def _dependence(inputs, solution, operand):
@@ -160,10 +174,3 @@ def _solve_vjp(inputs, outputs, bars, *, operand, **options):
 
 # inputs: a, b, U, S, Vh, E_U, e, E_Vh, and the operand's leaves
 solve = Primitive("complement", _forward, _solve_jvp, _solve_vjp, carried=(5, 6, 7))
-
-
-def without_tied(E: Array, R: Array, e: Array, S: Array, tolerance: Array) -> Array:
-    """R_i without its part along the surplus vectors whose values count as s_i's equals."""
-    xp = array_namespace(S)
-    tied = S[..., None, :] - e[..., :, None] <= tolerance[..., None]
-    return R - E @ xp.where(tied, _factor.adjoint_times(E, R), 0.0)

@@ -25,13 +25,13 @@ from ._array import (
     once_differentiable,
     real,
 )
-from ._complement import solve, without_tied
+from ._complement import solve
 from ._errors import ConvergenceWarning, explain
 from ._factor import adjoint_times, project_out
 from ._primitive import Primitive, library_of
 from ._solvers import find, in_full
 from ._svd import fragile, inner_cotangent, rotations, tolerance_of
-from ._ties import first, split_singular, split_width
+from ._ties import default_gap_rtol, first, split_singular, split_width
 
 
 def _forward(*leaves, operand, k, solver, method, search, ties, **_):
@@ -68,29 +68,35 @@ def _undefined_columns(S, e, tolerance, free):
     return _gauge.undefined_columns(extended, tolerance, free)
 
 
-def _solved(operand, leaves, triplets, surplus, a, b, idle, *, method, tol, most, ties, tolerance):
+def _solved(
+    leaves, outputs, a, b, idle, *, operand, method, adjoint_tol, most, ties, gap_rtol, **_
+):
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
-    (U, S, Vh), (E_U, e, E_Vh) = triplets, surplus
-    xp, V = array_namespace(S), adjoint(Vh)
-    a, b = (xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (V, b)))
-    if ties == "drop":
-        a = without_tied(E_U, a, e, S, tolerance)
-        b = without_tied(adjoint(E_Vh), b, e, S, tolerance)
+    U, S, Vh = outputs[:3]
+    xp = array_namespace(S)
+    a, b = (
+        xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (adjoint(Vh), b))
+    )
+    rtol = default_gap_rtol(S) if gap_rtol is None else gap_rtol
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve if library_of(leaves[0]) is not None else solve.forward
-    options = {"operand": operand, "method": method, "tol": tol, "most": most}
-    return function(a, b, *triplets, *surplus, *leaves, **options)
+    return function(
+        *(a, b, *outputs[:6], *leaves),
+        operand=operand,
+        method=method,
+        tol=adjoint_tol,
+        most=most,
+        drop=rtol if ties == "drop" else None,
+    )
 
 
-def truncated_jvp(
-    leaves, outputs, dots, *, operand, method, adjoint_tol, most, ties, gap_rtol, k=None, **_
-):
+def truncated_jvp(leaves, outputs, dots, **options):
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
-    triplets, surplus = outputs[:3], outputs[3:6]
-    U, S, Vh = triplets
+    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
+    U, S, Vh, _, e, *_ = outputs
     V, k = adjoint(Vh), S.shape[-1]
     tolerance, free = tolerance_of(S, gap_rtol), _is_free(U, Vh)
-    undefined = _undefined_columns(S, surplus[1], tolerance, free)[..., :k]
+    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
     once = once_differentiable(S, undefined | fragile(S, tolerance, ties, free))
     valid = 1 + once
     if ties == "drop":
@@ -100,24 +106,19 @@ def truncated_jvp(
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
-    options = {"method": method, "tol": adjoint_tol, "most": most, "ties": ties}
-    X, Y = _solved(
-        operand, leaves, triplets, surplus, dA_V, dAh_U, undefined, tolerance=tolerance, **options
-    )
+    X, Y = _solved(leaves, outputs, dA_V, dAh_U, undefined, **options)
     dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
     return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
 
 
-def truncated_vjp(
-    leaves, outputs, bars, *, operand, method, adjoint_tol, most, ties, gap_rtol, **_
-):
+def truncated_vjp(leaves, outputs, bars, **options):
     """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
-    triplets, surplus, (U_bar, S_bar, Vh_bar) = outputs[:3], outputs[3:6], bars[:3]
-    U, S, Vh = triplets
+    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
+    (U, S, Vh, _, e, *_), (U_bar, S_bar, Vh_bar) = outputs, bars[:3]
     xp, V, k = array_namespace(S), adjoint(Vh), S.shape[-1]
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     tolerance, free = tolerance_of(S, gap_rtol), _is_free(U, Vh)
-    undefined = _undefined_columns(S, surplus[1], tolerance, free)[..., :k]
+    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
     once = undefined | fragile(S, tolerance, ties, free)
     diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
@@ -132,8 +133,7 @@ def truncated_vjp(
     K = inner_cotangent(P, R, diagonal, S, tolerance)
     idle = (undefined & (2 * S <= tolerance) if ties == "drop" else undefined) | bad[..., None]
     a, b = (xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
-    options = {"method": method, "tol": adjoint_tol, "most": most, "ties": ties}
-    X, Y = _solved(operand, leaves, triplets, surplus, a, b, idle, tolerance=tolerance, **options)
+    X, Y = _solved(leaves, outputs, a, b, idle, **options)
     return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
 
 
