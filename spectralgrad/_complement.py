@@ -30,8 +30,8 @@ from __future__ import annotations
 
 from . import _factor
 from ._array import Array, adjoint, array_namespace, columnwise_dot, nan_where, real
-from ._operand import Products
 from ._primitive import Primitive, library_of
+from ._products import Products
 from ._ties import first, guarded
 
 TRACED = 100  # iterations where none may be read
@@ -116,7 +116,8 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, spare, tol: float, most: i
     y, r, _, _ = _factor.loop(
         lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
     )
-    y = y * (size * inverse) + nan_where(xp.any(unconverged(r), axis=(-2, -1)), S)[..., None, None]
+    bad = xp.any(unconverged(r)[..., 0, :], axis=-1)
+    y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
     return (a + B(y)) * inverse, y
 
 

@@ -128,12 +128,22 @@ def loop(cond: Callable, body: Callable, state: tuple, most: int, *, traced: int
         from ._bind import jax
 
         return jax.loop(cond, body, state, most)
-    readable = may_loop(state[0])
-    for _ in range(most if readable else min(most, traced)):
-        if readable and not bool(cond(state)):
+    for turn in range(most):
+        going = _answer(cond(state))
+        if going is False or (going is None and turn == traced):
             break
         state = body(state)
     return state
+
+
+def _answer(flag: Array) -> bool | None:
+    """What flag says, or None where nobody may know."""
+    if not may_loop(flag):
+        return None
+    try:
+        return bool(flag)
+    except RuntimeError:  # the vmap of PyTorch's batched gradients, which has no other sign (2.13)
+        return None
 
 
 def may_loop(x: Array) -> bool:
@@ -141,5 +151,5 @@ def may_loop(x: Array) -> bool:
     if is_torch_array(x):
         from ._bind import torch
 
-        return torch.can_branch()
+        return torch.is_concrete(x)
     return not is_dask_array(x)

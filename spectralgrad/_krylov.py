@@ -62,9 +62,12 @@ def default_tol(A) -> float:
     return 8 * max(A.shape) ** 0.5 * eps(A.like)
 
 
-def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
-    """Random columns, from the host: the same in every library."""
-    xp = array_namespace(like)
+def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> Array:
+    """Random columns, from the host: the same in every library.
+
+    Longer than either side, so that every step finds another block of noise a row further down.
+    """
+    xp, rows = array_namespace(like), max(shape) + 2 * BLOCKS + 1
     normal = np.random.default_rng(seed).standard_normal((rows, block))
     return xp.asarray(normal, dtype=like.dtype, device=device(like))
 
@@ -72,7 +75,7 @@ def start_block(rows: int, block: int, like: Array, seed: int) -> Array:
 def leading_triplets(A, k: int, random: Array, bad: Array, *, tol, maxiter: int) -> Triplets:
     """At least k triplets of the products A, from a start of as many columns as `random` has.
 
-    `random` is (m + n, b); members of the stack that are `bad` come out NaN.
+    `random` is what `start_block` makes; members of the stack that are `bad` come out NaN.
     """
     if A.shape[0] < A.shape[1]:
         found = leading_triplets(A.adjoint(), k, random, bad, tol=tol, maxiter=maxiter)
@@ -109,12 +112,12 @@ class _Cycle:
         scale = None if S is None else S[..., :1]
         for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
             W = A.matmat(F)
-            scale = xp.max(xp.abs(W), axis=-2)[..., :1] if scale is None else scale
+            scale = _norms(W)[..., :1] if scale is None else scale
             Q.append(F)
-            P.append(self._orthonormal(W, P, scale, step))
+            P.append(self._orthonormal(W, P, scale, 2 * step + 1))
             T.append([_factor.adjoint_times(block, W) for block in P])
             AhP.append(A.rmatmat(P[-1]))
-            F = self._orthonormal(AhP[-1], Q, scale, step)
+            F = self._orthonormal(AhP[-1], Q, scale, 2 * step + 2)
         Y, s, Zh = _factor.svd(_upper(xp, T))
         Y, Z, s = Y[..., : self.kept], adjoint(Zh[..., : self.kept, :]), s[..., : self.kept]
         P, Q, AhP = _combined(P, Y), _combined(Q, Z), _combined(AhP, Y)
@@ -123,19 +126,13 @@ class _Cycle:
 
     def _orthonormal(self, W: Array, basis: list[Array], scale: Array, step: int) -> Array:
         """Orthonormal columns that span W beyond the basis, or noise where that is nothing."""
-        xp = array_namespace(W)
         noise = self.random[step : step + W.shape[-2], :]
-        W = W + (4 * eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
-        for block in basis:
-            W = _factor.project_out(block, W)
-        W = _factor.qr(W)
-        for block in basis:
-            W = _factor.project_out(block, W)
-        # Its columns are orthonormal but for what was projected out just now: Newton's iteration
-        # for the polar factor makes up for that, faster than another QR.
-        eye = xp.eye(W.shape[-1], dtype=W.dtype, device=device(W))
+        # well above what rounding leaves of W in the basis, so that its own part decides
+        W = W + (8 * eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
         for _ in range(2):
-            W = W @ (1.5 * eye - 0.5 * _factor.adjoint_times(W, W))
+            for block in basis:
+                W = _factor.project_out(block, W)
+            W = _factor.qr(W)
         return W
 
 
@@ -167,12 +164,19 @@ def _upper(xp, columns: list[list[Array]]) -> Array:
     return beside(padded)
 
 
-def _largest_norm(R: Array, S: Array) -> Array:
-    """The greatest column norm over S[0], without a square that over- or underflows."""
+def _norms(R: Array) -> Array:
+    """Norms of the columns, without a square that over- or underflows."""
     xp = array_namespace(R)
-    top = xp.where(S[..., :1] == 0, 1.0, S[..., :1])
-    R = R / top[..., None, :]
-    return xp.max(xp.sqrt(real(columnwise_dot(R, R))), axis=-1)
+    top = xp.max(xp.abs(R), axis=-2)
+    unit = xp.where(top == 0, 1.0, top)
+    R = R / unit[..., None, :]
+    return unit * xp.sqrt(real(columnwise_dot(R, R)))
+
+
+def _largest_norm(R: Array, S: Array) -> Array:
+    """The greatest column norm over S[0]."""
+    xp, top = array_namespace(R), S[..., 0]
+    return xp.max(_norms(R), axis=-1) / xp.where(top == 0, 1.0, top)
 
 
 def true_residual(A, U: Array, S: Array, Vh: Array) -> Array:

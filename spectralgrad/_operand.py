@@ -13,7 +13,7 @@ An operand is static; its leaves are the arrays, or the one object, that a deriv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ from ._array import (
     adjoint,
     array_namespace,
     beside,
-    conj,
     device,
     is_array,
     is_jax_array,
@@ -32,103 +31,9 @@ from ._boundary import enter
 from ._checks import check_precision
 from ._errors import raise_captured
 from ._primitive import is_noted, library_of
+from ._products import Products, like_of, products_of, sparse_library, sparse_products
 from ._tree import leaves_of, rebuild
 from .operators import LowRank, Operator
-
-SLICE = 256  # columns of an operator at a time
-
-
-@dataclass(frozen=True, eq=False)
-class Products:
-    """A X and A^H Y of an m x n matrix."""
-
-    shape: tuple[int, int]
-    matmat: Callable[[Array], Array]
-    rmatmat: Callable[[Array], Array]
-    like: Any = None  # an array of A's library, dtype and device
-
-    def adjoint(self) -> Products:
-        return Products(self.shape[::-1], self.rmatmat, self.matmat, self.like)
-
-
-def products_of(A: Any) -> Products:
-    """The products of anything that stands for a matrix."""
-    shape = tuple(A.shape[-2:])
-    if is_array(A):
-        # y^H A and not A^H y: twice as fast for one block of rows in OpenBLAS and MKL
-        return Products(shape, lambda X: A @ X, lambda Y: adjoint(adjoint(Y) @ A), A)
-    sparse = sparse_library(A)
-    if sparse is not None:
-        values, rows, cols = sparse.parts(A)
-        return sparse_products(sparse, values, rows, cols, shape)
-    if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
-        return _checked(A.matmat, A.rmatmat, shape, like_of(A))
-    Ah = A.conj().T
-    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like_of(A))
-
-
-def identity_slices(like: Array, n: int) -> Iterator[Array]:
-    """The columns of the identity, SLICE at a time."""
-    xp = array_namespace(like)
-    for start in range(0, n, SLICE):
-        width = min(SLICE, n - start)
-        yield xp.eye(n, width, k=-start, dtype=like.dtype, device=device(like))
-
-
-def sparse_products(library: Any, values: Array, rows: Array, cols: Array, shape) -> Products:
-    A = library.sparse_matrix(values, rows, cols, shape)
-    Ah = library.sparse_matrix(conj(values[None, :])[0, :], cols, rows, shape[::-1])
-    return Products(tuple(shape), lambda X: A @ X, lambda Y: Ah @ Y, values)
-
-
-def sparse_library(A: Any) -> Any:
-    """The binding of the library that owns a sparse tensor, or None for what is none."""
-    kind = type(A).__module__.partition(".")[0]
-    if kind == "torch" and is_torch_array(A):
-        from ._bind import torch
-
-        return torch if torch.is_sparse(A) else None
-    if kind == "jax" and hasattr(A, "todense"):
-        from ._bind import jax
-
-        return jax
-    return None
-
-
-def like_of(A: Any) -> Array:
-    """An empty array of the library that an operator's products take."""
-    if hasattr(A, "like"):
-        return A.like
-    if hasattr(A, "left"):
-        return A.left
-    if type(A).__module__.partition(".")[0].startswith("cupy"):
-        import cupy
-
-        return cupy.zeros((0,), dtype=A.dtype)
-    import numpy as np
-
-    return np.zeros((0,), dtype=A.dtype)
-
-
-def _checked(matmat: Callable, rmatmat: Callable, shape: tuple, like: Array) -> Products:
-    """Products of somebody's own, whose answers must have the right shape."""
-
-    def of(product, name, rows):
-        def checked(X):
-            out = product(X)
-            wanted = (rows, X.shape[-1])
-            if not is_array(out) or tuple(out.shape) != wanted:
-                got = tuple(out.shape) if is_array(out) else f"a {type(out).__name__}"
-                raise ValueError(
-                    f"the operator's {name} returned {got} for a block of shape {tuple(X.shape)}; "
-                    f"wanted an array of shape {wanted}. Check it against the operator's shape "
-                    f"{shape}."
-                )
-            return out
-
-        return checked
-
-    return Products(shape, of(matmat, "matmat", shape[0]), of(rmatmat, "rmatmat", shape[1]), like)
 
 
 class _Dense:
@@ -265,8 +170,8 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
     if not (hasattr(x, "shape") and hasattr(x, "dtype")) or len(x.shape) != 2:
         raise TypeError(
             f"{function}: argument `x` is a {type(x).__name__}; wanted an array (..., m, n), a "
-            "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Make "
-            "one with sg.operators.from_matmat."
+            "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Convert "
+            "it, for example with numpy.asarray, or make one with sg.operators.from_matmat."
         )
     sparse = sparse_library(x)
     if sparse is not None and not is_noted(x):

@@ -9,7 +9,8 @@ import numpy as np
 from . import _factor
 from ._array import Array, adjoint, array_namespace, device, is_complex
 from ._krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
-from ._operand import DENSE, Products
+from ._operand import DENSE
+from ._products import Products
 
 SMALL = 256  # up to this side a full SVD is the fastest
 
@@ -43,7 +44,7 @@ def find(
         U, S, Vh = in_full(operand, leaves, A)
         return Triplets(U, S, Vh, 0.0 * S[..., 0])
     if solver == "krylov":
-        random = start_block(sum(A.shape), block, A.like, seed)
+        random = start_block(A.shape, block, A.like, seed)
         bad = (
             _not_finite(leaves[0])
             if operand is DENSE
@@ -96,6 +97,7 @@ def _sorted(found: Any, A: Products, k: int) -> Triplets:
 
 
 def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, Array]:
+    found = tuple(found)
     shapes = [tuple(getattr(part, "shape", ("?",))) for part in found]
     count = shapes[1][0] if len(shapes) == 3 and len(shapes[1]) == 1 else 0
     if shapes != [(shape[0], count), (count,), (count, shape[1])] or count < k:
@@ -103,7 +105,7 @@ def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, 
             f"truncated_svd: the solver returned arrays of shapes {shapes}; wanted U, S and Vh of "
             f"at least k = {k} triplets, as svds has them: {[(shape[0], k), (k,), (k, shape[1])]}."
         )
-    return tuple(found)
+    return found
 
 
 def check_solver(solver: Any, adjoint: Any) -> None:

@@ -68,9 +68,7 @@ def _undefined_columns(S, e, tolerance, free):
     return _gauge.undefined_columns(extended, tolerance, free)
 
 
-def _solved(
-    leaves, outputs, a, b, idle, *, operand, method, adjoint_tol, most, ties, gap_rtol, **_
-):
+def _solved(leaves, outputs, a, b, idle, *, adjoint_tol, ties, gap_rtol, **options):
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
     U, S, Vh = outputs[:3]
     xp = array_namespace(S)
@@ -82,10 +80,8 @@ def _solved(
     function = solve if library_of(leaves[0]) is not None else solve.forward
     return function(
         *(a, b, *outputs[:6], *leaves),
-        operand=operand,
-        method=method,
+        **{name: options[name] for name in ("operand", "method", "most")},
         tol=adjoint_tol,
-        most=most,
         drop=rtol if ties == "drop" else None,
     )
 
@@ -178,7 +174,7 @@ def _why(leaves, outputs, directions, result, *, operand, ties, gap_rtol, adjoin
         reached = columns[..., :k] & used
         bad = _undetermined(operand, leaves, outputs, bars, inner, reached, ties)
         columns = xp.concat([reached, columns[..., k:]], axis=-1)
-    poisoned = xp.where(bad, float("nan"), 0.0)[..., None, None] * extended[..., None, :1]
+    poisoned = nan_where(bad, S)[..., None, None]
     told = explain("truncated_svd", ("S", extended), columns, given, (poisoned,), ties)
     finite = all(bool(xp.all(xp.isfinite(d))) for d in (S, *given) if hasattr(d, "ndim"))
     if told is not None or not finite:

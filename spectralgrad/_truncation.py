@@ -16,8 +16,9 @@ import warnings
 from ._array import adjoint, array_namespace, conj, eps, nan_where, real
 from ._checks import check_rank, check_rtol, check_values
 from ._errors import ConvergenceWarning
-from ._operand import DENSE, WHOLE, Entries, identity_slices, products_of, sparse_library
+from ._operand import DENSE, WHOLE, Entries
 from ._primitive import Primitive, library_of, read
+from ._products import identity_slices, products_of, sparse_library
 from ._svd_kernel import unit_of
 from ._ties import default_gap_rtol, first, zero_tolerance
 from ._truncated import decompose
@@ -75,7 +76,7 @@ def _slope(inputs, outputs, count):
     """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
-    zero = e <= zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+    zero = e <= zero_tolerance(4 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e))
     if following.shape[-1] == 0:
         return slope
@@ -162,7 +163,7 @@ def truncation_error(x, /, k, **options):
     Notes
     -----
     Exact to rounding, eps S[0], without the discarded spectrum. The gradient (x - U S Vh)/e is 0
-    where e counts as zero, at max(m, n) eps S[0], and NaN where the cut splits a tie. For an
+    where e counts as zero, at 4 max(m, n) eps S[0], and NaN where the cut splits a tie. For an
     operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
     plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ._array import Array, adjoint, array_namespace, beside, conj, device, real
+from ._products import identity_slices, products_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,8 +159,6 @@ class LowRank:
 
     def vdot(self, dA: Any) -> Array:
         """Re sum(conj(self) * dA): the change of the loss along dA, an array or operator."""
-        from ._operand import products_of
-
         product = products_of(dA).matmat(self.right)
         return array_namespace(product).sum(real(conj(self.left) * product))
 
@@ -194,19 +193,13 @@ class PlusMultiple(LowRank):
         return self.matmat(xp.eye(self.shape[1], dtype=self.dtype, device=device(self.left)))
 
     def matmat(self, X: Array) -> Array:
-        from ._operand import products_of
-
         return self.factor * products_of(self.matrix).matmat(X) + super().matmat(X)
 
     def rmatmat(self, Y: Array) -> Array:
-        from ._operand import products_of
-
         return self.factor * products_of(self.matrix).rmatmat(Y) + super().rmatmat(Y)
 
     def vdot(self, dA: Any) -> Array:
         """Re sum(conj(self) * dA), by the products of both with all columns of the identity."""
-        from ._operand import identity_slices, products_of
-
         xp, product = array_namespace(self.left), products_of(dA).matmat
         blocks = identity_slices(self.left, self.shape[1])
         return sum(xp.sum(real(conj(self.matmat(X)) * product(X))) for X in blocks)

@@ -103,6 +103,23 @@ OPERATIONS = (
         scale_power=0,
         cut=True,
     ),
+    Operation(
+        "truncated_svd",
+        lambda x: sg.truncated_svd(x, 2, solver="krylov", adjoint="krylov"),
+        at_ties=False,
+        at_zeros=False,
+        cut=True,
+        second=False,
+    ),
+    Operation(
+        "truncation_error",
+        lambda x: sg.truncation_error(x, 2),
+        at_ties=False,
+        at_zeros=False,
+        scale_power=1,
+        cut=True,
+        second=False,
+    ),
     Operation("nuclear_norm", sg.nuclear_norm, at_zeros=False, scale_power=1),
     Operation("spectral_norm", sg.spectral_norm, at_ties=False, at_zeros=False, scale_power=1),
     Operation(

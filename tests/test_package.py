@@ -24,24 +24,25 @@ MODULES = sorted(
     if "_bind" not in name and "__main__" not in name
 )
 PUBLIC = {
-    "DerivativeUndefinedError", "DerivativeUndefinedWarning", "EighResult", "KabschResult",
-    "PolarResult", "ProcrustesResult", "SVDResult", "eigh", "eigh_function", "eigvalsh", "expm",
-    "functions", "hvp", "inv_sqrtm", "jvp", "kabsch", "ky_fan_norm", "logm", "low_rank",
-    "nearest_rotation", "nuclear_norm", "orthogonalize", "pinv", "polar", "powm", "procrustes",
-    "rules", "schatten_norm", "singular_projector", "singular_value_threshold", "spectral_norm",
-    "sqrtm", "svd", "svd_function", "svdvals", "testing", "vjp",
+    "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
+    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
+    "SVDResult", "cut", "eigh", "eigh_function", "eigvalsh", "expm", "functions", "hvp",
+    "inv_sqrtm", "jvp", "kabsch", "ky_fan_norm", "logm", "low_rank", "nearest_rotation",
+    "nuclear_norm", "operators", "orthogonalize", "pinv", "polar", "powm", "procrustes", "rules",
+    "schatten_norm", "singular_projector", "singular_value_threshold", "spectral_norm", "sqrtm",
+    "svd", "svd_function", "svdvals", "testing", "truncated_svd", "truncation_error", "vjp",
 }  # fmt: skip
 
 
 def test_public_names():
     assert set(sg.__all__) == PUBLIC
-    modules = {"functions", "rules", "testing"}
+    modules = {"functions", "operators", "rules", "testing"}
     visible = {name for name in vars(sg) if not name.startswith("_")}
     assert visible == PUBLIC
     assert all(inspect.ismodule(getattr(sg, name)) == (name in modules) for name in PUBLIC)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLIC - {"functions", "rules", "testing"}))
+@pytest.mark.parametrize("name", sorted(PUBLIC - {"functions", "operators", "rules", "testing"}))
 def test_public_docstrings(name):
     thing = getattr(sg, name)
     text = inspect.getdoc(thing)

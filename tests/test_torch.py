@@ -45,13 +45,24 @@ def blind_eigh(x):
     return w, Q.abs()
 
 
+def blind_truncated(x):
+    U, S, Vh = sg.truncated_svd(x, 2, solver="krylov", adjoint="krylov")
+    return U.abs(), S, (U * S[..., None, :]) @ Vh
+
+
 def bare(x):
     return sg.svd_function(x, lambda s: s**3 / (1 + s * s))
 
 
-BY_NAME = {op.name: op for op in OPERATIONS if op.name not in ("svd", "svd_full", "eigh")}
+GAUGED = ("svd", "svd_full", "eigh", "truncated_svd")
+BY_NAME = {op.name: op for op in OPERATIONS if op.name not in GAUGED}
 FUNCTIONS = {name: op.call for name, op in BY_NAME.items()}
-FUNCTIONS |= {"svd": blind_svd, "eigh": blind_eigh, "svd_function:bare": bare}
+FUNCTIONS |= {
+    "svd": blind_svd,
+    "truncated_svd": blind_truncated,
+    "eigh": blind_eigh,
+    "svd_function:bare": bare,
+}
 SQUARE = {op.name for op in OPERATIONS if op.square}
 by_function = pytest.mark.parametrize("name", FUNCTIONS)
 # one of each way of being made, for what is slow and the same for all
@@ -103,7 +114,13 @@ def test_gradcheck_full_matrices(is_complex, device):
             torch.testing.assert_close(batched[i], pullback(tuple(bar[i] for bar in bars))[0])
 
 
-@pytest.mark.parametrize("name", ["svd", "eigh", "svdvals", "eigvalsh", "svd_function:bare"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "svd", "truncated_svd", "truncation_error", "eigh", "svdvals", "eigvalsh",
+        "svd_function:bare",
+    ],
+)  # fmt: skip
 @by_dtype
 def test_second_order_where_values_are_simple(name, is_complex, device):
     shape = shapes(name)[0]

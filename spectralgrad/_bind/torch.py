@@ -89,7 +89,10 @@ def is_tracing() -> bool:
 
 
 def is_concrete(_: torch.Tensor) -> bool:
-    return not is_tracing()
+    """Whether values may be read: not while Dynamo traces, nor under torch.func.vmap."""
+    functorch = torch._C._functorch
+    levels = functorch.get_interpreter_stack() or ()
+    return not is_tracing() and all(level.key() != functorch.TransformType.Vmap for level in levels)
 
 
 def values(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -128,13 +131,6 @@ def captures_derivative(f: Callable, probe: torch.Tensor) -> bool:
     level = torch.autograd.forward_ad._current_level
     dual = level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
     return dual or (wrapped(value) and not wrapped(probe))
-
-
-def can_branch() -> bool:
-    """Whether a value may decide what is computed next: not while traced, nor under vmap."""
-    functorch = torch._C._functorch
-    levels = functorch.get_interpreter_stack() or ()
-    return not is_tracing() and all(level.key() != functorch.TransformType.Vmap for level in levels)
 
 
 def is_sparse(A: torch.Tensor) -> bool:

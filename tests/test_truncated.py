@@ -1,0 +1,383 @@
+"""The truncated SVD of matrices and operators: against the full one, and on its own terms."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse
+from matrices import random, with_spectrum
+from scipy.sparse.linalg import aslinearoperator, svds
+
+import spectralgrad as sg
+from spectralgrad.testing import inner, random_cotangent
+
+KRYLOV = {"solver": "krylov", "adjoint": "krylov"}
+TURNED = {"solver": "full", "adjoint": "krylov"}
+MIXED = ({}, KRYLOV, TURNED, {"solver": "krylov", "adjoint": "full"})
+SIZES = [((300, 200), 10)] + [
+    (shape, k) for shape in ((19, 17), (19, 19), (19, 23)) for k in (1, 5, 9, 13, 17)
+]
+by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+by_method = pytest.mark.parametrize("options", MIXED, ids=["size", "krylov", "full-k", "k-full"])
+
+
+def projector(U, S, Vh):
+    W = random((U.shape[0], U.shape[0]), seed=1)
+    return (W + W.T) @ U, None, None
+
+
+def squares(U, S, Vh):
+    """Of Re<C, U S^2 V^H>."""
+    C = random((U.shape[0], Vh.shape[1]), seed=2)
+    CV = C @ Vh.conj().T
+    return CV * S**2, np.sum(U.conj() * CV, axis=0).real * 2 * S, (U * S**2).conj().T @ C
+
+
+def values_alone(U, S, Vh):
+    return None, np.cos(np.arange(len(S))), None
+
+
+LOSSES = (projector, squares, values_alone)
+
+
+def by_full_svd(x, k, loss):
+    """The cotangent of x through all of its triplets."""
+    (U, S, Vh), pullback = sg.vjp(sg.svd, x, full_matrices=False)
+    rest = len(S) - k
+    padding = (((0, 0), (0, rest)), ((0, rest),), ((0, rest), (0, 0)))
+    bars = loss(U[:, :k], S[:k], Vh[:k])
+    bars = [b if b is None else np.pad(b, p) for b, p in zip(bars, padding, strict=True)]
+    return pullback(tuple(bars))[0]
+
+
+def gradient(x, k, loss, **options):
+    out, pullback = sg.vjp(sg.truncated_svd, x, k=k, **options)
+    return pullback(loss(*out))[0]
+
+
+def difference(x, y):
+    return np.linalg.norm(x - y) / np.linalg.norm(y)
+
+
+def clustered(shape, k, gap, is_complex, *, apart=1e-3):
+    """Kept values from 2 to 1, two of them closer, and others from 1 - 2 gap down."""
+    kept = np.linspace(2, 1, k)
+    kept[1:2] = kept[:1] - apart
+    rest = (1 - 2 * gap) * np.linspace(1, 0.2, min(shape) - k)
+    return with_spectrum(*shape, np.concatenate([np.sort(kept)[::-1], rest]), is_complex=is_complex)
+
+
+@pytest.mark.parametrize(("shape", "k"), SIZES, ids=str)
+@by_dtype
+@by_method
+def test_gradients_of_the_full_svd(shape, k, is_complex, options):
+    for gap in (1e-1, 1e-3, 1e-6):
+        x = clustered(shape, k, gap, is_complex)
+        for loss in LOSSES:
+            found = gradient(x, k, loss, **options)
+            bound = max(1e-9, 10 * np.finfo(float).eps / gap)
+            assert difference(found, by_full_svd(x, k, loss)) <= bound
+
+
+@by_dtype
+def test_error_grows_no_faster_than_the_inverse_gap(is_complex):
+    for gap in (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6):
+        x = clustered((300, 200), 10, gap, is_complex, apart=0.1)
+        for loss in LOSSES:
+            error = difference(gradient(x, 10, loss, **KRYLOV), by_full_svd(x, 10, loss))
+            assert error <= 100 * np.finfo(float).eps / gap
+
+
+def sparse(shape, is_complex, seed=0):
+    rng = np.random.default_rng(seed)
+    x = random(shape, seed=seed, is_complex=is_complex) * (rng.random(shape) < 0.1)
+    return x * 0.9 ** np.arange(shape[1])
+
+
+def kinds(x):
+    """x as everything that NumPy users may have."""
+    csr = scipy.sparse.csr_array(x)
+    by_products = sg.operators.from_matmat(
+        lambda X: csr @ X, lambda Y: csr.conj().T @ Y, x.shape, x.dtype
+    )
+    return csr, scipy.sparse.coo_matrix(x), aslinearoperator(csr), by_products
+
+
+@by_dtype
+@pytest.mark.parametrize("shape", [(150, 120), (120, 150), (40, 30)], ids=str)
+def test_operators_and_sparse_matrices_give_the_same(shape, is_complex):
+    x = sparse(shape, is_complex)
+    rows, cols = np.nonzero(x)
+    dx = random(shape, seed=5, is_complex=is_complex)
+    for loss in LOSSES:
+        wanted = by_full_svd(x, 4, loss)
+        for A in kinds(x):
+            x_bar = gradient(A, 4, loss)
+            assert isinstance(x_bar, sg.operators.LowRank)
+            assert difference(x_bar.todense(), wanted) < 1e-11
+            assert difference(x_bar.at(rows, cols), wanted[rows, cols]) < 1e-11
+            assert np.isclose(x_bar.vdot(dx), inner(wanted, dx), rtol=1e-10)
+    for A, dA in zip(kinds(x), kinds(dx), strict=True):
+        (U, _, Vh), (dU, dS, dVh) = sg.jvp(sg.truncated_svd, (A,), (dA,), k=4)
+        _, tangent = sg.jvp(sg.truncated_svd, (x,), (dx,), k=4, **KRYLOV)
+        np.testing.assert_allclose(dS, tangent[1], atol=1e-11)
+        moved = dU @ Vh + U @ dVh
+        wanted = sg.jvp(sg.truncated_svd, (x,), (dx,), k=4)
+        wanted = wanted[1].U @ wanted[0].Vh + wanted[0].U @ wanted[1].Vh
+        np.testing.assert_allclose(moved, wanted, atol=1e-10 * np.linalg.norm(wanted))
+
+
+@by_dtype
+def test_other_solvers(is_complex):
+    x = sparse((90, 70), is_complex)
+    wanted = by_full_svd(x, 5, squares)
+    for A in (x, *kinds(x)):
+        assert difference(dense(gradient(A, 5, squares, solver="scipy")), wanted) < 1e-10
+    few = lambda A, k: svds(A, k)  # ascending, and without a surplus
+    assert difference(gradient(x, 5, squares, solver=few), wanted) < 1e-10
+    with pytest.raises(ValueError, match=r"shapes \[\(90, 2\).*at least k = 5"):
+        sg.truncated_svd(x, 5, solver=lambda A, k: svds(A, 2))
+    rough = lambda A, k: (part * (1 + 1e-6) for part in svds(A, k))
+    with pytest.warns(sg.ConvergenceWarning, match="residual of"):
+        sg.truncated_svd(x, 5, solver=rough)
+
+
+def dense(x_bar):
+    return x_bar.todense() if isinstance(x_bar, sg.operators.LowRank) else x_bar
+
+
+@by_dtype
+def test_rules_take_triplets_found_elsewhere(is_complex):
+    x = sparse((90, 70), is_complex)
+    wanted = by_full_svd(x, 5, squares)
+    U, S, Vh = (part[::-1] if part.ndim == 1 else part for part in svds(x, 5))
+    U, Vh = U[:, ::-1], Vh[::-1]
+    for A in (x, *kinds(x)):
+        for adjoint in ("krylov", "full"):
+            rule = sg.rules.truncated_svd_vjp
+            x_bar = rule(A, (U, S, Vh), squares(U, S, Vh), adjoint=adjoint)
+            assert difference(dense(x_bar), wanted) < 1e-10
+    dx = random(x.shape, seed=5, is_complex=is_complex)
+    tangent = sg.rules.truncated_svd_jvp(x, (U, S, Vh), dx)
+    bars = squares(U, S, Vh)
+    assert np.isclose(inner(bars, tangent), inner(wanted, dx), rtol=1e-10)
+    assert sg.rules.truncated_svd_vjp(x, (U, S, Vh), (None, None, None)) is None
+
+
+@by_dtype
+def test_the_krylov_iteration_by_itself(library, is_complex):
+    """A matrix beyond the size of a full SVD, a wide one, a stack, and what they have in common."""
+    for shape in library.brief(((320, 280), (280, 320), (2, 300, 260))):
+        x = random(shape, seed=3, is_complex=is_complex) * 0.97 ** np.arange(shape[-1])
+        if library.name == "jax":
+            import jax
+
+            found = jax.jit(lambda x: sg.truncated_svd(x, 6))(library.array(x))
+        else:
+            found = sg.truncated_svd(library.array(x), 6)
+        U, S, Vh = map(library.numpy, found)
+        np.testing.assert_allclose(S, np.linalg.svd(x, compute_uv=False)[..., :6], rtol=1e-13)
+        adjoints = (np.conj(np.swapaxes(factor, -1, -2)) for factor in (U, Vh))
+        for product in (next(adjoints) @ U, Vh @ next(adjoints)):
+            np.testing.assert_allclose(
+                product, np.broadcast_to(np.eye(6), product.shape), atol=1e-13
+            )
+        residual = x @ np.conj(np.swapaxes(Vh, -1, -2)) - U * S[..., None, :]
+        assert np.linalg.norm(residual) < 1e-12 * np.max(S)
+
+
+def test_seeds_decide(library):
+    x = library.array(random((400, 300)))
+    first, again, other = (sg.truncated_svd(x, 3, seed=seed).U for seed in (0, 0, 1))
+    np.testing.assert_array_equal(library.numpy(first), library.numpy(again))
+    assert np.any(library.numpy(first) != library.numpy(other))
+
+
+HARD = {
+    "zero": np.zeros((320, 300)),
+    "identity": np.eye(300),
+    "diagonal": np.diag(np.arange(300.0, 0.0, -1.0)),
+    "rank 3": with_spectrum(320, 300, np.concatenate([[3.0, 2.0, 1.0], np.zeros(297)])),
+    "multiplet": with_spectrum(320, 300, np.concatenate([[3.0] * 9, np.linspace(2, 1, 291)])),
+    "graded": with_spectrum(320, 300, 2.0 ** -np.arange(300)),
+}
+
+
+@pytest.mark.parametrize("name", HARD)
+def test_breakdown_and_multiplets(name):
+    x, k = HARD[name], 6
+    wanted = np.linalg.svd(x, compute_uv=False)[:k]
+    U, S, Vh = sg.truncated_svd(x, k, **KRYLOV)
+    np.testing.assert_allclose(S, wanted, atol=1e-13 * max(wanted[0], 1e-300))
+    np.testing.assert_allclose(U.T @ U, np.eye(k), atol=1e-13)
+    np.testing.assert_allclose(Vh @ Vh.T, np.eye(k), atol=1e-13)
+    np.testing.assert_allclose(x @ Vh.T, U * S, atol=1e-13 * max(wanted[0], 1e-300))
+
+
+def test_scale_changes_nothing(library):
+    x = random((300, 270), seed=4) * 0.95 ** np.arange(270)
+    base = None
+    for scale in (1.0, 2.0**600, 2.0**-600):
+        out, pullback = sg.vjp(sg.truncated_svd, library.array(scale * x), k=3, **KRYLOV)
+        U, S, Vh = map(library.numpy, out)
+        bars = (library.array(random(U.shape)), None, library.array(random(Vh.shape, seed=1)))
+        x_bar = library.numpy(pullback(bars)[0]) * scale
+        base = base or (S, x_bar)
+        np.testing.assert_allclose(S / scale, base[0], rtol=1e-13)
+        np.testing.assert_allclose(x_bar, base[1], atol=1e-11 * np.max(np.abs(base[1])))
+
+
+@by_method
+def test_ties_follow_the_policy(options):
+    x = with_spectrum(
+        60, 40, np.concatenate([[3.0, 2.0, 2.0, 2.0, 1.0], np.linspace(0.5, 0.1, 35)])
+    )
+    _, projection = sg.vjp(sg.singular_projector, x, k=5)
+    W = random((60, 60), seed=1)
+    wanted = projection((W + W.T) / 2)[0]
+    bound = {"drop": 1e-12, "split": 1e-6}
+    for ties, tolerance in bound.items():
+        assert difference(gradient(x, 5, projector, ties=ties, **options), wanted) < tolerance
+    for k in (5, 3):  # within, and across the cut
+        with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[1\] = 2 and S\[2\] = 2"):
+            assert np.all(np.isnan(gradient(x, k, projector, **options)))
+        with pytest.raises(sg.DerivativeUndefinedError, match="count as equal"):
+            gradient(x, k, projector, ties="raise", **options)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[1\] = 2 and S\[2\] = 2"):
+        gradient(x, 2, projector, **options)  # the second of them is no longer kept
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="does not determine"):
+        assert np.all(np.isnan(gradient(x, 3, projector, ties="split", **options)))
+    assert np.all(np.isfinite(gradient(x, 3, projector, ties="drop", **options)))
+    leading = lambda U, S, Vh: (np.where(np.arange(3) == 0, random(U.shape), 0.0), None, None)
+    assert difference(gradient(x, 3, leading, **options), by_full_svd(x, 3, leading)) < 1e-12
+    assert np.all(np.isfinite(gradient(x, 3, values_alone, **options)))
+
+
+def test_complex_phases_are_no_loss():
+    x = random((40, 30), is_complex=True)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="phase of a complex vector"):
+        assert np.all(np.isnan(gradient(x, 3, lambda U, S, Vh: (1j * U, None, None))))
+
+
+def test_what_did_not_converge_says_so():
+    x = random((700, 600))
+    with pytest.warns(sg.ConvergenceWarning, match=r"residual of .* S\[0\] where tol"):
+        sg.truncated_svd(x, 4, maxiter=1)
+    with pytest.raises(sg.ConvergenceError, match="raise oversample or maxiter"):
+        sg.truncated_svd(x, 4, maxiter=1, unconverged="raise")
+    assert sg.truncated_svd(x, 4, maxiter=1, tol=0.5).S.shape == (4,)
+    x = clustered((60, 50), 4, 1e-6, False)
+    U, S, Vh = (part[..., :4] if i < 2 else part[:4] for i, part in enumerate(np.linalg.svd(x)))
+    x_bar = sg.rules.truncated_svd_vjp(
+        x, (U, S, Vh), projector(U, S, Vh), adjoint="krylov", maxiter=1
+    )
+    assert np.all(np.isnan(x_bar))
+    hasty = {"solver": lambda x, k: (U, S, Vh), "adjoint": "krylov", "maxiter": 1}
+    with pytest.warns(sg.ConvergenceWarning, match="adjoint_tol"):
+        assert np.all(np.isnan(gradient(x, 4, projector, **hasty)))
+    with pytest.raises(sg.ConvergenceError, match="adjoint='full'"):
+        gradient(x, 4, projector, unconverged="raise", **hasty)
+
+
+def test_low_rank_cotangents_add_and_multiply():
+    x = sparse((60, 50), False)
+    A = kinds(x)[0]
+    both = lambda A: (sg.truncated_svd(A, 3).S, sg.truncated_svd(A, 4).S, sg.truncation_error(A, 3))
+    _, pullback = sg.vjp(both, A)
+    _, wanted = sg.vjp(both, x)
+    bars = (np.ones(3), np.ones(4), 2.0)
+    (x_bar,), wanted = pullback(bars), wanted(bars)[0]
+    X, rows, cols = random((50, 2)), *np.nonzero(x)
+    np.testing.assert_allclose(x_bar.todense(), wanted, atol=1e-12)
+    np.testing.assert_allclose(x_bar.matmat(X), wanted @ X, atol=1e-12)
+    np.testing.assert_allclose(x_bar.rmatmat(wanted), wanted.T @ wanted, atol=1e-11)
+    np.testing.assert_allclose(x_bar.at(rows, cols), wanted[rows, cols], atol=1e-12)
+    assert np.isclose(x_bar.vdot(A), inner(wanted, x))
+    (x_bar,) = pullback((None, None, None))
+    assert x_bar.shape == (60, 50)
+    assert not np.any(x_bar.todense())
+
+
+@by_dtype
+def test_truncation_error(library, is_complex):
+    values = np.concatenate([[2.0, 1.0], 1e-9 * np.linspace(1, 0.1, 38)])
+    for x in (random((50, 40), is_complex=is_complex), with_spectrum(50, 40, values)):
+        e, pullback = sg.vjp(sg.truncation_error, library.array(x), k=2)
+        U, S, Vh = np.linalg.svd(x, full_matrices=False)
+        wanted = np.sqrt(np.sum(S[2:] ** 2))
+        assert abs(float(library.numpy(e)) - wanted) < 1e-14 * S[0]
+        rest = (U[:, 2:] * S[2:]) @ Vh[2:] / wanted
+        x_bar = library.numpy(pullback(library.array(np.asarray(1.0)))[0])
+        np.testing.assert_allclose(x_bar, rest, atol=1e-13 * S[0] / wanted)
+
+
+def test_truncation_error_of_operators_and_where_it_ends():
+    x = with_spectrum(50, 40, np.concatenate([[2.0, 1.0], 1e-9 * np.linspace(1, 0.1, 38)]))
+    csr, _, linear, by_products = kinds(x)
+    wanted = sg.truncation_error(x, 2)
+    for A in (linear, by_products):
+        assert np.isclose(sg.truncation_error(A, 2), wanted, rtol=1e-5)
+    with pytest.warns(sg.ConvergenceWarning, match="below eps"):
+        assert np.isnan(sg.truncation_error(csr, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        e, pullback = sg.vjp(
+            sg.truncation_error, with_spectrum(50, 40, [2.0, 1.0] + [0.0] * 38), k=2
+        )
+        assert e < 1e-13
+        assert not np.any(pullback(1.0)[0])  # the kink at zero
+        assert np.all(np.isnan(sg.vjp(sg.truncation_error, np.eye(5), k=2)[1](1.0)[0]))
+
+
+def test_cut(library):
+    S = library.array([5.0, 2.0, 2.0, 2.0, 1.0, 0.0, 0.0])
+    assert [sg.cut(S, k) for k in range(1, 8)] == [1, 1, 4, 4, 5, 5, 7]
+    assert sg.cut(S, 2, rtol=0.5) == 1
+    stack = library.array([[3.0, 2.0, 1.0], [3.0, 3.0, 1.0]])
+    assert sg.cut(stack, 1) == 2
+    with pytest.raises(ValueError, match="`k` is 8"):
+        sg.cut(S, 8)
+    with pytest.raises(TypeError, match="real singular values"):
+        sg.cut([1.0, 2.0], 1)
+
+
+def test_bad_arguments():
+    x = np.eye(4)
+    for options, words in (
+        ({"solver": "lobpcg"}, "`solver` is 'lobpcg'.*callable"),
+        ({"adjoint": "lu"}, "`adjoint` is 'lu'"),
+        ({"ties": "merge"}, "`ties` is 'merge'"),
+        ({"unconverged": "ignore"}, "`unconverged` is 'ignore'"),
+        ({"oversample": 0}, "`oversample` is 0"),
+        ({"maxiter": 0.5}, "`maxiter` is 0.5"),
+        ({"k": 5}, "`k` is 5.*from 1 to 4"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            sg.truncated_svd(x, **({"k": 2} | options))
+    with pytest.raises(TypeError, match=r"`params` holds a ndarray.*LowRank"):
+        sg.truncated_svd(lambda t: t, 2, params=x)
+    with pytest.raises(TypeError, match="int64"):
+        sg.truncated_svd(scipy.sparse.csr_array(np.eye(4, dtype=int)), 2)
+    wrong = sg.operators.from_matmat(lambda X: X[:2], lambda Y: Y, (4, 4), float)
+    with pytest.raises(ValueError, match=r"matmat returned \(2, 4\).*wanted.*\(4, 4\)"):
+        sg.truncated_svd(wrong, 2)
+    with pytest.raises(TypeError, match="`matmat` is a ndarray"):
+        sg.operators.from_matmat(x, lambda Y: Y, (4, 4), float)
+    with pytest.raises(ValueError, match="`shape` is 4"):
+        sg.operators.from_matmat(lambda X: X, lambda Y: Y, 4, float)
+
+
+def test_single_precision(library):
+    x = library.array(random((300, 270)) * 0.9 ** np.arange(270), "float32")
+    out, pullback = sg.vjp(sg.truncated_svd, x, k=3, **KRYLOV)
+    assert all(y.dtype == x.dtype for y in out)
+    (x_bar,) = pullback(random_cotangent(out))
+    wide = library.array(library.numpy(x).astype(float))
+    signs = np.sign(np.sum(library.numpy(out.U) * library.numpy(sg.truncated_svd(wide, 3).U), 0))
+    _, wide_pullback = sg.vjp(sg.truncated_svd, wide, k=3, **KRYLOV)
+    U_bar, S_bar, Vh_bar = map(library.numpy, random_cotangent(out))
+    bars = (U_bar * signs, S_bar, Vh_bar * signs[:, None])
+    (wanted,) = wide_pullback(tuple(library.array(bar.astype(float)) for bar in bars))
+    assert difference(library.numpy(x_bar), library.numpy(wanted)) < 1e-3
