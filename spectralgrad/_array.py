@@ -68,7 +68,10 @@ def adjoint(x: Array) -> Array:
 
 def conj(x: Array) -> Array:
     """Complex conjugate of matrices, through the adjoint for the reason given there."""
-    return array_namespace(x).matrix_transpose(adjoint(x)) if is_complex(x) else x
+    if not is_complex(x):
+        return x
+    turned = adjoint(x)
+    return turned.mT if hasattr(turned, "mT") else array_namespace(x).matrix_transpose(turned)
 
 
 def herm(x: Array) -> Array:

@@ -158,7 +158,7 @@ def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
     a, b = dots[:2]
     if any(tangents[i] is not None for i in places):
         primals = tuple(inputs[i] for i in places)
-        da, db = library_of(a).jvp(product, primals, tuple(dots[i] for i in places))[1]
+        da, db = library_of(a).pushforward(product, primals, tuple(dots[i] for i in places))
         a, b = a - da, b - db
     return solve(a, b, *inputs[2:], operand=operand, **options)
 

@@ -91,14 +91,14 @@ class _OfParameters:
     def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
         xp = array_namespace(*leaves)
         dots = tuple(
-            xp.zeroslike_of(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
+            xp.zeros_like(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
         )
 
         def both(*arrays):
             A = self.products(*arrays)
             return A.matmat(V), A.rmatmat(U)
 
-        return library_of(leaves[0]).jvp(both, leaves, dots)[1]
+        return library_of(leaves[0]).pushforward(both, leaves, dots)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ._array import Array, adjoint, array_namespace, conj, device, is_array, is_torch_array
+from ._array import (
+    Array,
+    adjoint,
+    array_namespace,
+    conj,
+    device,
+    is_array,
+    is_jax_array,
+    is_torch_array,
+)
 
 SLICE = 256  # columns of an operator at a time
 
@@ -43,11 +52,10 @@ def products_of(A: Any) -> Products:
 
 
 def _times(A: Array, B: Array) -> Array:
-    # An Inf in one member gives it NaN, of which NumPy warns for the stack (2.4).
-    if type(A) is np.ndarray:
-        with np.errstate(invalid="ignore"):
-            return A @ B
-    return A @ B
+    if is_torch_array(A) or is_jax_array(A):
+        return A @ B
+    with np.errstate(invalid="ignore"):  # an Inf in one member of a stack gives that one NaN
+        return A @ B
 
 
 def identity_slices(like: Array, n: int) -> Iterator[Array]:

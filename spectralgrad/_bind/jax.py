@@ -52,6 +52,11 @@ def vjp(fun: Callable, *primals: jax.Array) -> tuple[Any, Callable]:
 jvp = jax.jvp
 
 
+def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
+    """The derivative of f along tangents."""
+    return jax.jvp(f, primals, tangents)[1]
+
+
 def adjoint_times(U: jax.Array, B: jax.Array) -> jax.Array:
     # XLA folds the transpose into the product and takes twice as long on the CPU (JAX 0.10.2).
     return jax.lax.optimization_barrier(jnp.conj(U.mT)) @ B

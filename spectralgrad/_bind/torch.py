@@ -90,9 +90,11 @@ def is_tracing() -> bool:
 
 def is_concrete(_: torch.Tensor) -> bool:
     """Whether values may be read: not while Dynamo traces, nor under torch.func.vmap."""
+    if is_tracing():
+        return False
     functorch = torch._C._functorch
     levels = functorch.get_interpreter_stack() or ()
-    return not is_tracing() and all(level.key() != functorch.TransformType.Vmap for level in levels)
+    return all(level.key() != functorch.TransformType.Vmap for level in levels)
 
 
 def values(x: torch.Tensor | None) -> torch.Tensor | None:
@@ -111,6 +113,16 @@ def is_differentiated(x: torch.Tensor) -> bool:
 
 vjp = torch.func.vjp
 jvp = torch.func.jvp
+
+
+def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
+    """The derivative of f along tangents, as the adjoint of its adjoint.
+
+    torch.func.jvp refuses to nest inside torch.autograd.forward_ad (2.13).
+    """
+    out, pullback = torch.func.vjp(f, *primals)
+    zeros = tuple(map(torch.zeros_like, out)) if isinstance(out, tuple) else torch.zeros_like(out)
+    return torch.func.vjp(pullback, zeros)[1](tangents)[0]
 
 
 def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
@@ -134,7 +146,7 @@ def captures_derivative(f: Callable, probe: torch.Tensor) -> bool:
 
 
 def is_sparse(A: torch.Tensor) -> bool:
-    return A.layout != torch.strided
+    return not is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
 
 
 def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -142,8 +154,6 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     # to_sparse_coo has no derivative for complex values, nor a view of theirs a conjugate (2.13)
     if A.layout == torch.sparse_csr:
         return A.values().clone(), torch.repeat_interleave(A.crow_indices().diff()), A.col_indices()
-    if A.layout == torch.sparse_csc:
-        return A.values().clone(), A.row_indices(), torch.repeat_interleave(A.ccol_indices().diff())
     A = (A if A.layout == torch.sparse_coo else A.to_sparse_coo()).coalesce()
     rows, cols = A.indices()
     return A.values(), rows, cols
