@@ -16,6 +16,7 @@ import numpy as np
 import spectralgrad as sg
 
 from .timing import Case, nothing
+from .truncated import beside_pytorch
 
 FUNCTIONS = {
     "log1p": sg.functions.log1p,
@@ -194,6 +195,7 @@ FAMILIES = (
     ("numpy", overhead),
     ("torch", composed),
     ("numpy", second_order),
+    ("torch", beside_pytorch),
 )
 ON_CUDA = (("cupy", cupy_backward),)
 

@@ -39,6 +39,7 @@ def row(case: Case, timing: Timing) -> dict[str, Any]:
         **summary,
         "target": case.target,
         "verdict": verdict,
+        "errors": case.errors,
         "ours_s": timing.ours,
         "theirs_s": timing.theirs,
     }
@@ -94,6 +95,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
     for column in ("ours, ms", "theirs, ms", "ratio", "min", "max", "target"):
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("verdict", no_wrap=True)
+    result.add_column("errors", no_wrap=True)
     for r in rows:
         result.add_row(
             *(r[key] for key in ("name", "library", "size", "against")),
@@ -101,6 +103,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             *(f"{r[key]:.2f}" for key in ("ratio", "ratio_min", "ratio_max")),
             "" if r["target"] is None else f"{r['target']:g}",
             r["verdict"],
+            "" if r["errors"] is None else "{:.0e}, {:.0e}".format(*r["errors"]),
         )
     return result
 

@@ -23,7 +23,8 @@ def nothing() -> None:
 class Case:
     """Two callables of no argument to compare, and the ratio of their times to stay within.
 
-    `synchronize` waits for a device to finish what it was given.
+    `synchronize` waits for a device to finish what it was given; `errors` are the relative errors
+    of what ours and theirs return, where that is worth telling.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     against: str
     target: float | None = None
     synchronize: Callable[[], None] = nothing
+    errors: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
