@@ -45,8 +45,10 @@ class EighResult(NamedTuple):
     eigenvectors: Array
 
 
-def _tolerance(w, gap_rtol):
-    return (default_gap_rtol(w) if gap_rtol is None else gap_rtol) * largest(w)
+def _tolerance(w, gap_rtol, ties):
+    """What counts as equal; a split has opened its ties by less than some would allow."""
+    rtol = default_gap_rtol(w) if gap_rtol is None or ties == "split" else gap_rtol
+    return rtol * largest(w)
 
 
 def eigh_forward(x, *, ties="nan", gap_rtol=None):
@@ -65,7 +67,7 @@ def _fragile(w, tolerance, ties):
 def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
     """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
     (w, Q), (dx,) = outputs, tangents
-    tolerance = _tolerance(w, gap_rtol)
+    tolerance = _tolerance(w, gap_rtol, ties)
     dxh_Q = herm(dx) @ Q
     dP = adjoint(Q) @ dxh_Q
     once = once_differentiable(w, _fragile(w, tolerance, ties))
@@ -79,7 +81,7 @@ def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
 def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
-    tolerance = _tolerance(w, gap_rtol)
+    tolerance = _tolerance(w, gap_rtol, ties)
     fragile = _fragile(w, tolerance, ties)
     diagonal = once_differentiable(w, fragile) + (0.0 if w_bar is None else w_bar)
     if Q_bar is None:
@@ -94,7 +96,7 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
 
 def eigh_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None):
     w, _Q = outputs
-    columns = in_tie(w, _tolerance(w, gap_rtol))
+    columns = in_tie(w, _tolerance(w, gap_rtol, ties))
     if len(directions) == 2:  # a cotangent, which may leave ties alone
         columns = columns & _gauge.touched(*directions)
     # A tangent comes as (dw, dQ): what is NaN then is dQ.

@@ -80,8 +80,10 @@ def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
     return U, split_singular(S) if ties == "split" else S, Vh
 
 
-def tolerance_of(S, gap_rtol):
-    return (default_gap_rtol(S) if gap_rtol is None else gap_rtol) * first(S)
+def tolerance_of(S, gap_rtol, ties):
+    """What counts as equal; a split has opened its ties by less than some would allow."""
+    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
+    return rtol * first(S)
 
 
 def fragile(S, tolerance, ties, free):
@@ -102,7 +104,7 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     k = S.shape[-1]
     V_all = adjoint(Vh_all)
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
-    tolerance = tolerance_of(S, gap_rtol)
+    tolerance = tolerance_of(S, gap_rtol, ties)
     inverse_S = 1 / guarded(S, tolerance / 2)
     free = _gauge.free_at_zero(x)
     once = once_differentiable(S, fragile(S, tolerance, ties, free))
@@ -146,7 +148,7 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = leading_rows(Vh_all, k)
-    tolerance = tolerance_of(S, gap_rtol)
+    tolerance = tolerance_of(S, gap_rtol, ties)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     once = fragile(S, tolerance, ties, _gauge.free_at_zero(x))
     diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
@@ -192,7 +194,7 @@ def _completed_cotangent(W_all, W_bar, k):
 
 def svd_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None, **_):
     (x,), (_, S, _) = inputs, outputs
-    columns = _gauge.undefined_columns(S, tolerance_of(S, gap_rtol), _gauge.free_at_zero(x))
+    columns = _gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), _gauge.free_at_zero(x))
     if len(directions) == 3:  # a cotangent, which may leave ties alone
         U_bar, S_bar, Vh_bar = directions
         k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
@@ -228,7 +230,8 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
           blind to the choice of vectors are right to 1e-7 (double precision). Other losses, told by
           their residuals, give NaN. A tangent is that of the split matrix.
     gap_rtol : float, optional
-        Values closer than this times the largest count as equal, default eps^(3/4).
+        Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
+        width of its own.
 
     Returns
     -------

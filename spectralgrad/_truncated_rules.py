@@ -91,7 +91,7 @@ def truncated_jvp(leaves, outputs, dots, **options):
     operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
     U, S, Vh, _, e, *_ = outputs
     V, k = adjoint(Vh), S.shape[-1]
-    tolerance, free = tolerance_of(S, gap_rtol), _is_free(U, Vh)
+    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
     undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
     once = once_differentiable(S, undefined | fragile(S, tolerance, ties, free))
     valid = 1 + once
@@ -113,7 +113,7 @@ def truncated_vjp(leaves, outputs, bars, **options):
     (U, S, Vh, _, e, *_), (U_bar, S_bar, Vh_bar) = outputs, bars[:3]
     xp, V, k = array_namespace(S), adjoint(Vh), S.shape[-1]
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    tolerance, free = tolerance_of(S, gap_rtol), _is_free(U, Vh)
+    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
     undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
     once = undefined | fragile(S, tolerance, ties, free)
     diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
@@ -161,7 +161,7 @@ def _why(leaves, outputs, directions, result, *, operand, ties, gap_rtol, adjoin
     U, S, Vh, _, e, *_ = outputs
     xp, k = array_namespace(S), S.shape[-1]
     extended = xp.concat([S, first(e)], axis=-1)
-    columns = _undefined_columns(S, e, tolerance_of(S, gap_rtol), _is_free(U, Vh))
+    columns = _undefined_columns(S, e, tolerance_of(S, gap_rtol, ties), _is_free(U, Vh))
     bad, given = xp.any(columns, axis=-1), directions
     if len(directions) == len(outputs):  # cotangents, which may leave ties alone
         given = U_bar, S_bar, Vh_bar = directions[:3]

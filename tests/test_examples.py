@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-INPAINT = Path(__file__).parents[1] / "docs" / "examples" / "inpaint.py"
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+INPAINT = EXAMPLES / "inpaint.py"
 
 
 @pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
@@ -29,3 +30,23 @@ def test_inpaint_lowers_its_loss_and_writes_the_picture(name, tmp_path):
     disagreement = re.search(f"relative difference: {number}", done.stdout)[1]
     assert float(disagreement) < 1e-6
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def quick(name):
+    for needed in ("scipy", "rich", "torch"):
+        pytest.importorskip(needed)
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / name, "--quick"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_ising_agrees_with_onsager_and_with_differences():
+    table = quick("ising.py").splitlines()
+    lines = [line for line in table if line.startswith("ln Z/N") or "krylov" in line]
+    for line, bound in zip(lines, (1e-9, 1e-7, 1e-4), strict=True):
+        computed, exact = map(float, re.findall(r"-?\d+\.\d{12}", line))
+        assert abs(computed - exact) < bound
+        if "krylov" in line:
+            assert abs(float(line.split()[-1])) < 1e-8

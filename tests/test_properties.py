@@ -10,7 +10,13 @@ from operations import OPERATIONS, thin_svd
 import spectralgrad as sg
 from spectralgrad.testing import check_jvp, check_vjp, inner, random_cotangent
 
-by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+by_operation = pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(op, id=op.name, marks=pytest.mark.thinned if "trunc" in op.name else ())
+        for op in OPERATIONS
+    ],
+)
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 
 

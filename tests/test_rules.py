@@ -24,7 +24,8 @@ RULES = {
 
 
 def test_every_rule_is_public():
-    assert set(sg.rules.__all__) == {f"{name}_{kind}" for name in RULES for kind in ("jvp", "vjp")}
+    names = (*RULES, "truncated_svd")  # the last has tests of its own
+    assert set(sg.rules.__all__) == {f"{name}_{kind}" for name in names for kind in ("jvp", "vjp")}
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -266,3 +266,17 @@ def test_f_may_underflow_where_its_derivative_does_not():
     fun = lambda x: sg.svd_function(x, sg.functions.power(2))
     for c in (2.0**-600, 2.0**500):
         np.testing.assert_allclose(sg.vjp(fun, c * x)[1](C)[0] / c, sg.vjp(fun, x)[1](C)[0])
+
+
+def test_a_split_is_not_undone_by_a_wide_tolerance():
+    x, C = np.diag([2.0, 2.0, 1.0]), random((3, 3))
+    (U, S, Vh), pullback = sg.vjp(sg.svd, x, ties="split", gap_rtol=1e-3)
+    CV = C @ Vh.T
+    x_bar = pullback((CV * S**2, np.sum(U * CV, axis=0) * 2 * S, (U * S**2).T @ C))[0]
+    wanted = sg.vjp(sg.svd_function, x, f=sg.functions.power(2))[1](C)[0]
+    np.testing.assert_allclose(x_bar, wanted, atol=1e-6)
+    (w, Q), pullback = sg.vjp(sg.eigh, x, ties="split", gap_rtol=1e-3)
+    CQ = (C + C.T) / 2 @ Q
+    x_bar = pullback((np.sum(Q * CQ, axis=0) * 2 * w, 2 * CQ * w**2))[0]
+    wanted = sg.vjp(sg.eigh_function, x, f=sg.functions.power(2))[1](C)[0]
+    np.testing.assert_allclose(x_bar, wanted, atol=1e-6)

@@ -188,6 +188,7 @@ def test_the_krylov_iteration_by_itself(library, is_complex):
         assert np.linalg.norm(residual) < 1e-12 * np.max(S)
 
 
+@pytest.mark.thinned
 def test_seeds_decide(library):
     x = library.array(random((400, 300)))
     first, again, other = (sg.truncated_svd(x, 3, seed=seed).U for seed in (0, 0, 1))
@@ -216,6 +217,7 @@ def test_breakdown_and_multiplets(name):
     np.testing.assert_allclose(x @ Vh.T, U * S, atol=1e-13 * max(wanted[0], 1e-300))
 
 
+@pytest.mark.thinned
 def test_scale_changes_nothing(library):
     x = random((300, 270), seed=4) * 0.95 ** np.arange(270)
     base = None
@@ -369,6 +371,7 @@ def test_bad_arguments():
         sg.operators.from_matmat(lambda X: X, lambda Y: Y, 4, float)
 
 
+@pytest.mark.thinned
 def test_single_precision(library):
     x = library.array(random((300, 270)) * 0.9 ** np.arange(270), "float32")
     out, pullback = sg.vjp(sg.truncated_svd, x, k=3, **KRYLOV)
