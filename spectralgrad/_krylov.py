@@ -7,9 +7,9 @@ right and P on the left,
 
 so that A Q = P T with a small T = P^H A Q, block upper bidiagonal but for restarts. From its SVD
 T = Y S Z^H come U = P Y and V = Q Z with A V = U S, and the residual of the other side,
-A^H U - V S, from the products A^H P that were made anyway. No square of A is formed. After `steps`
-blocks the best triplets start the bases anew, with F as it stands: Lanczos' method with thick
-restarts.
+A^H U - V S, from the products A^H P that were made anyway. No square of A is formed. With BLOCKS
+blocks in the bases, the best triplets, KEPT blocks of them, start the bases anew, with F as it
+stands: Lanczos' method with thick restarts. At the end A V - U S is looked at too.
 
 Every block has more columns than triplets are wanted, so that a random start meets every copy of a
 multiple value, those across the cut included. What is linearly dependent (low rank, an invariant
@@ -91,7 +91,8 @@ def leading_triplets(A, k: int, random: Array, bad: Array, *, tol, maxiter: int)
     U, S, V, _, _, residual = _factor.loop(
         unconverged, cycle, cycle((None, None, None, None, F, None)), maxiter - 1, traced=2
     )
-    return Triplets(U, S, adjoint(V), residual)
+    other = _largest_norm(A.matmat(V[..., :k]) - U[..., :k] * S[..., None, :k], S)
+    return Triplets(U, S, adjoint(V), xp.maximum(residual, other))
 
 
 class _Cycle:
