@@ -32,21 +32,30 @@ def test_inpaint_lowers_its_loss_and_writes_the_picture(name, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
-def quick(name):
+def output_of(name, *options):
     for needed in ("scipy", "rich", "torch"):
         pytest.importorskip(needed)
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / name, "--quick"], capture_output=True, text=True, timeout=300
-    )
+    command = [sys.executable, EXAMPLES / name, *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def test_ising_agrees_with_onsager_and_with_differences():
-    table = quick("ising.py").splitlines()
+    table = output_of("ising.py", "--quick").splitlines()
     lines = [line for line in table if line.startswith("ln Z/N") or "krylov" in line]
     for line, bound in zip(lines, (1e-9, 1e-7, 1e-4), strict=True):
         computed, exact = map(float, re.findall(r"-?\d+\.\d{12}", line))
         assert abs(computed - exact) < bound
         if "krylov" in line:
             assert abs(float(line.split()[-1])) < 1e-8
+
+
+def test_embeddings_learn_by_the_gradient_on_a_sparse_pattern():
+    found = output_of("embeddings.py", "--steps", "1")
+    documents, terms = re.search(r"(\d+) documents of \d+ modules x (\d+) terms", found).groups()
+    assert int(documents) >= 5000
+    assert int(terms) >= 20000
+    first, last = re.search(r"loss: ([\d.]+) at first, ([\d.]+) after", found).groups()
+    assert float(last) < float(first)
+    assert float(re.search(r"relative difference: ([\d.e+-]+)", found)[1]) < 1e-6
