@@ -156,13 +156,26 @@ def check_values(S: Array, function: str) -> Any:
     return xp
 
 
-def check_count(value: object, name: str, least: int) -> int:
-    """A whole Python number of at least `least`."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+def check_count(
+    value: object, function: str, name: str, least: int, most: float = float("inf")
+) -> int:
+    """A whole Python number in a range."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (whole and least <= value <= most):  # type: ignore[operator]
+        bounds = f"at least {least}" if most == float("inf") else f"{least} to {most}"
+        raise ValueError(f"{function}: `{name}` is {value!r}; wanted a whole number, {bounds}.")
+    return int(value)  # type: ignore[call-overload]
+
+
+def check_tol(value: object, function: str, name: str, default: float) -> float:
+    """A relative tolerance, the default for None."""
+    if value is None:
+        return default
+    if not (isinstance(value, int | float | np.floating) and 0 < value <= 1):
         raise ValueError(
-            f"truncated_svd: `{name}` is {value!r}; wanted a whole number of at least {least}."
+            f"{function}: `{name}` is {value!r}; wanted None or a number above 0, at most 1."
         )
-    return int(value)
+    return float(value)
 
 
 def check_precision(xp, x: Array, where: str) -> None:
@@ -193,7 +206,7 @@ def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None
 def check_like(got: Array, wanted: Array, role: str) -> None:
     """Raise unless `got` is an array of the library and shape of `wanted`."""
     try:
-        xp = array_namespace(got, wanted)
+        array_namespace(got, wanted)
         if not hasattr(got, "shape"):  # array_api_compat lets Python numbers through
             raise TypeError
     except TypeError:
@@ -202,17 +215,17 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
             f"{type(wanted).__name__}; wanted both from one array library. Convert it first."
         ) from None
     check_shape(got, wanted, role)
-    if xp.isdtype(got.dtype, "complex floating") and xp.isdtype(wanted.dtype, "real floating"):
-        raise TypeError(
-            f"{role} has dtype {got.dtype}; wanted real values, since what it belongs to is "
-            f"{wanted.dtype}. Take its real part."
-        )
 
 
 def check_shape(got: Any, wanted: Any, role: str) -> None:
     if not hasattr(got, "shape"):
         raise TypeError(
             f"{role} is a {type(got).__name__}; wanted something of shape {tuple(wanted.shape)}."
+        )
+    if "complex" in str(getattr(got, "dtype", "")) and "complex" not in str(wanted.dtype):
+        raise TypeError(
+            f"{role} has dtype {got.dtype}; wanted real values, since what it belongs to is "
+            f"{wanted.dtype}. Take its real part."
         )
     if tuple(got.shape) != tuple(wanted.shape):
         raise ValueError(

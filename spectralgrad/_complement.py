@@ -15,8 +15,8 @@ Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in thei
 is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
 all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
 
-Where a cut splits a tie and the pair's part is dropped, the E_j tied to s_i are left out of a_i,
-b_i and the system.
+Where a cut splits a tie and the pair's part is dropped, as `_svd` drops what is over s_i - e_j, the
+E_j tied to s_i are left out of a_i, b_i and the system.
 
 The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff
 of the product N z. So the solve is a Primitive, its own adjoint, to every order.
@@ -50,44 +50,48 @@ def _divisors(S: Array) -> Array:
     return 1 / guarded(S, 0.0)[..., None, :]
 
 
-def _boost(e: Array, S: Array) -> Array:
-    """r^2/((1 - r)(1 + r)), r = e_j/s_i, as (..., surplus, k); 0 where e_j is not below s_i."""
-    xp = array_namespace(S)
+def _tied(e: Array, S: Array, rtol: float | None) -> Array:
+    """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
     e, s = e[..., :, None], S[..., None, :]
-    below = e < s
-    safe = xp.where(below, s, 1.0)
-    return xp.where(below, e * (e / xp.where(below, s - e, 1.0)) / (safe + e), 0.0)
+    return s - e <= rtol * first(S)[..., None] if rtol is not None else (s - e) * 0.0 > 0.0
 
 
-def _sparing(E: Array, e: Array, S: Array, rtol: float | None):
-    """R_i without its part along the E_j whose e_j counts as s_i's equal, if any may be dropped."""
-    if rtol is None:
-        return lambda R: R
-    xp = array_namespace(S)
-    tied = S[..., None, :] - e[..., :, None] <= rtol * first(S)[..., None]
-    return lambda R: R - E @ xp.where(tied, _factor.adjoint_times(E, R), 0.0)
+def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
+    """1/(s_i - e_j) as (..., surplus, k); 0 where tied, or where e_j is not below s_i."""
+    xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
+    apart = (gap > 0) & ~tied
+    return xp.where(apart, 1 / xp.where(apart, gap, 1.0), 0.0)
 
 
-def _closed_form(a, b, U, S, V, E_U, e, E_V):
-    """With all of the discarded triplets: x = (a + r b)/((1 - r)(1 + r) s) in their span."""
+def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
+    """With all of the discarded triplets.
+
+    In the pair (E_j, F_j) of these N_i is [[s, -e], [-e, s]], whose inverse is 1/(s - e) on the
+    half-sum of the components and 1/(s + e) on their half-difference.
+    """
+    s = S[..., None, :]
     inverse = _divisors(S)
-    r, boost = e[..., :, None] * inverse, _boost(e, S)
     in_a, in_b = _factor.adjoint_times(E_U, a), _factor.adjoint_times(E_V, b)
-    # 1/((1 - r)(1 + r)) = 1 + boost, and r times it
-    turned = r * (1 + boost)
-    x = a + E_U @ (boost * in_a + turned * in_b)
-    y = b + E_V @ (boost * in_b + turned * in_a)
+    plus = (in_a + in_b) / 2 * _inverse_gap(e, S, tied)
+    minus = (in_a - in_b) / 2 / guarded(s + e[..., :, None], 0.0)
+    x = a + E_U @ (s * (plus + minus) - in_a)
+    y = b + E_V @ (s * (plus - minus) - in_b)
     return x * inverse, y * inverse
 
 
-def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, spare, tol: float, most: int):
-    """x, y of a tall A; a member is NaN where the residual is not below tol."""
+def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: int, gap_rtol: float):
+    """x, y of a tall A, without components where tied.
+
+    A member is NaN where the residual did not come below tol, or where a direction p has a
+    Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) that tells of a tie.
+    """
     xp, inverse = array_namespace(a), _divisors(S)
     B, Bh = _system(A, U, V)
-    rhs = spare(b + Bh(a * inverse))
-    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
-    rhs = rhs / guarded(size, 0.0)
-    boost = _boost(e, S)
+    r = e[..., :, None] * inverse
+    boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
+
+    def spare(R):
+        return R - E_V @ xp.where(tied, _factor.adjoint_times(E_V, R), 0.0)
 
     def preconditioned(r):
         return r + E_V @ (boost * _factor.adjoint_times(E_V, r))
@@ -99,39 +103,50 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, *, spare, tol: float, most: i
         return xp.sqrt(dot(r, r)) > tol * norm
 
     def body(state):
-        y, r, p, rz = state
+        y, r, p, rz, least = state
         active = unconverged(r)
         q = spare(p - Bh(B(p) * inverse) * inverse)
-        pq = dot(p, q)
+        pp, pq = dot(p, p), dot(p, q)
+        quotient = xp.where(active, pq / xp.where(pp == 0, 1.0, pp), float("inf"))
+        least = xp.minimum(least, quotient)
         step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
         y, r = y + step * p, r - step * q
         z = preconditioned(r)
         rz_new = dot(r, z)
         turn = xp.where(active, rz_new / xp.where(rz == 0, 1.0, rz), 0.0)
-        return y, r, z + turn * p, xp.where(active, rz_new, rz)
+        return y, r, z + turn * p, xp.where(active, rz_new, rz), least
 
+    rhs = spare(b + Bh(a * inverse))
+    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
+    rhs = rhs / guarded(size, 0.0)
     norm = xp.sqrt(dot(rhs, rhs))
     z = preconditioned(rhs)
-    state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z))
-    y, r, _, _ = _factor.loop(
+    state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z), xp.ones_like(norm))
+    y, r, _, _, least = _factor.loop(
         lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
     )
-    bad = xp.any(unconverged(r)[..., 0, :], axis=-1)
+    tie = least <= 2 * gap_rtol * (first(S)[..., None] * inverse)
+    bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
     y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
     return (a + B(y)) * inverse, y
 
 
-def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, drop):
-    V, E_V = adjoint(Vh), adjoint(E_Vh)
-    spare_left, spare_right = _sparing(E_U, e, S, drop), _sparing(E_V, e, S, drop)
-    a, b = spare_left(a), spare_right(b)
+def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, gap_rtol, drop):
+    V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
+    tied = _tied(e, S, gap_rtol if drop else None)
+    in_a = xp.where(tied, _factor.adjoint_times(E_U, a), 0.0)
+    in_b = xp.where(tied, _factor.adjoint_times(E_V, b), 0.0)
+    a, b = a - E_U @ in_a, b - E_V @ in_b
+    A, options = operand.products(*leaves), {"tol": tol, "most": most, "gap_rtol": gap_rtol}
     if method == "full":
-        return _closed_form(a, b, U, S, V, E_U, e, E_V)
-    A, options = operand.products(*leaves), {"tol": tol, "most": most}
-    if A.shape[0] >= A.shape[1]:
-        return _conjugate_gradients(A, a, b, U, S, V, e, E_V, spare=spare_right, **options)
-    turned = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, spare=spare_left, **options)
-    return turned[::-1]
+        x, y = _closed_form(a, b, U, S, V, E_U, e, E_V, tied)
+    elif A.shape[0] >= A.shape[1]:
+        x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, **options)
+    else:
+        y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tied, **options)
+    # of a tie that is dropped, the half-difference remains
+    minus = (in_a - in_b) / 2 / guarded(S[..., None, :] + e[..., :, None], 0.0)
+    return x + E_U @ minus, y - E_V @ minus
 
 
 def _dependence(inputs, solution, operand):

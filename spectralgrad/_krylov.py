@@ -59,7 +59,7 @@ def blocks_of(shape: tuple[int, int], block: int) -> int:
 
 def default_tol(A) -> float:
     """What residuals may be, over S[0]: the rounding of products with A and their sums."""
-    return 8 * max(A.shape) ** 0.5 * eps(A.like)
+    return max(8 * max(A.shape) ** 0.5, 128.0) * eps(A.like)
 
 
 def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> Array:
@@ -181,7 +181,11 @@ def _largest_norm(R: Array, S: Array) -> Array:
 
 
 def true_residual(A, U: Array, S: Array, Vh: Array) -> Array:
-    """The greater of ||A v - s u|| and ||A^H u - s v|| over S[0]."""
+    """The greatest of ||A v - s u|| and ||A^H u - s v|| over S[0], and of what U^H U - I holds."""
     xp, V = array_namespace(U), adjoint(Vh)
-    of_v = _largest_norm(A.matmat(V) - U * S[..., None, :], S)
-    return xp.maximum(of_v, _largest_norm(A.rmatmat(U) - V * S[..., None, :], S))
+    found = _largest_norm(A.matmat(V) - U * S[..., None, :], S)
+    found = xp.maximum(found, _largest_norm(A.rmatmat(U) - V * S[..., None, :], S))
+    eye = xp.eye(U.shape[-1], dtype=U.dtype, device=device(U))
+    for W in (U, V):
+        found = xp.maximum(found, xp.max(_norms(_factor.adjoint_times(W, W) - eye), axis=-1))
+    return found

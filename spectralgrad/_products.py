@@ -67,9 +67,9 @@ def identity_slices(like: Array, n: int) -> Iterator[Array]:
 
 
 def sparse_products(library: Any, values: Array, rows: Array, cols: Array, shape) -> Products:
-    A = library.sparse_matrix(values, rows, cols, shape)
-    Ah = library.sparse_matrix(conj(values[None, :])[0, :], cols, rows, shape[::-1])
-    return Products(tuple(shape), lambda X: A @ X, lambda Y: Ah @ Y, values)
+    turned = conj(values[None, :])[0, :], cols, rows, shape[::-1]
+    matmat = library.sparse_product(values, rows, cols, shape)
+    return Products(tuple(shape), matmat, library.sparse_product(*turned), values)
 
 
 def sparse_library(A: Any) -> Any:
@@ -88,10 +88,13 @@ def sparse_library(A: Any) -> Any:
 
 def like_of(A: Any) -> Array:
     """An empty array of the library that an operator's products take."""
-    if hasattr(A, "like"):
-        return A.like
-    if hasattr(A, "left"):
-        return A.left
+    if type(A).__module__ == f"{__package__}.operators":
+        return A.left if hasattr(A, "left") else A.like
+    if A.dtype is None:
+        raise TypeError(
+            f"an operator of type {type(A).__name__} came with dtype None; wanted one that tells "
+            "its dtype, float64 or complex128. Set it, or use sg.operators.from_matmat."
+        )
     if type(A).__module__.partition(".")[0].startswith("cupy"):
         import cupy
 

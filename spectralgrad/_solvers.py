@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from . import _factor
-from ._array import Array, adjoint, array_namespace, device, is_complex
+from ._array import Array, adjoint, array_namespace, beside, device, is_complex
 from ._krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from ._operand import DENSE
 from ._products import Products
 
 SMALL = 256  # up to this side a full SVD is the fastest
+DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
+EXTRA = 8  # triplets looked for beyond somebody else's
 
 
 def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
@@ -21,17 +24,19 @@ def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
         x = leaves[0]
         in_full = 0 in x.shape or min(A.shape) <= SMALL or not _factor.may_loop(x)
         return "full" if in_full else "krylov"
-    return "full" if blocks_of(A.shape, block) < 4 else "krylov"
+    small = min(A.shape) <= SMALL and math.prod(A.shape) <= DENSE_ENTRIES
+    return "full" if small or blocks_of(A.shape, block) < 4 else "krylov"
 
 
 def in_full(operand: Any, leaves: tuple, A: Products) -> tuple[Array, Array, Array]:
     """All triplets, of the matrix itself."""
-    if operand is DENSE:
-        return _factor.svd(leaves[0])
+    return _factor.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
+
+
+def _multiplied_out(A: Products) -> Array:
     xp, shorter = array_namespace(A.like), min(A.shape)
     eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
-    tall = A.shape[0] >= A.shape[1]
-    return _factor.svd(A.matmat(eye) if tall else adjoint(A.rmatmat(eye)))
+    return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
 
 
 def find(
@@ -42,7 +47,9 @@ def find(
     xp = array_namespace(A.like)
     if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
         U, S, Vh = in_full(operand, leaves, A)
-        return Triplets(U, S, Vh, 0.0 * S[..., 0])
+        if operand is DENSE:
+            return Triplets(U, S, Vh, 0.0 * S[..., 0])
+        return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
     if solver == "krylov":
         random = start_block(A.shape, block, A.like, seed)
         bad = (
@@ -54,8 +61,8 @@ def find(
     if callable(solver):
         found = solver(operand.matrix(*leaves), k)
     else:
-        found = _svds(solver, operand.matrix(*leaves), A, min(block, min(A.shape) - 1), seed)
-    return _sorted(found, A, k)
+        found = _svds(solver, operand.matrix(*leaves), A, k, block, seed)
+    return _sorted(found, A, k, seed)
 
 
 def _not_finite(x: Array) -> Array:
@@ -67,8 +74,15 @@ def _not_finite(x: Array) -> Array:
     return ~(xp.isfinite(next(extremes)) & xp.isfinite(next(extremes)))
 
 
-def _svds(name: str, matrix: Any, A: Products, k: int, seed: int) -> tuple:
+def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) -> tuple:
     """By ARPACK through SciPy or CuPyX, both of which call it svds."""
+    library = array_namespace(A.like).__name__.rpartition(".")[2]
+    if library != {"scipy": "numpy", "cupyx": "cupy"}[name] or k >= min(A.shape):
+        raise ValueError(
+            f"truncated_svd: solver={name!r} came for a matrix of shape {A.shape} of {library}; "
+            "svds takes arrays and operators of its own library (NumPy, CuPy), and finds fewer "
+            "than min(m, n) triplets. Choose 'krylov' or 'full'."
+        )
     if name == "cupyx":
         from cupyx.scipy.sparse import linalg
     else:
@@ -84,16 +98,47 @@ def _svds(name: str, matrix: Any, A: Products, k: int, seed: int) -> tuple:
         )
     start = np.random.default_rng(seed).standard_normal(min(A.shape)).astype(matrix.dtype)
     options = {"v0": start} if name == "scipy" else {}
-    return linalg.svds(matrix, k=k, **options)
+    return linalg.svds(matrix, k=min(block, min(A.shape) - 1), **options)
 
 
-def _sorted(found: Any, A: Products, k: int) -> Triplets:
-    """A solver's triplets in descending order, with the residual that they have."""
+def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
+    """A solver's triplets in descending order, what follows them, and the residual they have.
+
+    Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
+    """
     U, S, Vh = _checked(found, A.shape, k)
     xp = array_namespace(U)
     order = xp.argsort(S, descending=True)
     U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
-    return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
+    rest = beyond(A, U, Vh, seed)
+    residual = true_residual(A, U[:, :k], S[:k], Vh[:k, :])
+    if rest[1].shape[-1]:
+        top = xp.where(S[0] == 0, 1.0, S[0])
+        missed = (rest[1][0] - S[k - 1]) / top
+        residual = xp.maximum(residual, missed)
+    U, S, Vh = beside([U, rest[0]]), xp.concat([S, rest[1]]), xp.concat([Vh, rest[2]], axis=0)
+    return Triplets(U, S, Vh, residual)
+
+
+def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> tuple:
+    """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
+    xp, V = array_namespace(U), adjoint(Vh)
+    count = min(A.shape) - U.shape[-1]
+    rest = Products(
+        A.shape,
+        lambda X: _factor.project_out(U, A.matmat(_factor.project_out(V, X))),
+        lambda Y: _factor.project_out(V, A.rmatmat(_factor.project_out(U, Y))),
+        A.like,
+    )
+    block = min(EXTRA, count)
+    if full or blocks_of(A.shape, max(block, 1)) < 4:
+        E_U, e, E_Vh = _factor.svd(_multiplied_out(rest))
+        block = count
+    else:
+        random = start_block(A.shape, block, A.like, seed)
+        bad = xp.zeros(U.shape[:-2], dtype=xp.bool, device=device(U))
+        E_U, e, E_Vh, _ = leading_triplets(rest, 1, random, bad, tol=1e-6, maxiter=10)
+    return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 
 def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._array import array_namespace, eps, nan_where
-from ._checks import check_choice, check_count, check_rank, check_rtol
+from ._checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from ._errors import complain
 from ._krylov import default_tol
 from ._operand import as_operand, check_operator_dtype, enter_operand
@@ -54,9 +54,9 @@ def truncated_svd(
         beyond as many are not seen.
     tol : float, optional
         Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
-        8 sqrt(max(m, n)) eps. For other solvers, what is warned of; default eps^(3/4).
+        max(8 sqrt(max(m, n)), 128) eps. For other solvers, what is warned of; default eps^(3/4).
     maxiter : int
-        Restarts of the iteration, each after up to 10 blocks; the adjoint has 10 times as many
+        Restarts of the iteration, each after 3 to 6 blocks; the adjoint has 10 times as many
         iterations.
     seed : int
         Of the random start: the same seed gives the same result.
@@ -87,9 +87,9 @@ def truncated_svd(
     Warns
     -----
     ConvergenceWarning
-        With the residual, where tol was not reached; the values are the best found. Under
-        `jax.jit` they are NaN instead. From the derivative where its system was not solved: it is
-        NaN.
+        With the residual, where tol was not reached; the values are the best found. Where arrays
+        are traced, as under `jax.jit`, `grad` and `vmap`, and none can be heard, they are NaN
+        instead. From the derivative, which is NaN, where its system was not solved.
 
     Notes
     -----
@@ -160,7 +160,9 @@ def decompose(
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
     k = check_rank(k, A, function)
-    extra = max(8, k // 2) if oversample is None else check_count(oversample, "oversample", 1)
+    extra = (
+        max(8, k // 2) if oversample is None else check_count(oversample, function, "oversample", 1)
+    )
     block = min(k + extra, *A.shape)
     chosen = by_size(operand, leaves, A, block)
     solver = chosen if solver is None else solver
@@ -168,9 +170,9 @@ def decompose(
     accepted = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
     search = {
         "block": block,
-        "tol": fine if tol is None else float(tol),
-        "maxiter": check_count(maxiter, "maxiter", 1),
-        "seed": check_count(seed, "seed", 0),
+        "tol": check_tol(tol, function, "tol", fine),
+        "maxiter": check_count(maxiter, function, "maxiter", 1),
+        "seed": check_count(seed, function, "seed", 0),
     }
     *out, residual = triplets(
         *leaves,
@@ -181,7 +183,7 @@ def decompose(
         search=tuple(search.items()),
         ties=ties,
         gap_rtol=gap_rtol,
-        adjoint_tol=fine if adjoint_tol is None else float(adjoint_tol),
+        adjoint_tol=check_tol(adjoint_tol, function, "adjoint_tol", fine),
         most=10 * maxiter,
         unconverged=unconverged,
     )

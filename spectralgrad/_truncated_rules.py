@@ -29,7 +29,7 @@ from ._complement import solve
 from ._errors import ConvergenceWarning, explain
 from ._factor import adjoint_times, project_out
 from ._primitive import Primitive, library_of
-from ._solvers import find, in_full
+from ._solvers import beyond, find
 from ._svd import fragile, inner_cotangent, rotations, tolerance_of
 from ._ties import default_gap_rtol, first, split_singular, split_width
 
@@ -37,14 +37,13 @@ from ._ties import default_gap_rtol, first, split_singular, split_width
 def _forward(*leaves, operand, k, solver, method, search, ties, **_):
     """U, S, Vh, a surplus E_U, e, E_Vh, and the residual."""
     found = find(operand, leaves, k, solver=solver, **dict(search))
-    (U, S, Vh, residual), full = found, found
-    U, S, Vh = U[..., :k], S[..., :k], Vh[..., :k, :]
+    U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
+    surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
     if method == "full" and solver != "full":
-        full = in_full(operand, leaves, operand.products(*leaves))
-    E_U, e, E_Vh = full[0][..., k:], full[1][..., k:], full[2][..., k:, :]
+        surplus = beyond(operand.products(*leaves), U, Vh, full=True)
     if ties == "split":
-        S = _split(S, e)
-    return U, S, Vh, E_U, e, E_Vh, residual
+        S = _split(S, surplus[1])
+    return U, S, Vh, *surplus, found.residual
 
 
 def _split(S, e):
@@ -71,18 +70,21 @@ def _undefined_columns(S, e, tolerance, free):
 def _solved(leaves, outputs, a, b, idle, *, adjoint_tol, ties, gap_rtol, **options):
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
     U, S, Vh = outputs[:3]
-    xp = array_namespace(S)
+    xp, e = array_namespace(S), outputs[4]
+    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
     a, b = (
         xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (adjoint(Vh), b))
     )
-    rtol = default_gap_rtol(S) if gap_rtol is None else gap_rtol
+    if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
+        a = a + nan_where(xp.max(e, axis=-1) - S[..., -1] > rtol * S[..., 0], S)[..., None, None]
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve if library_of(leaves[0]) is not None else solve.forward
     return function(
         *(a, b, *outputs[:6], *leaves),
         **{name: options[name] for name in ("operand", "method", "most")},
         tol=adjoint_tol,
-        drop=rtol if ties == "drop" else None,
+        gap_rtol=rtol,
+        drop=ties == "drop",
     )
 
 

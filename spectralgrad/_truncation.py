@@ -11,10 +11,11 @@ At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none
 
 from __future__ import annotations
 
+import math
 import warnings
 
-from ._array import adjoint, array_namespace, conj, eps, nan_where, real
-from ._checks import check_rank, check_rtol, check_values
+from ._array import adjoint, array_namespace, conj, eps, nan_where, once_differentiable, real
+from ._checks import check_count, check_rtol, check_values
 from ._errors import ConvergenceWarning
 from ._operand import DENSE, WHOLE, Entries
 from ._primitive import Primitive, library_of, read
@@ -77,7 +78,7 @@ def _slope(inputs, outputs, count):
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
     zero = e <= zero_tolerance(4 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
-    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e))
+    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
     if following.shape[-1] == 0:
         return slope
     tied = S[..., -1] - following[..., 0] <= default_gap_rtol(S) * S[..., 0]
@@ -162,7 +163,8 @@ def truncation_error(x, /, k, **options):
 
     Notes
     -----
-    Exact to rounding, eps S[0], without the discarded spectrum. The gradient (x - U S Vh)/e is 0
+    Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
+    subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0
     where e counts as zero, at 4 max(m, n) eps S[0], and NaN where the cut splits a tie. For an
     operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
     plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
@@ -212,7 +214,7 @@ def cut(S, /, k, *, rtol=None):
     Raises
     ------
     TypeError, ValueError
-        If S is no array of real values, or k is out of range.
+        If S is no array of real values, finite and in descending order, or k is out of range.
 
     Examples
     --------
@@ -220,12 +222,17 @@ def cut(S, /, k, *, rtol=None):
     >>> sg.cut(np.array([5.0, 2.0, 2.0, 2.0, 1.0]), 3)
     4
     """
-    xp = check_values(S, "cut")
+    check_values(S, "cut")
     n = S.shape[-1]
-    k = check_rank(k, S[..., None, :] + S[..., :, None], "cut")
+    k = check_count(k, "cut", "k", 1, n)
     check_rtol(rtol, "cut", "rtol")
     width = (default_gap_rtol(S) if rtol is None else rtol) * first(S)
-    open_after = S[..., :-1] - S[..., 1:] > width
-    places = xp.all(xp.reshape(open_after, (-1, n - 1)), axis=0)
+    xp, gap = array_namespace(S), S[..., :-1] - S[..., 1:]
+    if not bool(xp.all(gap >= 0)) or not bool(xp.all(xp.isfinite(S))):
+        raise ValueError(
+            "cut: `S` holds values that are not finite, or not in descending order; wanted "
+            "singular values as svdvals has them. Sort what svds of SciPy returns."
+        )
+    places = xp.all(xp.reshape(gap > width, (math.prod(S.shape[:-1]), n - 1)), axis=0)
     cuts = [i + 1 for i in range(n - 1) if bool(places[i])] + [n]
     return min(cuts, key=lambda i: (abs(i - k), i))

@@ -6,6 +6,7 @@ vectors from the left, `matmat(X)` = A X, and by its adjoint, `rmatmat(Y)` = A^H
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -83,30 +84,32 @@ def from_matmat(
                 "multiplies a block of vectors, such as lambda X: A @ X."
             )
     try:
-        m, n = map(int, shape)
+        m, n = map(operator.index, shape)
     except (TypeError, ValueError):
-        raise ValueError(
-            f"from_matmat: `shape` is {shape!r}; wanted two numbers, (m, n)."
-        ) from None
+        m = n = -1
+    if min(m, n) < 0:
+        raise ValueError(f"from_matmat: `shape` is {shape!r}; wanted two whole numbers, (m, n).")
     return Operator(matmat, rmatmat, (m, n), _empty(dtype, like))
 
 
 def _empty(dtype: Any, like: Array | None) -> Array:
     if like is not None:
         xp = array_namespace(like)
-        name = str(dtype).rpartition(".")[2] if not isinstance(dtype, type) else dtype.__name__
-        return xp.zeros((0,), dtype=getattr(xp, name, dtype), device=device(like))
+        foreign = type(dtype).__module__ != "torch"
+        dtype = getattr(xp, np.dtype(dtype).name) if foreign else dtype
+        return xp.zeros((0,), dtype=dtype, device=device(like))
     if type(dtype).__module__ == "torch":
         import torch
 
         return torch.zeros((0,), dtype=dtype)
     try:
-        return np.zeros((0,), dtype=dtype)
+        found = np.dtype("" if dtype is None else dtype)  # NumPy's None is float64
     except TypeError:
         raise TypeError(
             f"from_matmat: `dtype` is {dtype!r}; wanted a dtype of NumPy or PyTorch, or `like=` an "
             "array of the library that the products work with."
         ) from None
+    return np.zeros((0,), dtype=found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,14 +218,10 @@ class PlusMultiple(LowRank):
         return self.factor * entries.reshape(-1) + super().at(rows, cols)
 
     def __add__(self, other: LowRank) -> LowRank:
+        if not isinstance(other, LowRank):
+            return NotImplemented
+        factor = self.factor
         if isinstance(other, PlusMultiple):
-            raise TypeError(
-                "two cotangents of truncation_error came to be added; an operator takes one. Sum "
-                "the losses' parts outside, or use a dense array."
-            )
-        return PlusMultiple(
-            beside([self.left, other.left]),
-            beside([self.right, other.right]),
-            self.factor,
-            self.matrix,
-        )
+            factor = factor + other.factor  # of the one operator that both are cotangents of
+        left, right = (beside([getattr(C, s) for C in (self, other)]) for s in ("left", "right"))
+        return PlusMultiple(left, right, factor, self.matrix)

@@ -57,10 +57,11 @@ from . import (
     _values,
 )
 from ._arguments import as_scalar_function
+from ._checks import check_count, check_tol
 from ._krylov import default_tol
 from ._operand import whole
 from ._primitive import Primitive, answered
-from ._solvers import by_size, in_full
+from ._solvers import beyond, by_size
 
 
 def _tupled(arrays: Any) -> tuple:
@@ -117,13 +118,12 @@ def _with_triplets(rule: Callable, count: int) -> Callable:
         adjoint_tol: float | None = None,
         maxiter: int = 100,
     ) -> Any:
+        name = rule.__name__
         (A,), (U, S, Vh), directions = _tupled(x), triplets, _tupled(directions)
         operand, k = whole(A), S.shape[-1]
         products = operand.products(A)
         method = adjoint or by_size(operand, (A,), products, k)
-        # of triplets alone the rest is empty: no surplus preconditions
-        found = in_full(operand, (A,), products) if method == "full" else (U, S, Vh)
-        rest = (found[0][..., k:], found[1][..., k:], found[2][..., k:, :])
+        rest = beyond(products, U, Vh, full=method == "full")
         if all(direction is None for direction in directions):
             answers: tuple = (None,) * count
         else:
@@ -133,8 +133,8 @@ def _with_triplets(rule: Callable, count: int) -> Callable:
                 (*directions, None, None, None, None),
                 operand=operand,
                 method=method,
-                adjoint_tol=default_tol(products) if adjoint_tol is None else adjoint_tol,
-                most=10 * maxiter,
+                adjoint_tol=check_tol(adjoint_tol, name, "adjoint_tol", default_tol(products)),
+                most=10 * check_count(maxiter, name, "maxiter", 1),
                 ties=ties,
                 gap_rtol=gap_rtol,
             )[:count]

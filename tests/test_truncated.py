@@ -339,8 +339,12 @@ def test_cut(library):
     assert sg.cut(S, 2, rtol=0.5) == 1
     stack = library.array([[3.0, 2.0, 1.0], [3.0, 3.0, 1.0]])
     assert sg.cut(stack, 1) == 2
+    assert sg.cut(S[:1], 1) == 1
     with pytest.raises(ValueError, match="`k` is 8"):
         sg.cut(S, 8)
+    for values in ([1.0, 2.0, 3.0], [3.0, float("nan"), 1.0], [float("inf"), 1.0]):
+        with pytest.raises(ValueError, match="descending order"):
+            sg.cut(library.array(values), 1)
     with pytest.raises(TypeError, match="real singular values"):
         sg.cut([1.0, 2.0], 1)
 
@@ -354,6 +358,9 @@ def test_bad_arguments():
         ({"unconverged": "ignore"}, "`unconverged` is 'ignore'"),
         ({"oversample": 0}, "`oversample` is 0"),
         ({"maxiter": 0.5}, "`maxiter` is 0.5"),
+        ({"seed": None}, "`seed` is None"),
+        ({"tol": float("nan")}, "`tol` is nan"),
+        ({"adjoint_tol": -1.0}, "`adjoint_tol` is -1.0"),
         ({"k": 5}, "`k` is 5.*from 1 to 4"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -369,6 +376,14 @@ def test_bad_arguments():
         sg.operators.from_matmat(x, lambda Y: Y, (4, 4), float)
     with pytest.raises(ValueError, match="`shape` is 4"):
         sg.operators.from_matmat(lambda X: X, lambda Y: Y, 4, float)
+    with pytest.raises(ValueError, match=r"`shape` is \(4.5, 4\)"):
+        sg.operators.from_matmat(lambda X: X, lambda Y: Y, (4.5, 4), float)
+    with pytest.raises(TypeError, match="`dtype` is None"):
+        sg.operators.from_matmat(lambda X: X, lambda Y: Y, (4, 4), None)
+    with pytest.raises(TypeError, match="complex128; wanted real"):
+        sg.jvp(sg.truncated_svd, (scipy.sparse.csr_array(x),), (1j * x,), k=2)
+    with pytest.raises(ValueError, match="fewer than min"):
+        sg.truncated_svd(x, 4, solver="scipy")
 
 
 @pytest.mark.thinned
@@ -384,3 +399,61 @@ def test_single_precision(library):
     bars = (U_bar * signs, S_bar, Vh_bar * signs[:, None])
     (wanted,) = wide_pullback(tuple(library.array(bar.astype(float)) for bar in bars))
     assert difference(library.numpy(x_bar), library.numpy(wanted)) < 1e-3
+
+
+def at_a_cut(gap, shape=(300, 300)):
+    rest = 0.4 * 0.95 ** np.arange(min(shape) - 4)
+    return with_spectrum(*shape, [1.0, 0.8, 0.5, 0.5 * (1 - gap), *rest], seed=5)
+
+
+def polar_of_kept(U, S, Vh):
+    C = random((U.shape[0], Vh.shape[1]), seed=3)
+    return C @ Vh.T, None, U.T @ C
+
+
+@pytest.mark.parametrize("gap", [0.0, 1e-15, 1e-13, 1e-12])
+def test_a_cut_through_a_tie_is_never_a_number(gap):
+    """Neither where the tie is dropped nor where triplets come from elsewhere."""
+    for shape in ((300, 300), (280, 300)):
+        x = at_a_cut(gap, shape)
+        (U, S, Vh), pullback = sg.vjp(sg.svd, x, full_matrices=False, ties="drop")
+        bars = polar_of_kept(U[:, :3], S[:3], Vh[:3])
+        padded = (np.hstack([bars[0], 0 * U[:, 3:]]), None, np.vstack([bars[2], 0 * Vh[3:]]))
+        (wanted,) = pullback(padded)
+        for options in MIXED:
+            x_bar = gradient(x, 3, polar_of_kept, ties="drop", **options)
+            assert np.max(np.abs(x_bar)) < 10
+            spans = (U[:, 2:4].T @ x_bar @ Vh[2:4].T, U[:, 2:4].T @ wanted @ Vh[2:4].T)
+            assert np.isclose(np.linalg.norm(spans[0]), np.linalg.norm(spans[1]), rtol=0.2)
+        foreign = lambda x, k: (U[:, :k], S[:k], Vh[:k])  # noqa: B023
+        for options in ({}, {"adjoint": "krylov"}, {"adjoint": "full"}):
+            with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[2\] = 0.5 and S\[3\]"):
+                x_bar = gradient(x, 3, polar_of_kept, solver=foreign, **options)
+            assert np.all(np.isnan(x_bar))
+            rule = sg.rules.truncated_svd_vjp
+            x_bar = rule(x, (U[:, :3], S[:3], Vh[:3]), bars, **options)
+            assert np.all(np.isnan(x_bar))
+
+
+def test_triplets_that_are_not_the_largest_are_refused():
+    x = at_a_cut(0.5)
+    U, S, Vh = np.linalg.svd(x)
+    others = lambda x, k: (U[:, [0, 1, 3]], S[[0, 1, 3]], Vh[[0, 1, 3]])
+    for adjoint in ("krylov", "full"):
+        with pytest.warns(sg.ConvergenceWarning):
+            x_bar = gradient(x, 3, polar_of_kept, solver=others, adjoint=adjoint)
+        assert np.all(np.isnan(x_bar))
+    scaled = lambda x, k: (1.001 * U[:, :k], S[:k], 1.001 * Vh[:k])
+    with pytest.warns(sg.ConvergenceWarning, match="residual"):
+        sg.truncated_svd(x, 3, solver=scaled)
+    ones = np.diag([1.0] * 30 + list(np.linspace(0.9, 0.1, 270)))
+    with pytest.warns(sg.ConvergenceWarning, match="residual"):  # ARPACK leaves copies out
+        sg.truncated_svd(ones, 20, solver="scipy")
+
+
+def test_an_adjoint_that_is_none_is_noticed():
+    x = random((50, 60))
+    for wrong in (2 * x.T, 0 * x.T):
+        A = sg.operators.from_matmat(lambda X: x @ X, lambda Y: wrong @ Y, x.shape, float)  # noqa: B023
+        with pytest.warns(sg.ConvergenceWarning, match="residual"):
+            sg.truncated_svd(A, 3)

@@ -183,3 +183,63 @@ def test_unconverged_under_jit_is_nan():
     x = jax.numpy.asarray(random((300, 280)))
     found = jax.jit(lambda x: sg.truncated_svd(x, 4, maxiter=1))(x)
     assert all(bool(jax.numpy.all(jax.numpy.isnan(part))) for part in found)
+
+
+def test_duplicates_in_a_jax_matrix_count_once():
+    jax = pytest.importorskip("jax")
+    from jax.experimental import sparse
+
+    x = matrix(False)
+    rows, cols = np.nonzero(x)
+    places = jax.numpy.asarray(np.stack([np.r_[rows, rows], np.r_[cols, cols]], axis=-1))
+    parts = jax.numpy.asarray(np.r_[0.3 * x[rows, cols], 0.7 * x[rows, cols]])
+    of_parts = lambda parts: sg.truncation_error(sparse.BCOO((parts, places), shape=SHAPE), K)
+    wanted, pullback = sg.vjp(sg.truncation_error, x, k=K)
+    value, gradient = jax.value_and_grad(of_parts)(parts)
+    assert np.isclose(value, wanted)
+    once = pullback(1.0)[0][rows, cols]
+    np.testing.assert_allclose(gradient, np.r_[once, once], atol=1e-12)
+    _, pullback = sg.vjp(sg.truncation_error, sparse.BCOO((parts, places), shape=SHAPE), k=K)
+    np.testing.assert_allclose(
+        pullback(1.0)[0].todense(), sg.vjp(sg.truncation_error, x, k=K)[1](1.0)[0], atol=1e-12
+    )
+
+
+def test_third_derivatives_through_a_sparse_tensor_of_pytorch():
+    torch = pytest.importorskip("torch")
+    x = matrix(False)
+    rows, cols = np.nonzero(x)
+    start, dense = torch.asarray(x[rows, cols]), torch.asarray(x)
+    direction = torch.asarray(random(start.shape, seed=6))
+
+    def third(of_values):
+        def along(f):
+            def derivative(v):
+                (gradient,) = torch.autograd.grad(f(v), v, create_graph=True)
+                return (gradient * direction).sum()
+
+            return derivative
+
+        leaf = start.clone().requires_grad_()
+        return torch.autograd.grad(along(along(of_values))(leaf), leaf)[0]
+
+    def of_sparse(v):
+        A = torch.zeros_like(dense).index_put((torch.asarray(rows), torch.asarray(cols)), v)
+        return loss(A.to_sparse(), K, torch, **KRYLOV)
+
+    def of_dense(v):
+        A = torch.zeros_like(dense).index_put((torch.asarray(rows), torch.asarray(cols)), v)
+        return loss(A, K, torch)
+
+    torch.testing.assert_close(third(of_sparse), third(of_dense), rtol=1e-6, atol=1e-6)
+
+
+def test_error_of_exact_rank_has_a_kink():
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(with_rank(2))
+    second = torch.func.hessian(lambda x: sg.truncation_error(x, 2))(x)
+    assert torch.all(torch.isnan(second))
+
+
+def with_rank(k):
+    return random((5, k)) @ random((k, 4), seed=1)

@@ -168,7 +168,10 @@ def loop(cond: Callable, body: Callable, state: tuple, most: int) -> tuple:
 
 
 def parts(A: sparse.BCOO) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values, rows and columns; zeros at the places that pad a BCOO, which lie outside."""
+    """Values, rows and columns, of one entry for each place.
+
+    What is left over of duplicates, and the places that pad a BCOO and lie outside, are zeros.
+    """
     if not isinstance(A, sparse.BCOO) or A.n_batch or A.n_dense:
         raise TypeError(
             f"truncated_svd: argument `x` is a {type(A).__name__}; wanted a BCOO matrix without "
@@ -176,8 +179,21 @@ def parts(A: sparse.BCOO) -> tuple[jax.Array, jax.Array, jax.Array]:
         )
     rows, cols = A.indices[:, 0], A.indices[:, 1]
     inside = (rows < A.shape[0]) & (cols < A.shape[1])
-    return tuple(jnp.where(inside, part, 0) for part in (A.data, rows, cols))
+    data, rows, cols = (jnp.where(inside, part, 0) for part in (A.data, rows, cols))
+    if A.unique_indices:
+        return data, rows, cols
+    order = jnp.lexsort((cols, rows))
+    data, rows, cols = (part[order] for part in (data, rows, cols))
+    new = jnp.concatenate([jnp.ones(1, bool), (jnp.diff(rows) != 0) | (jnp.diff(cols) != 0)])
+    place = jnp.cumsum(new) - 1
+    total = jax.ops.segment_sum(data, place, num_segments=len(data))
+    return total, jnp.zeros_like(rows).at[place].set(rows), jnp.zeros_like(cols).at[place].set(cols)
 
 
 def sparse_matrix(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple) -> Any:
     return sparse.BCOO((values, jnp.stack([rows, cols], axis=-1)), shape=shape)
+
+
+def sparse_product(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple) -> Callable:
+    A = sparse_matrix(values, rows, cols, shape)
+    return lambda X: A @ X
