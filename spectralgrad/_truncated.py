@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from ._array import array_namespace, eps, nan_where
+from ._array import array_namespace, eps
 from ._checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from ._errors import complain
 from ._krylov import default_tol
 from ._operand import as_operand, check_operator_dtype, enter_operand
-from ._primitive import read
+from ._primitive import is_readable, read
 from ._solvers import by_size, check_solver
 from ._svd import SVDResult
 from ._ties import POLICIES
@@ -167,7 +167,8 @@ def decompose(
     chosen = by_size(operand, leaves, A, block)
     solver = chosen if solver is None else solver
     fine = default_tol(A)
-    accepted = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
+    loose = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
+    accepted = check_tol(tol, function, "tol", loose)
     search = {
         "block": block,
         "tol": check_tol(tol, function, "tol", fine),
@@ -185,29 +186,26 @@ def decompose(
         gap_rtol=gap_rtol,
         adjoint_tol=check_tol(adjoint_tol, function, "adjoint_tol", fine),
         most=10 * maxiter,
+        accepted=accepted,
+        heard=is_readable(leaves[0], True),
         unconverged=unconverged,
     )
-    out[:3] = report(out[:3], residual, accepted if tol is None else tol, maxiter, unconverged)
+    _report(residual, accepted, maxiter, unconverged)
     return operand, leaves, out, narrow
 
 
-def report(factors, residual, tol, maxiter, unconverged):
-    """Say that the iteration did not converge, or let the factors: NaN where nobody can hear."""
-    xp = array_namespace(residual)
-    if 0 in residual.shape:
-        return factors
+def _report(residual, accepted, maxiter, unconverged):
+    """Say that the iteration did not converge."""
     found = read(residual)
-    if found is None:
-        poison = nan_where(residual > tol, residual)
-        U, S, Vh = factors
-        return U + poison[..., None, None], S + poison[..., None], Vh + poison[..., None, None]
+    if found is None or 0 in found.shape:
+        return
+    xp = array_namespace(found)
     worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
-    if worst > tol:
+    if worst > accepted:
         complain(
-            f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {tol:.2g} "
-            f"was wanted, after {maxiter} restarts at most. The values near the cut lie too close "
-            "together for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, "
-            "loosen tol, or choose solver='full'.",
+            f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = "
+            f"{accepted:.2g} was wanted, after {maxiter} restarts at most. The values near the cut "
+            "lie too close together for the iteration: move k to a gap (sg.cut), raise oversample "
+            "or maxiter, loosen tol, or choose solver='full'.",
             unconverged,
         )
-    return factors

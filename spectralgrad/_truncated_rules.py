@@ -28,14 +28,17 @@ from ._array import (
 from ._complement import solve
 from ._errors import ConvergenceWarning, explain
 from ._factor import adjoint_times, project_out
-from ._primitive import Primitive, library_of
+from ._primitive import Primitive, is_readable, library_of
 from ._solvers import beyond, find
 from ._svd import fragile, inner_cotangent, rotations, tolerance_of
 from ._ties import default_gap_rtol, first, split_singular, split_width
 
 
-def _forward(*leaves, operand, k, solver, method, search, ties, **_):
-    """U, S, Vh, a surplus E_U, e, E_Vh, and the residual."""
+def _forward(*leaves, operand, k, solver, method, search, ties, accepted, heard, **_):
+    """U, S, Vh, a surplus E_U, e, E_Vh, and the residual.
+
+    Where a residual above what is accepted could not be heard of, U, S and Vh are NaN.
+    """
     found = find(operand, leaves, k, solver=solver, **dict(search))
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
     surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
@@ -43,6 +46,9 @@ def _forward(*leaves, operand, k, solver, method, search, ties, **_):
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
     if ties == "split":
         S = _split(S, surplus[1])
+    if not (heard and is_readable(found.residual, True)):
+        poison = nan_where(found.residual > accepted, S)[..., None]
+        U, S, Vh = U + poison[..., None], S + poison, Vh + poison[..., None]
     return U, S, Vh, *surplus, found.residual
 
 

@@ -79,6 +79,14 @@ class Library:
             return jax.jvp(fun, primals, tangents)
         return sg.jvp(fun, primals, tangents)
 
+    def compiled(self, fun: Callable) -> Callable:
+        """fun, which JAX alone compiles: as a whole, and not operation by operation."""
+        if self.name != "jax":
+            return fun
+        import jax
+
+        return jax.jit(fun)
+
     def warns(self, match: str) -> Any:
         """A derivative's warning, which arrays on the host alone have."""
         import pytest

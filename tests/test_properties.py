@@ -44,6 +44,7 @@ def test_derivatives_agree_with_differences_and_each_other(library, operation, i
         check_jvp(operation.call, x)
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize(
     ("operation", "spectrum"),
