@@ -36,7 +36,6 @@ from ._array import (
     columnwise_dot,
     device,
     eps,
-    nan_where,
     real,
 )
 
@@ -72,18 +71,18 @@ def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> A
     return xp.asarray(normal, dtype=like.dtype, device=device(like))
 
 
-def leading_triplets(A, k: int, random: Array, bad: Array, *, tol, maxiter: int) -> Triplets:
+def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: int) -> Triplets:
     """At least k triplets of the products A, from a start of as many columns as `random` has.
 
-    `random` is what `start_block` makes; members of the stack that are `bad` come out NaN.
+    `random` is what `start_block` makes. A member of the batch with a NaN or an Inf is all NaN.
     """
     if A.shape[0] < A.shape[1]:
-        found = leading_triplets(A.adjoint(), k, random, bad, tol=tol, maxiter=maxiter)
+        found = leading_triplets(A.adjoint(), k, random, batch, tol=tol, maxiter=maxiter)
         return Triplets(adjoint(found.Vh), found.S, adjoint(found.U), found.residual)
     xp = array_namespace(random)
     cycle = _Cycle(A, k, random)
-    # NaN, and no products of Inf and 0, of which NumPy warns (2.4)
-    F = _factor.qr(random[: A.shape[1], :]) + nan_where(bad, random)[..., None, None]
+    F = _factor.qr(random[: A.shape[1], :])
+    F = xp.broadcast_to(F, (*batch, *F.shape))
 
     def unconverged(state):
         return xp.any(state[-1] > tol)  # False for NaN
@@ -113,7 +112,9 @@ class _Cycle:
         scale = None if S is None else S[..., :1]
         for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
             W = A.matmat(F)
-            scale = _norms(W)[..., :1] if scale is None else scale
+            if scale is None:  # NaN for a member that is not finite, and then so is all of it
+                W = xp.where(xp.isfinite(W), W, float("nan"))
+                scale = _norms(W)[..., :1]
             Q.append(F)
             P.append(self._orthonormal(W, P, scale, 2 * step + 1))
             T.append([_factor.adjoint_times(block, W) for block in P])

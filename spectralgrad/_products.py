@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ._array import (
     conj,
     device,
     is_array,
+    is_complex,
     is_jax_array,
     is_torch_array,
 )
@@ -38,20 +40,29 @@ class Products:
 def products_of(A: Any) -> Products:
     """The products of anything that stands for a matrix."""
     shape = tuple(A.shape[-2:])
-    if is_array(A):
-        # y^H A and not A^H y: half of the time for a block of few columns (OpenBLAS 0.3)
-        return Products(shape, lambda X: _times(A, X), lambda Y: adjoint(_times(adjoint(Y), A)), A)
     sparse = sparse_library(A)
     if sparse is not None:
         values, rows, cols = sparse.parts(A)
         return sparse_products(sparse, values, rows, cols, shape)
+    if is_array(A):
+        return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
         return _checked(A.matmat, A.rmatmat, shape, like_of(A))
     Ah = A.conj().T
     return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like_of(A))
 
 
-def _times(A: Array, B: Array) -> Array:
+def _times(A: Array, X: Array) -> Array:
+    if type(A) is np.ndarray and not is_complex(A):
+        return _product(X.mT, A.mT).mT  # a tenth faster where X has few columns (OpenBLAS 0.3)
+    return _product(A, X)
+
+
+def _adjoint_times(A: Array, Y: Array) -> Array:
+    return adjoint(_product(adjoint(Y), A))  # a fifth faster, and A is not conjugated
+
+
+def _product(A: Array, B: Array) -> Array:
     if is_torch_array(A) or is_jax_array(A):
         return A @ B
     with np.errstate(invalid="ignore"):  # an Inf in one member of a stack gives that one NaN

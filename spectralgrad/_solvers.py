@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import _factor
-from ._array import Array, adjoint, array_namespace, beside, device, is_complex
+from ._array import Array, adjoint, array_namespace, beside, device
 from ._krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from ._operand import DENSE
 from ._products import Products
@@ -44,7 +44,6 @@ def find(
 ) -> Triplets:
     """At least k triplets; those beyond are a surplus."""
     A = operand.products(*leaves)
-    xp = array_namespace(A.like)
     if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
         U, S, Vh = in_full(operand, leaves, A)
         if operand is DENSE:
@@ -52,26 +51,13 @@ def find(
         return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
     if solver == "krylov":
         random = start_block(A.shape, block, A.like, seed)
-        bad = (
-            _not_finite(leaves[0])
-            if operand is DENSE
-            else xp.zeros((), dtype=xp.bool, device=device(A.like))
-        )
-        return leading_triplets(A, k, random, bad, tol=tol, maxiter=maxiter)
+        batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
+        return leading_triplets(A, k, random, batch, tol=tol, maxiter=maxiter)
     if callable(solver):
         found = solver(operand.matrix(*leaves), k)
     else:
         found = _svds(solver, operand.matrix(*leaves), A, k, block, seed)
     return _sorted(found, A, k, seed)
-
-
-def _not_finite(x: Array) -> Array:
-    """Members with a NaN or an Inf. No temporary for real x, which may be large."""
-    xp = array_namespace(x)
-    if is_complex(x):
-        return ~xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))
-    extremes = (extreme(x, axis=(-2, -1)) for extreme in (xp.max, xp.min))  # pass a NaN on
-    return ~(xp.isfinite(next(extremes)) & xp.isfinite(next(extremes)))
 
 
 def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) -> tuple:
@@ -122,7 +108,7 @@ def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
 
 def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> tuple:
     """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
-    xp, V = array_namespace(U), adjoint(Vh)
+    V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
     rest = Products(
         A.shape,
@@ -136,8 +122,8 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
         block = count
     else:
         random = start_block(A.shape, block, A.like, seed)
-        bad = xp.zeros(U.shape[:-2], dtype=xp.bool, device=device(U))
-        E_U, e, E_Vh, _ = leading_triplets(rest, 1, random, bad, tol=1e-6, maxiter=10)
+        batch = tuple(U.shape[:-2])
+        E_U, e, E_Vh, _ = leading_triplets(rest, 1, random, batch, tol=1e-6, maxiter=10)
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 
