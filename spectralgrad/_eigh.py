@@ -118,6 +118,7 @@ def eigh(x, /, *, ties="nan", gap_rtol=None):
         As for `svd`: what becomes of eigenvectors whose eigenvalues count as equal.
     gap_rtol : float, optional
         Eigenvalues closer than this times the largest modulus count as equal, default eps^(3/4).
+        "split" has a width of its own.
 
     Returns
     -------

@@ -44,11 +44,14 @@ def truncated_svd(
     ties : {"nan", "raise", "drop", "split"}
         As for `svd`; a cut inside a tie, S[k - 1] and the next value equal, is a tie of S[k - 1].
     gap_rtol : float, optional
-        Values closer than this times the largest count as equal, default eps^(3/4).
+        Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
+        width of its own.
     solver : {"krylov", "full", "scipy", "cupyx"} or callable, optional
         Who finds the triplets: the block Krylov iteration; a full SVD; `svds` of SciPy or CuPyX; or
-        a callable ``(x, k) -> U, S, Vh`` of your own. By default a full SVD up to a side of 256,
-        and where PyTorch compiles or maps (`torch.compile`, `torch.func.vmap`); else "krylov".
+        a callable ``(x, k) -> U, S, Vh`` of your own, such as `svds` with its LOBPCG or PROPACK.
+        What these leave out is looked for, and counts as a residual. By default a full SVD up to a
+        side of 256, on Dask, and where PyTorch compiles or maps (`torch.compile`,
+        `torch.func.vmap`); else "krylov".
     oversample : int, optional
         The iteration works with k + oversample columns, default max(8, k // 2). Copies of S[k - 1]
         beyond as many are not seen.

@@ -44,3 +44,15 @@ def test_rules_are_lazy_and_right(shape, is_complex):
         graphs = list(everything(lazy))
     for graph, wanted in zip(graphs, everything(np.asarray), strict=True):
         np.testing.assert_allclose(graph.compute(), wanted, atol=1e-12)
+
+
+def test_a_tall_array_is_truncated_lazily():
+    x, U_bar = random((40, 8)), random((40, 3), seed=1)
+    with dask.config.set(scheduler=refuse):
+        out, pullback = sg.vjp(sg.truncated_svd, dask.array.from_array(x, chunks=(10, 8)), k=3)
+        (graph,) = pullback((lazy(U_bar), None, None))
+    U, S, _ = (part.compute() for part in out)
+    (wanted_U, wanted_S, _), pullback = sg.vjp(sg.truncated_svd, x, k=3)
+    np.testing.assert_allclose(S, wanted_S)
+    (wanted,) = pullback((U_bar * np.sign(np.sum(U * wanted_U, axis=0)), None, None))
+    np.testing.assert_allclose(graph.compute(), wanted, atol=1e-12)
