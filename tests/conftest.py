@@ -13,7 +13,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thinned: JAX takes every fifth alone, but with --slow")
+    config.addinivalue_line("markers", "thinned: JAX takes every ninth alone, but with --slow")
     try:
         import jax
     except ImportError:
@@ -44,7 +44,7 @@ def pytest_collection_modifyitems(config, items):
         return
     of_jax = [i for i in items if hasattr(i, "callspec") and "jax" in i.callspec.id.split("-")]
     heavy = [item for item in of_jax if item.get_closest_marker("thinned")]
-    left_out = set(heavy) - set(heavy[::5])
+    left_out = set(heavy) - set(heavy[::9])
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

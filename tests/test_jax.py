@@ -26,11 +26,6 @@ def blind_full_svd(x):
     return U3 @ jnp.conj(U3).mT, V3 @ jnp.conj(V3).mT, S
 
 
-def blind_truncated(x):
-    U, S, Vh = sg.truncated_svd(x, 2, solver="krylov", adjoint="krylov")
-    return jnp.abs(U), S, (U * S[..., None, :]) @ Vh
-
-
 def blind_eigh(x):
     w, Q = sg.eigh(x)
     return w, jnp.abs(Q)
@@ -44,7 +39,6 @@ FUNCTIONS = {
 FUNCTIONS |= {
     "svd": blind_svd,
     "svd_full": blind_full_svd,
-    "truncated_svd": blind_truncated,
     "eigh": blind_eigh,
     "svd_function:soft": lambda x: sg.svd_function(x, sg.functions.soft_threshold(0.7)),
     "svd_function:tanh": lambda x: sg.svd_function(x, sg.functions.tanh),
