@@ -157,14 +157,14 @@ def check_values(S: Array, function: str) -> Any:
 
 
 def check_count(
-    value: object, function: str, name: str, least: int, most: float = float("inf")
+    value: Any, function: str, name: str, least: int, most: float = float("inf")
 ) -> int:
     """A whole Python number in a range."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not (whole and least <= value <= most):  # type: ignore[operator]
+    if not (whole and least <= value <= most):
         bounds = f"at least {least}" if most == float("inf") else f"{least} to {most}"
         raise ValueError(f"{function}: `{name}` is {value!r}; wanted a whole number, {bounds}.")
-    return int(value)  # type: ignore[call-overload]
+    return int(value)
 
 
 def check_tol(value: object, function: str, name: str, default: float) -> float:

@@ -52,8 +52,10 @@ def _divisors(S: Array) -> Array:
 
 def _tied(e: Array, S: Array, rtol: float | None) -> Array:
     """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
-    e, s = e[..., :, None], S[..., None, :]
-    return s - e <= rtol * first(S)[..., None] if rtol is not None else (s - e) * 0.0 > 0.0
+    xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
+    if rtol is None:
+        return xp.zeros_like(gap, dtype=xp.bool)
+    return gap <= rtol * first(S)[..., None]
 
 
 def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:

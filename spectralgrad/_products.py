@@ -48,8 +48,9 @@ def products_of(A: Any) -> Products:
         return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
         return _checked(A.matmat, A.rmatmat, shape, like_of(A))
-    Ah = A.conj().T
-    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like_of(A))
+    like = like_of(A)
+    Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
+    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
 
 
 def _times(A: Array, X: Array) -> Array:

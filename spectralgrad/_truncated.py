@@ -98,13 +98,14 @@ def truncated_svd(
     -----
     A cotangent of an array is an array, that of a sparse tensor (PyTorch, JAX) is sparse and of its
     pattern, and `sg.vjp` answers with an `operators.LowRank` for all that is no array. Gradients of
-    U and V err by eps/gap, gaps to S[k] included, which nothing removes; a loss of U_k U_k^H or of
+    U and V err by eps/gap, gaps to S[k] included, which nothing removes, and by tol/gap at most
+    where the iteration ended; a loss of U_k U_k^H or of
     U f(S) V^H feels the gap at the cut alone, but above ties its cotangents still cancel: see
     `svd_function` and `low_rank` for matrices that can be decomposed. Second derivatives
     (PyTorch, JAX) take linear solves of the same kind.
 
     Ten to twenty products with A and as many with A^H find well separated triplets, and the
-    derivative takes one of both an iteration; memory is that of some 10 (k + oversample) vectors
+    derivative takes one of both an iteration; memory is that of some 15 (k + oversample) vectors
     of each side. Formulas and sources: `_krylov`, `_complement`; Townsend (2016) for what is kept.
 
     Examples
@@ -141,17 +142,17 @@ def decompose(
     k,
     function,
     *,
-    ties="nan",
-    gap_rtol=None,
-    solver=None,
-    oversample=None,
-    tol=None,
-    maxiter=100,
-    seed=0,
-    adjoint=None,
-    adjoint_tol=None,
-    unconverged="warn",
-    params=None,
+    ties,
+    gap_rtol,
+    solver,
+    oversample,
+    tol,
+    maxiter,
+    seed,
+    adjoint,
+    adjoint_tol,
+    unconverged,
+    params,
 ):
     """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
     check_choice(ties, POLICIES, function, "ties")
@@ -193,22 +194,29 @@ def decompose(
         heard=is_readable(leaves[0], True),
         unconverged=unconverged,
     )
-    _report(residual, accepted, maxiter, unconverged)
+    _report(residual, accepted, solver, maxiter, unconverged)
     return operand, leaves, out, narrow
 
 
-def _report(residual, accepted, maxiter, unconverged):
+def _report(residual, accepted, solver, maxiter, unconverged):
     """Say that the iteration did not converge."""
     found = read(residual)
     if found is None or 0 in found.shape:
         return
     xp = array_namespace(found)
     worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
-    if worst > accepted:
-        complain(
-            f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = "
-            f"{accepted:.2g} was wanted, after {maxiter} restarts at most. The values near the cut "
-            "lie too close together for the iteration: move k to a gap (sg.cut), raise oversample "
-            "or maxiter, loosen tol, or choose solver='full'.",
-            unconverged,
-        )
+    if worst <= accepted:
+        return
+    cause = (
+        f"after {maxiter} restarts at most. The values near the cut lie too close together for the "
+        "iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or choose "
+        "solver='full'."
+        if solver in ("krylov", "full")
+        else "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
+        "solver's own tolerance, raise tol, or choose solver='krylov'."
+    )
+    complain(
+        f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {accepted:.2g} "
+        f"was wanted, {cause}",
+        unconverged,
+    )

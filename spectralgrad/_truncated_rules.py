@@ -20,6 +20,7 @@ from ._array import (
     adjoint,
     array_namespace,
     columnwise_dot,
+    device,
     is_complex,
     nan_where,
     once_differentiable,
@@ -145,10 +146,10 @@ def _undetermined(operand, leaves, outputs, bars, inner, undefined, ties):
     """The members where the loss is not determined by x, or has no derivative."""
     U, S, Vh, E_U, e, E_Vh, *_ = outputs
     (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
-    bad = xp.any(undefined & _gauge.touched(S_bar, U_bar, V_bar), axis=-1)
     if ties == "drop":
-        bad = bad & False
-    elif is_complex(U):
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
+    bad = xp.any(undefined & _gauge.touched(S_bar, U_bar, V_bar), axis=-1)
+    if is_complex(U):
         bad = bad | _gauge.phase_residual((U, V), (U_bar, V_bar))
     if ties != "split":
         return bad

@@ -132,7 +132,19 @@ def _jvp(inputs, outputs, tangents, *, operand, count):
 error_of = Primitive("truncation_error", _forward, _jvp, _vjp)
 
 
-def truncation_error(x, /, k, **options):
+def truncation_error(
+    x,
+    /,
+    k,
+    *,
+    solver=None,
+    oversample=None,
+    tol=None,
+    maxiter=100,
+    seed=0,
+    unconverged="warn",
+    params=None,
+):
     r"""The Frobenius norm of what the k largest triplets leave: sqrt(sum of discarded s^2).
 
     Parameters
@@ -141,9 +153,8 @@ def truncation_error(x, /, k, **options):
         As for `truncated_svd`.
     k : int
         From 1 to min(m, n).
-    **options
-        Of `truncated_svd`: `solver`, `oversample`, `tol`, `maxiter`, `seed`, `unconverged`,
-        `params`.
+    solver, oversample, tol, maxiter, seed, unconverged, params
+        As for `truncated_svd`.
 
     Returns
     -------
@@ -175,7 +186,12 @@ def truncation_error(x, /, k, **options):
     >>> float(sg.truncation_error(np.diag([5.0, 4.0, 3.0]), 1))
     5.0
     """
-    operand, leaves, out, narrow = decompose(x, k, "truncation_error", **options)
+    options = {"oversample": oversample, "tol": tol, "maxiter": maxiter, "seed": seed}
+    # U, S and Vh come in as factors that x carries: how they would be differentiated is no matter
+    options |= {"ties": "nan", "gap_rtol": None, "adjoint": None, "adjoint_tol": None}
+    operand, leaves, out, narrow = decompose(
+        x, k, "truncation_error", solver=solver, unconverged=unconverged, params=params, **options
+    )
     U, S, Vh, _, following, *_ = out
     (e,) = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)
