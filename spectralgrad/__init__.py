@@ -1,24 +1,28 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
 from . import functions, operators, rules, testing
-from ._alignment import KabschResult, ProcrustesResult, kabsch, procrustes
-from ._eigh import EighResult, eigh
-from ._errors import (
+from ._engine.errors import (
     ConvergenceError,
     ConvergenceWarning,
     DerivativeUndefinedError,
     DerivativeUndefinedWarning,
 )
-from ._hermitian import expm, inv_sqrtm, logm, powm, sqrtm
-from ._matrix_functions import eigh_function, singular_value_threshold, svd_function
-from ._norms import ky_fan_norm, nuclear_norm, schatten_norm, spectral_norm
-from ._polar import PolarResult, nearest_rotation, orthogonalize, polar
-from ._subspaces import low_rank, pinv, singular_projector
-from ._svd import SVDResult, svd
-from ._transforms import hvp, jvp, vjp
-from ._truncated import truncated_svd
-from ._truncation import cut, truncation_error
-from ._values import eigvalsh, svdvals
+from ._engine.transforms import hvp, jvp, vjp
+from ._operations.alignment import KabschResult, ProcrustesResult, kabsch, procrustes
+from ._operations.eigh import EighResult, eigh
+from ._operations.eigh_function import eigh_function
+from ._operations.hermitian import expm, inv_sqrtm, logm, powm, sqrtm
+from ._operations.low_rank import low_rank, singular_projector
+from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
+from ._operations.pinv import pinv
+from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
+from ._operations.schatten import schatten_norm
+from ._operations.svd import SVDResult, svd
+from ._operations.svd_function import singular_value_threshold, svd_function
+from ._operations.svdvals import eigvalsh, svdvals
+from ._truncated.cut import cut
+from ._truncated.error import truncation_error
+from ._truncated.svd import truncated_svd
 
 __all__ = [
     "ConvergenceError",
@@ -66,3 +70,7 @@ __all__ = [
     "vjp",
 ]
 __version__ = "0.1.0"
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -18,7 +18,7 @@ import numpy as np
 
 import spectralgrad as sg
 
-from ._array import Array
+from ._bindings.array import Array
 from .testing import pullback_error, tangent_errors
 
 LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "cupy")

@@ -46,22 +46,14 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from . import (
-    _eigh,
-    _matrix_functions,
-    _norm_rules,
-    _polar,
-    _subspaces,
-    _svd,
-    _truncated_rules,
-    _values,
-)
-from ._arguments import as_scalar_function
-from ._checks import check_count, check_tol
-from ._krylov import default_tol
-from ._operand import whole
-from ._primitive import Primitive, answered
-from ._solvers import beyond, by_size
+from ._engine.checks import check_count, check_tol
+from ._engine.primitive import Primitive, answered
+from ._functions.arguments import as_scalar_function
+from ._operations import eigh, eigh_function, low_rank, norms, polar, svd, svd_function, svdvals
+from ._truncated import rules as truncated
+from ._truncated.krylov import default_tol
+from ._truncated.operands import whole
+from ._truncated.solvers import beyond, by_size
 
 
 def _tupled(arrays: Any) -> tuple:
@@ -80,7 +72,10 @@ def _plain(rule: Callable, answers_for: int) -> Callable:
         if all(direction is None for direction in args[2]):
             result = (None,) * len(args[answers_for])
         else:
-            result = answered(rule(*args, **options), range(len(args[answers_for])))
+            result = rule(*args, **options)
+            result = answered(
+                result if isinstance(result, tuple) else (result,), range(len(args[answers_for]))
+            )
         return result if isinstance((inputs, outputs)[answers_for], tuple | list) else result[0]
 
     return plain
@@ -90,16 +85,16 @@ def _pair(primitive: Primitive) -> tuple[Callable, Callable]:
     return _plain(primitive.jvp, answers_for=1), _plain(primitive.vjp, answers_for=0)
 
 
-svd_jvp, svd_vjp = _pair(_svd.factors)
-svdvals_jvp, svdvals_vjp = _pair(_values.of_svd)
-eigh_jvp, eigh_vjp = _pair(_eigh.factors)
-eigvalsh_jvp, eigvalsh_vjp = _pair(_values.of_eigh)
-svd_function_jvp, svd_function_vjp = _pair(_matrix_functions.of_singular_values)
-eigh_function_jvp, eigh_function_vjp = _pair(_matrix_functions.of_eigenvalues)
-orthogonalize_jvp, orthogonalize_vjp = _pair(_polar.polar_factor)
-low_rank_jvp, low_rank_vjp = _pair(_subspaces.best_of_rank)
-nuclear_norm_jvp, nuclear_norm_vjp = _pair(_norm_rules.nuclear)
-ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(_norm_rules.ky_fan)
+svd_jvp, svd_vjp = _pair(svd.svd_factors)
+svdvals_jvp, svdvals_vjp = _pair(svdvals.of_svd)
+eigh_jvp, eigh_vjp = _pair(eigh.eigh_factors)
+eigvalsh_jvp, eigvalsh_vjp = _pair(svdvals.of_eigh)
+svd_function_jvp, svd_function_vjp = _pair(svd_function.of_singular_values)
+eigh_function_jvp, eigh_function_vjp = _pair(eigh_function.of_eigenvalues)
+orthogonalize_jvp, orthogonalize_vjp = _pair(polar.polar_factor)
+low_rank_jvp, low_rank_vjp = _pair(low_rank.best_of_rank)
+nuclear_norm_jvp, nuclear_norm_vjp = _pair(norms.nuclear)
+ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(norms.ky_fan)
 
 
 def _with_triplets(rule: Callable, count: int) -> Callable:
@@ -143,7 +138,7 @@ def _with_triplets(rule: Callable, count: int) -> Callable:
     return plain
 
 
-truncated_svd_jvp = _with_triplets(_truncated_rules.truncated_jvp, 3)
-truncated_svd_vjp = _with_triplets(_truncated_rules.truncated_vjp, 1)
+truncated_svd_jvp = _with_triplets(truncated.truncated_jvp, 3)
+truncated_svd_vjp = _with_triplets(truncated.truncated_vjp, 1)
 
 __all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))

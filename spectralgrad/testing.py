@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from ._array import Array, adjoint, array_namespace, device, eps, is_complex
-from ._eigh import EighResult
-from ._primitive import library_of
-from ._svd import SVDResult
-from ._transforms import jvp, vjp
-from ._tree import leaves_of, rebuild
+from ._bindings.array import Array, adjoint, array_namespace, device, eps, is_complex
+from ._bindings.lookup import autodiff_of
+from ._engine.transforms import jvp, vjp
+from ._engine.tree import leaves_of, rebuild
+from ._operations.eigh import EighResult
+from ._operations.svd import SVDResult
 
 __all__ = ["check_jvp", "check_vjp", "random_cotangent"]
 
@@ -101,7 +101,7 @@ def to_numpy(x: Array) -> np.ndarray:
 
 def _transforms_of(x: Array) -> tuple[Callable, Callable]:
     """vjp and jvp of the library's own autodiff, which sees through any code, or ours."""
-    library = library_of(x)
+    library = autodiff_of(x)
     return (vjp, jvp) if library is None else (library.vjp, library.jvp)
 
 

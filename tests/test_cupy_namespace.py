@@ -16,7 +16,7 @@ from matrices import SHAPES, SPECTRA, random, with_spectrum
 from operations import OPERATIONS, REFERENCE
 
 import spectralgrad as sg
-from spectralgrad import _array
+from spectralgrad._bindings import array
 
 pytest.importorskip("cupy")
 import array_api_compat.cupy as cupy_namespace
@@ -47,7 +47,7 @@ class Recorder:
 @pytest.fixture(scope="module")
 def calls():
     made = set()
-    original = _array.array_namespace
+    original = array.array_namespace
     patch = pytest.MonkeyPatch()
     for name, module in list(sys.modules.items()):
         if name.startswith("spectralgrad") and hasattr(module, "array_namespace"):

@@ -272,9 +272,9 @@ def _check_half(library, operation, name):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
-    from spectralgrad import _stacks
+    from spectralgrad._bindings import host
 
-    monkeypatch.setattr(_stacks, "_threads", lambda: threads)
+    monkeypatch.setattr(host, "_threads", lambda: threads)
     x = random((7, 600, 4, 3), seed=1)
     x[3, 5, 0, 0] = np.nan
     tau, bars = np.linspace(0.1, 1.0, 600), random((7, 600, 4, 3), seed=2)

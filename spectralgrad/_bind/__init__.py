@@ -1,1 +1,0 @@
-"""Bindings that make a call native to a library's own autodiff; each imports that library only."""

@@ -1,0 +1,151 @@
+"""The array namespace and the few operations of linear algebra that every rule uses.
+
+The only module that imports array_api_compat.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+)
+from array_api_compat import is_array_api_obj as is_array
+
+__all__ = [
+    "AnyArray",
+    "Array",
+    "ArrayT",
+    "Arrays",
+    "adjoint",
+    "array_namespace",
+    "beside",
+    "columnwise_dot",
+    "conj",
+    "device",
+    "eps",
+    "herm",
+    "is_array",
+    "is_complex",
+    "is_dask_array",
+    "is_jax_array",
+    "is_torch_array",
+    "leading_columns",
+    "leading_rows",
+    "nan_where",
+    "once_differentiable",
+    "real",
+    "skew",
+    "with_diagonal",
+]
+
+Array = Any  # in rules, which know no library
+Arrays = tuple[Any, ...]
+
+
+class AnyArray(Protocol):
+    """What type checkers ask of an array, a sparse matrix or an operator."""
+
+    @property
+    def shape(self) -> Any: ...
+
+    @property
+    def dtype(self) -> Any: ...
+
+
+ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in, NumPy out
+
+
+def is_complex(x: Array) -> bool:
+    return bool(array_namespace(x).isdtype(x.dtype, "complex floating"))
+
+
+def eps(x: Array) -> float:
+    return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+def real(x: Array) -> Array:
+    return array_namespace(x).real(x) if is_complex(x) else x
+
+
+def adjoint(x: Array) -> Array:
+    """Conjugate transpose; no pass over memory for real input."""
+    # array_api_compat's conj for PyTorch is conj_physical, which has no rule for torch.func.vmap
+    # (2.13): PyTorch's own lazy adjoint has one.
+    if hasattr(x, "mH"):
+        return x.mH
+    xp = array_namespace(x)
+    transposed = xp.matrix_transpose(x)
+    return xp.conj(transposed) if is_complex(x) else transposed
+
+
+def conj(x: Array) -> Array:
+    """Complex conjugate of matrices, through the adjoint for the reason given there."""
+    if not is_complex(x):
+        return x
+    turned = adjoint(x)
+    return turned.mT if hasattr(turned, "mT") else array_namespace(x).matrix_transpose(turned)
+
+
+def herm(x: Array) -> Array:
+    """Hermitian part. Halved before the sum, which can then not overflow."""
+    half = x / 2
+    return half + adjoint(half)
+
+
+def skew(x: Array) -> Array:
+    """Skew-Hermitian part."""
+    half = x / 2
+    return half - adjoint(half)
+
+
+def leading_columns(W: Array, k: int) -> Array:
+    # a full slice is an alias, which has no rule for PyTorch's batched gradients (2.13)
+    return W if W.shape[-1] == k else W[..., :k]
+
+
+def leading_rows(W: Array, k: int) -> Array:
+    return W if W.shape[-2] == k else W[..., :k, :]
+
+
+def beside(blocks: list[Array]) -> Array:
+    """The blocks' columns, side by side."""
+    xp = array_namespace(*blocks)
+    # torch.concat has no rule for batched gradients, and its older name does (2.13)
+    return xp.cat(blocks, -1) if is_torch_array(blocks[0]) else xp.concat(blocks, axis=-1)
+
+
+def columnwise_dot(a: Array, b: Array) -> Array:
+    """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
+    # vecdot has no rule for PyTorch's batched gradients (2.13)
+    return array_namespace(a, b).sum(conj(a) * b, axis=-2)
+
+
+def with_diagonal(x: Array, diagonal: Array) -> Array:
+    """Square matrices with another diagonal."""
+    xp = array_namespace(x)
+    eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
+    # cast first: where of mixed dtypes has no double backward for complex x (PyTorch 2.13)
+    return xp.where(eye, xp.astype(diagonal, x.dtype, copy=False)[..., None, :], x)
+
+
+def once_differentiable(values: Array, mask: Array) -> Array:
+    """Zeros whose derivative by `values` is NaN where `mask`.
+
+    Added to a first derivative that exists where a second does not, for the libraries that
+    differentiate through rules: they get NaN there instead of what a `where` leaves.
+    """
+    xp = array_namespace(values)
+    root = xp.sqrt(xp.where(mask, values - values, 1.0))  # sqrt has no derivative at zero
+    return root - xp.where(mask, 0.0, xp.ones_like(values))
+
+
+def nan_where(mask: Array, x: Array) -> Array:
+    """Zeros like the real part of `x`, NaN where `mask`, to be added to a result."""
+    xp = array_namespace(x)
+    zero = xp.zeros(mask.shape, dtype=real(x).dtype, device=device(x))
+    return xp.where(mask, float("nan"), zero)

@@ -1,0 +1,186 @@
+"""Which library owns an object, and what that library does in a way of its own.
+
+The binding of a library is a module with the names of `Library`; `library_of` finds it. An object
+of a library can exist only once the library is imported, so nothing is imported to recognise one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+from . import dask, host
+from .array import Array, Arrays, is_dask_array, is_jax_array, is_torch_array
+
+
+class Library(Protocol):
+    """What a binding has to offer."""
+
+    autodiff: bool  # whether the library differentiates what it is given
+
+    def apply(self, call: Any, arrays: Arrays) -> Arrays:
+        """The outputs of a call, in a way that the library can differentiate if it has autodiff.
+
+        A call has `forward`, `jvp` and `vjp`, which take and return tuples of arrays.
+        """
+        ...
+
+    def values(self, x: Any) -> Any:
+        """x outside of every derivative, or None where its values cannot be read."""
+        ...
+
+    def truth(self, flag: Array) -> bool | None:
+        """What a 0-d boolean array says, or None where nobody can know."""
+        ...
+
+    def is_differentiated(self, x: Array) -> bool:
+        """Whether the library may ask for a derivative of what is computed from x."""
+        ...
+
+    def sees_context(self) -> bool:
+        """Whether context variables and closures can be read: not while PyTorch's Dynamo traces."""
+        ...
+
+    def can_loop(self, x: Array) -> bool:
+        """Whether a loop over arrays like x can end when their values say so."""
+        ...
+
+    def adjoint_times(self, U: Array, B: Array) -> Array:
+        """U^H B."""
+        ...
+
+    def sum_over_rows(self, body: Callable[..., Array], arrays: Arrays) -> Array:
+        """The sum of body(rows of each array), for arrays (..., k, n) and slices of their rows."""
+        ...
+
+    def loop(
+        self, cond: Callable[..., Any], body: Callable[..., Any], state: Any, most: int, traced: int
+    ) -> Any:
+        """state = body(state) while cond(state), at most `most` times.
+
+        Where no value can be read the body runs `traced` times.
+        """
+        ...
+
+
+class AutodiffLibrary(Library, Protocol):
+    """What a binding to a library with autodiff has to offer besides."""
+
+    def vjp(self, fun: Callable[..., Any], *primals: Array) -> tuple[Any, Callable[..., Any]]: ...
+
+    def jvp(self, fun: Callable[..., Any], primals: Any, tangents: Any) -> tuple[Any, Any]: ...
+
+    def pushforward(self, f: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any:
+        """The derivative of f along tangents."""
+        ...
+
+    def derivative(self, f: Callable[[Array], Array], s: Array) -> Array:
+        """The derivative of an elementwise f."""
+        ...
+
+    def captures_derivative(self, f: Callable[[Array], Any], probe: Array) -> bool:
+        """Whether f(probe) has a derivative by something else than probe."""
+        ...
+
+
+class SparseLibrary(Protocol):
+    """What the binding to a library with sparse matrices has to offer besides."""
+
+    def parts(self, A: Any) -> tuple[Array, Array, Array]:
+        """Values, rows and columns, of one entry for each place."""
+        ...
+
+    def sparse_matrix(self, values: Array, rows: Array, cols: Array, shape: Any) -> Any: ...
+
+    def sparse_product(
+        self, values: Array, rows: Array, cols: Array, shape: Any
+    ) -> Callable[[Array], Array]:
+        """X -> A X."""
+        ...
+
+
+def library_of(x: Any) -> Library:
+    """The binding of the library that owns x; the host's for what no other one owns."""
+    if is_torch_array(x):
+        from . import torch
+
+        return host if torch.is_sparse(x) else torch  # no Function takes sparse tensors
+    if is_jax_array(x):
+        from . import jax
+
+        return jax
+    return dask if is_dask_array(x) else host
+
+
+def native(x: Any) -> AutodiffLibrary:
+    """The binding that owns x, which is known to be an array of a library with autodiff."""
+    return cast("AutodiffLibrary", library_of(x))
+
+
+def autodiff_of(x: Any) -> AutodiffLibrary | None:
+    """The binding of a library with autodiff that owns x, or None."""
+    return native(x) if library_of(x).autodiff else None
+
+
+def sparse_library(A: Any) -> SparseLibrary | None:
+    """The binding of the library that owns a sparse tensor, or None for anything else."""
+    if is_torch_array(A):
+        from . import torch
+
+        return torch if torch.is_sparse(A) else None
+    jax_sparse = sys.modules.get("jax.experimental.sparse")
+    if jax_sparse is not None and isinstance(A, jax_sparse.JAXSparse):
+        from . import jax
+
+        return jax
+    return None
+
+
+def is_cupyx(A: Any) -> bool:
+    """Whether A is a sparse matrix or a linear operator of CuPy."""
+    sparse = sys.modules.get("cupyx.scipy.sparse")
+    linalg = sys.modules.get("cupyx.scipy.sparse.linalg")
+    is_sparse = sparse is not None and sparse.issparse(A)
+    return is_sparse or (linalg is not None and isinstance(A, linalg.LinearOperator))
+
+
+def torch_dtype(dtype: Any) -> Any:
+    """PyTorch, if the dtype is one of its own, or None."""
+    torch = sys.modules.get("torch")
+    return torch if torch is not None and isinstance(dtype, torch.dtype) else None
+
+
+def truth(flag: Array) -> bool | None:
+    """What a 0-d boolean array says, or None where nobody can know."""
+    return library_of(flag).truth(flag)
+
+
+def adjoint_times(U: Array, B: Array) -> Array:
+    """U^H B."""
+    return library_of(U).adjoint_times(U, B)
+
+
+def project_out(W: Array, X: Array) -> Array:
+    """X - W W^H X."""
+    return X - W @ adjoint_times(W, X)
+
+
+def sum_over_rows(body: Callable[..., Array], *arrays: Array) -> Array:
+    """The sum of body(row of each array) over the rows of (..., k, n) arrays.
+
+    `body` takes slices (..., b, n) and sums over its own b rows: what it needs for b rows is all
+    the memory that is needed.
+    """
+    return library_of(arrays[0]).sum_over_rows(body, arrays)
+
+
+def loop(
+    cond: Callable[..., Any], body: Callable[..., Any], state: Any, most: int, *, traced: int
+) -> Any:
+    """state = body(state) while cond(state), at most `most` times.
+
+    Where no value can be read, as while PyTorch traces or under its vmap, the body runs `traced`
+    times: it must not change what has converged.
+    """
+    return library_of(state[0]).loop(cond, body, state, most, traced)

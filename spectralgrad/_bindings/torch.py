@@ -1,0 +1,212 @@
+"""Calls as PyTorch autograd Functions: backward, torch.func and torch.compile work.
+
+One opaque `call` object travels as the first argument; statics passed as tuples would break
+torch.func.hessian. Tried with PyTorch 2.13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from .host import adjoint_times as adjoint_times
+from .host import repeat
+from .host import sum_over_rows as sum_over_rows
+
+autodiff = True
+
+
+class _Reverse(torch.autograd.Function):
+    """Reverse mode alone: a Function that also has `jvp` does not compile with fullgraph=True."""
+
+    @staticmethod
+    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return call.forward(*arrays)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+        ctx.call, *arrays = inputs
+        ctx.set_materialize_grads(False)
+        ctx.count = len(arrays)
+        ctx.save_for_backward(*arrays, *output)
+        ctx.save_for_forward(*arrays, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple:
+        saved = ctx.saved_tensors
+        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        return None, *ctx.call.vjp(saved[: ctx.count], saved[ctx.count :], cotangents, wanted)
+
+
+class _Both(_Reverse):
+    """Reverse and forward mode, and torch.func.vmap."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        # An output that is a view of an input would want a tangent that is one too.
+        return tuple(y.clone() if y._is_view() else y for y in call.forward(*arrays))
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> tuple:
+        saved = ctx.saved_tensors
+        outputs = saved[ctx.count :]
+        result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
+        # A pending conjugation would keep users from .numpy(); None fails under vmap (2.13).
+        return tuple(
+            torch.zeros_like(y) if t is None else t.resolve_conj()
+            for y, t in zip(outputs, result, strict=True)
+        )
+
+
+def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    if _is_tracing():
+        # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
+        # the rules that it traces, since a compiled backward is never differentiated.
+        if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
+            return call.forward(*arrays)
+        # one tensor given twice does not trace (2.13)
+        repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
+        return _Reverse.apply(
+            call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
+        )
+    _refuse_nested_forward_mode()
+    return _Both.apply(call, *arrays)
+
+
+def _refuse_nested_forward_mode() -> None:
+    # A custom Function under torch.func.jvp of torch.func.jvp has derivative zero, whatever its
+    # rules say (PyTorch 2.13); reverse in either place is right.
+    functorch = torch._C._functorch
+    levels = functorch.get_interpreter_stack() or ()
+    if sum(level.key() == functorch.TransformType.Jvp for level in levels) > 1:
+        raise NotImplementedError(
+            "torch.func.jvp inside torch.func.jvp (as in jacfwd of jacfwd) came; PyTorch would "
+            "return zero for any custom function there. Use reverse mode for one of the two: "
+            "torch.func.hessian, jacfwd(jacrev(f)) or jacrev(jacfwd(f))."
+        )
+
+
+def _is_tracing() -> bool:
+    return torch.compiler.is_compiling()
+
+
+def sees_context() -> bool:
+    # Dynamo can read neither a ContextVar nor a closure (2.13)
+    return not _is_tracing()
+
+
+def values(x: torch.Tensor) -> torch.Tensor | None:
+    """x outside of every derivative; None while Dynamo traces and under vmap."""
+    if _is_tracing():
+        return None
+    functorch = torch._C._functorch
+    levels = functorch.get_interpreter_stack() or ()
+    if any(level.key() == functorch.TransformType.Vmap for level in levels):
+        return None
+    try:
+        return x.detach()
+    except RuntimeError:  # the vmap of batched gradients has no other sign (2.13)
+        return None
+
+
+def truth(flag: torch.Tensor) -> bool | None:
+    known = values(flag)
+    try:
+        return None if known is None else bool(known)
+    except RuntimeError:  # as above, in a backward; fake tensors
+        return None
+
+
+def can_loop(x: torch.Tensor) -> bool:
+    return values(x) is not None
+
+
+loop = partial(repeat, truth)
+
+
+def is_differentiated(x: torch.Tensor) -> bool:
+    if _is_tracing():
+        return True
+    # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
+    plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
+    reverse = torch.is_grad_enabled() and x.requires_grad
+    return not plain or reverse or torch.autograd.forward_ad._current_level >= 0
+
+
+vjp = torch.func.vjp
+jvp = torch.func.jvp
+
+
+def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
+    """The derivative of f along tangents, as the adjoint of its adjoint.
+
+    torch.func.jvp refuses to nest inside torch.autograd.forward_ad (2.13).
+    """
+    out, pullback = torch.func.vjp(f, *primals)
+    zeros = tuple(map(torch.zeros_like, out)) if isinstance(out, tuple) else torch.zeros_like(out)
+    return torch.func.vjp(pullback, zeros)[1](tangents)[0]
+
+
+def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
+    # f is elementwise, so its pullback of ones is its derivative; torch.func.jvp refuses to nest
+    # inside torch.autograd.forward_ad (2.13).
+    return torch.func.vjp(f, s)[1](torch.ones_like(s))[0]
+
+
+def captures_derivative(f: Callable, probe: torch.Tensor) -> bool:
+    """Whether f's value depends on a tensor, other than its argument, with a derivative."""
+    with torch.enable_grad():
+        value = f(probe)
+    if not isinstance(value, torch.Tensor):
+        return False
+    if _is_tracing() or value.requires_grad:
+        return value.requires_grad
+    wrapped = torch._C._functorch.is_functorch_wrapped_tensor
+    level = torch.autograd.forward_ad._current_level
+    dual = level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
+    return dual or (wrapped(value) and not wrapped(probe))
+
+
+def is_sparse(A: torch.Tensor) -> bool:
+    return not _is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
+
+
+def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
+    if A.layout == torch.sparse_csr and A.dense_dim() == 0:
+        # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
+        rows = torch.repeat_interleave(A.crow_indices().diff())
+        return A.values().clone(), rows, A.col_indices()
+    if A.layout != torch.sparse_coo or A.dense_dim() != 0:
+        raise TypeError(
+            f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
+            "dense axes; wanted COO or CSR without any. Convert it with to_sparse_coo()."
+        )
+    A = A.coalesce()
+    rows, cols = A.indices()
+    return A.values(), rows, cols
+
+
+def sparse_matrix(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple
+) -> torch.Tensor:
+    indices = torch.stack([rows, cols])
+    return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False).coalesce()
+
+
+def sparse_product(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple
+) -> Callable:
+    """X -> A X."""
+    if not is_differentiated(values):
+        A = sparse_matrix(values, rows, cols, shape)
+        return lambda X: A @ X
+    # The gradient of a sparse tensor's values has no derivative itself, and is lost (2.13).
+    return lambda X: X.new_zeros((shape[0], X.shape[-1])).index_add(
+        0, rows, values[:, None] * X[cols]
+    )

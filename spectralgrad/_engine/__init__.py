@@ -1,0 +1,1 @@
+"""Differentiates any Primitive, on any array library. Nothing here knows an SVD."""

@@ -1,0 +1,246 @@
+"""Checks of arguments at the call, in words: what came, what was wanted, why, what to do."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .._bindings.array import Array, array_namespace
+
+
+def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool = False) -> None:
+    """Raise for what no function of the library can take."""
+    where = f"{function}: argument `{argument}`"
+    try:
+        xp = array_namespace(x)
+    except TypeError:
+        raise TypeError(
+            f"{where} is a {type(x).__name__}, which no supported array library owns; wanted an "
+            "array (..., m, n) of NumPy, CuPy, PyTorch or JAX. Convert it first, for example with "
+            "numpy.asarray(x, dtype=float)."
+        ) from None
+    if not xp.isdtype(x.dtype, ("real floating", "complex floating")):
+        raise TypeError(
+            f"{where} has dtype {x.dtype}, which has no derivative; wanted a real or complex "
+            "floating dtype. Cast it first, for example to float64."
+        )
+    check_precision(xp, x, where)
+    if x.ndim < 2:
+        raise ValueError(
+            f"{where} has shape {tuple(x.shape)}; wanted a matrix or a stack of them, "
+            "(..., m, n). A single vector is a matrix after x[:, None]."
+        )
+    if square and x.shape[-1] != x.shape[-2]:
+        raise ValueError(
+            f"{where} has shape {tuple(x.shape)}; wanted square matrices, (..., n, n). For "
+            "rectangular ones use the function of the singular values instead."
+        )
+
+
+def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
+    """Raise for an array of parameters that cannot go with x."""
+    where = f"{function}: `{name}`"
+    try:
+        xp = array_namespace(value, x)
+    except TypeError:
+        raise TypeError(
+            f"{where} is a {type(value).__name__} where x is a {type(x).__name__}; wanted both "
+            "from one array library, or a Python number. Convert it first."
+        ) from None
+    if not xp.isdtype(value.dtype, "real floating"):
+        raise TypeError(
+            f"{where} has dtype {value.dtype}; wanted a real floating dtype. Cast it first, or "
+            "give a Python number if it is a constant."
+        )
+    batch, shape = tuple(x.shape[:-2]), tuple(value.shape)
+    if not _fits(shape, batch):
+        raise ValueError(
+            f"{where} has shape {shape} where x is a stack of shape {batch}; wanted one number, () "
+            "or one for each matrix, in a shape that broadcasts to the stack's."
+        )
+
+
+def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> tuple:
+    """The stack's shape and the dtype of two point sets (real), or two matrices, of one shape."""
+    check_one_library(A, B, function, names)
+    xp = array_namespace(A, B)
+    a, b = tuple(A.shape), tuple(B.shape)
+    if a[-2:] != b[-2:] or (alike == "points" and 0 in a[-2:]):
+        raise ValueError(
+            f"{function}: `{names[0]}` and `{names[1]}` have shapes {a} and {b}; wanted {alike} of "
+            "one shape, without empty axes. Rows correspond to each other."
+        )
+    for name, x in zip(names, (A, B), strict=True):
+        if alike == "points" and xp.isdtype(x.dtype, "complex floating"):
+            raise TypeError(f"{function}: `{name}` has dtype {x.dtype}; wanted real points.")
+    try:
+        batch = np.broadcast_shapes(a[:-2], b[:-2])
+    except ValueError:
+        raise ValueError(
+            f"{function}: `{names[0]}` and `{names[1]}` have shapes {a} and {b}, whose stacks "
+            f"{a[:-2]} and {b[:-2]} do not broadcast."
+        ) from None
+    return batch, xp.result_type(A.dtype, B.dtype)
+
+
+def check_one_library(A: Array, B: Array, function: str, names: tuple[str, str]) -> None:
+    try:
+        array_namespace(A, B)
+    except TypeError:
+        raise TypeError(
+            f"{function}: `{names[0]}` is a {type(A).__name__} and `{names[1]}` a "
+            f"{type(B).__name__}; wanted both from one array library. Convert one first."
+        ) from None
+
+
+def check_weights(weights: Array, P: Array) -> None:
+    """Raise for weights that cannot go with the points."""
+    if not hasattr(weights, "shape"):
+        raise TypeError(
+            f"kabsch: `weights` is a {type(weights).__name__}; wanted an array (..., points)."
+        )
+    check_one_library(weights, P, "kabsch", ("weights", "P"))
+    if not array_namespace(weights, P).isdtype(weights.dtype, "real floating"):
+        raise TypeError(
+            f"kabsch: `weights` has dtype {weights.dtype}; wanted a real floating dtype. Cast it "
+            "first."
+        )
+    shape, wanted = tuple(weights.shape), tuple(P.shape[:-1])
+    if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
+        raise ValueError(
+            f"kabsch: `weights` has shape {shape}; wanted one weight for each point, "
+            f"{wanted[-1:]} or {wanted}."
+        )
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a shape broadcasts to another."""
+    return len(shape) <= len(wanted) and all(
+        a in (1, b) for a, b in zip(reversed(shape), reversed(wanted), strict=False)
+    )
+
+
+def check_rank(k: object, x: Array, function: str) -> int:
+    """k as a number of singular values of x."""
+    most = min(x.shape[-2:])
+    try:
+        number = operator.index(k)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(
+            f"{function}: `k` is a {type(k).__name__}; wanted a whole Python number from 1 to "
+            f"{most}. It shapes the result and cannot be an array or traced."
+        ) from None
+    if isinstance(k, bool) or not 1 <= number <= most:
+        raise ValueError(
+            f"{function}: `k` is {k!r}; wanted a whole number from 1 to {most}, as many singular "
+            f"values as matrices of shape {tuple(x.shape[-2:])} have."
+        )
+    return number
+
+
+def check_values(S: Array, function: str) -> Any:
+    """The namespace of an array (..., n) of real values."""
+    try:
+        xp = array_namespace(S)
+    except TypeError:
+        xp = None
+    if xp is None or not xp.isdtype(S.dtype, "real floating") or S.ndim < 1:
+        got = f"a {type(S).__name__}" if xp is None else f"{S.dtype} of shape {tuple(S.shape)}"
+        raise TypeError(
+            f"{function}: `S` is {got}; wanted an array (..., n) of real singular values, in "
+            "descending order, as svdvals has them."
+        )
+    return xp
+
+
+def check_count(
+    value: Any, function: str, name: str, least: int, most: float = float("inf")
+) -> int:
+    """A whole Python number in a range."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not (whole and least <= value <= most):
+        bounds = f"at least {least}" if most == float("inf") else f"{least} to {most}"
+        raise ValueError(f"{function}: `{name}` is {value!r}; wanted a whole number, {bounds}.")
+    return int(value)
+
+
+def check_tol(value: object, function: str, name: str, default: float) -> float:
+    """A relative tolerance, the default for None."""
+    if value is None:
+        return default
+    if not (isinstance(value, int | float | np.floating) and 0 < value <= 1):
+        raise ValueError(
+            f"{function}: `{name}` is {value!r}; wanted None or a number above 0, at most 1."
+        )
+    return float(value)
+
+
+def check_precision(xp, x: Array, where: str) -> None:
+    """Refuse longdouble, which no library factorizes, and float8 and complex32, no better."""
+    bits = xp.finfo(x.dtype).bits
+    if bits not in (16, 32, 64) or (bits == 16 and xp.isdtype(x.dtype, "complex floating")):
+        raise TypeError(
+            f"{where} has dtype {x.dtype}; wanted real or complex single or double precision, "
+            "float16 or bfloat16. Cast it first, for example to float64 or complex128."
+        )
+
+
+def check_choice(value: object, choices: tuple[str, ...], function: str, argument: str) -> None:
+    if not isinstance(value, str) or value not in choices:
+        wanted = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{function}: `{argument}` is {value!r}; wanted one of {wanted}.")
+
+
+def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None:
+    is_number = isinstance(value, int | float | np.floating)
+    if value is not None and not (is_number and 0 <= value < 1):  # type: ignore[operator]
+        raise ValueError(
+            f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "
+            "to the largest value."
+        )
+
+
+def check_like(got: Array, wanted: Array, role: str) -> None:
+    """Raise unless `got` is an array of the library and shape of `wanted`."""
+    try:
+        array_namespace(got, wanted)
+        if not hasattr(got, "shape"):  # array_api_compat lets Python numbers through
+            raise TypeError
+    except TypeError:
+        raise TypeError(
+            f"{role} is a {type(got).__name__} where the function deals in "
+            f"{type(wanted).__name__}; wanted both from one array library. Convert it first."
+        ) from None
+    check_shape(got, wanted, role)
+
+
+def check_shape(got: Any, wanted: Any, role: str) -> None:
+    if not hasattr(got, "shape"):
+        raise TypeError(
+            f"{role} is a {type(got).__name__}; wanted something of shape {tuple(wanted.shape)}."
+        )
+    if "complex" in str(getattr(got, "dtype", "")) and "complex" not in str(wanted.dtype):
+        raise TypeError(
+            f"{role} has dtype {got.dtype}; wanted real values, since what it belongs to is "
+            f"{wanted.dtype}. Take its real part."
+        )
+    if tuple(got.shape) != tuple(wanted.shape):
+        raise ValueError(
+            f"{role} has shape {tuple(got.shape)}; wanted {tuple(wanted.shape)}, that of what it "
+            "belongs to. Broadcast or sum it first."
+        )
+
+
+def check_primals(primals: Sequence, transform: str) -> None:
+    for i, x in enumerate(primals):
+        if not hasattr(x, "shape") or not hasattr(x, "dtype"):
+            raise TypeError(
+                f"sg.{transform}: primal {i} is a {type(x).__name__}; wanted an array. Options of "
+                "the function go by keyword, such as f=sg.functions.tanh, and lists are converted "
+                "first."
+            )
+    if not primals:
+        raise TypeError(f"sg.{transform}: no primals came; wanted at least one array.")

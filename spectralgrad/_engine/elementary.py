@@ -1,0 +1,99 @@
+"""Elementary functions of numbers as Primitives of every order, and constants made of arrays."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from .._bindings.array import array_namespace, device, real
+from .linear import constant, multiply
+from .primitive import Primitive
+
+
+def _filled(x, *, value, axes, ones):
+    """The value in the shape of x without its last `axes` axes, and with `ones` new ones."""
+    shape = (*x.shape[: x.ndim - axes], *(1,) * ones)
+    return array_namespace(x).full(shape, value, dtype=x.dtype, device=device(x))
+
+
+filled = constant("filled", _filled)
+
+
+def _largest_entry(x):
+    xp = array_namespace(x)
+    if 0 in x.shape[-2:]:
+        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
+    return xp.max(xp.abs(x), axis=(-2, -1))
+
+
+largest_entry = constant("largest_entry", _largest_entry)
+
+
+def _over(x, size, *, axes, inverse):
+    """x / size, or x * size if inverse; a size of zero counts as 1."""
+    xp = array_namespace(x)
+    size = xp.where(size == 0, 1.0, size)[(..., *(None,) * axes)]
+    return x * size if inverse else x / size
+
+
+def _over_rule(inputs, outputs, directions, **static):
+    return measured(directions[0], inputs[1], **static)
+
+
+measured = Primitive(
+    "measured",
+    forward=_over,
+    jvp=_over_rule,
+    vjp=lambda inputs, outputs, bars, **static: (
+        _over_rule(inputs, outputs, bars, **static),
+        None,
+    ),
+    carried=(1,),
+)
+
+
+def _power_of_root(a, floor, *, order):
+    """The derivative of sqrt(a) of that order; at a root that counts as zero 0, then NaN."""
+    xp = array_namespace(a)
+    kink = a <= floor
+    if order == 0:
+        return xp.sqrt(a)
+    safe = xp.where(kink, 1.0, a)
+    value = 0.5 / xp.sqrt(safe)
+    for i in range(1, order):
+        value = value * (0.5 - i) / safe
+    return xp.where(kink, 0.0 if order == 1 else float("nan"), value)
+
+
+def _elementary(name, derivative):
+    """A function of numbers; `derivative(a, *carried, order)` is that of each order."""
+
+    def slope(inputs, order):
+        return primitive(*inputs, order=order + 1)
+
+    primitive = Primitive(
+        name,
+        forward=lambda *inputs, order=0: derivative(*inputs, order=order),
+        jvp=lambda inputs, outputs, tangents, order=0: multiply(
+            tangents[0], slope(inputs, order), axes=0
+        ),
+        vjp=lambda inputs, outputs, bars, order=0: (
+            partial(multiply, bars[0], slope(inputs, order), axes=0),
+            *(None,) * (len(inputs) - 1),
+        ),
+        carried=(1,),
+    )
+    return primitive
+
+
+root = _elementary("root", _power_of_root)
+
+
+def _power_of_inverse(a, *, order):
+    xp = array_namespace(a)
+    value = xp.where(a == 0, float("nan"), 1 / xp.where(a == 0, 1.0, a))
+    for i in range(order):
+        value = -value * (i + 1) / a
+    return value
+
+
+inverse = _elementary("inverse", _power_of_inverse)

@@ -1,0 +1,45 @@
+"""Errors and warnings, and the words of those that any function may raise."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+
+class DerivativeUndefinedWarning(UserWarning):
+    """A derivative does not exist at this input; the batch element's result is NaN."""
+
+
+class DerivativeUndefinedError(ArithmeticError):
+    """A derivative does not exist at this input, and the caller asked for an error."""
+
+
+class ConvergenceWarning(UserWarning):
+    """An iteration ended before it reached its tolerance."""
+
+
+class ConvergenceError(ArithmeticError):
+    """An iteration ended before it reached its tolerance, and the caller asked for an error."""
+
+
+def raise_glue(what: str, transform: str = "vjp") -> NoReturn:
+    raise TypeError(
+        f"sg.{transform}: {what}. It sees spectralgrad's own calls alone, and arithmetic between "
+        "or around them would be lost from the derivative. Pass every array that the function "
+        "uses as a primal, give constants as Python numbers, do the arithmetic outside by hand, or "
+        "use PyTorch or JAX arrays with their own autodiff."
+    )
+
+
+def raise_no_second_order(name: str) -> NoReturn:
+    raise TypeError(
+        f"sg.hvp: `{name}` has no rule of second order here. Differentiate a function of the "
+        "matrix instead of its factors (svd_function, eigh_function, polar, low_rank, norms, ...), "
+        "or use PyTorch or JAX arrays with their own autodiff, away from ties."
+    )
+
+
+def raise_captured(function: str, what: str, remedy: str) -> NoReturn:
+    raise TypeError(
+        f"{function}: {what} closes over a value that is being differentiated or traced, whose "
+        f"gradient would be lost silently. {remedy}, or detach the value if it is a constant."
+    )

@@ -1,0 +1,239 @@
+"""Linear and bilinear steps between decompositions, as Primitives.
+
+Each has rules made of Primitives alone, so that every order of derivative exists on every library,
+those without a tape of their own included. Stacks go along: a batch may be put in front of every
+array, and no static argument counts leading axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    conj,
+    device,
+    herm,
+    nan_where,
+    real,
+)
+from .primitive import Primitive
+
+
+def _unary(name: str, function: Callable, transposed: Callable | None = None) -> Primitive:
+    """A linear function of one array, and the Primitive that transposes it (itself if None)."""
+
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
+        return primitive(tangents[0], **static)
+
+    def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
+        return ((transposed or primitive)(cotangents[0], **static),)
+
+    primitive = Primitive(name, function, jvp, vjp)
+    return primitive
+
+
+def _dtype(x: Array, name: str):
+    return getattr(array_namespace(x), name)
+
+
+def dtype_name(x: Array) -> str:
+    return str(x.dtype).rpartition(".")[2]
+
+
+adjoint_of = _unary("adjoint", adjoint)
+hermitian_part = _unary("hermitian_part", herm)
+
+# Vectors (..., n) as matrices (..., 1, n), and back.
+row: Primitive = _unary("row", lambda x: x[..., None, :], lambda bar: unrow(bar))
+unrow: Primitive = _unary("unrow", lambda x: x[..., 0, :], lambda bar: row(bar))
+
+
+def _cast(x, *, source, target):
+    return array_namespace(x).astype(x, _dtype(x, target))
+
+
+def cast(x: Array, target: str) -> Array:
+    source = dtype_name(x)
+    return x if source == target else _casting(x, source=source, target=target)
+
+
+_casting: Primitive = _unary(
+    "cast", _cast, lambda bar, *, source, target: _casting(bar, source=target, target=source)
+)
+
+
+def _aligned(x, own, shape):
+    """The shape of x with the axes that broadcasting adds between its batch and its `own` axes."""
+    lead, tail = x.shape[: x.ndim - own], x.shape[x.ndim - own :]
+    return (*lead, *(1,) * (len(shape) - own), *tail), lead
+
+
+def _spread(x, *, own, shape):
+    xp = array_namespace(x)
+    aligned, lead = _aligned(x, len(own), shape)
+    return xp.broadcast_to(xp.reshape(x, aligned), (*lead, *shape))
+
+
+def _collect(x, *, own, shape):
+    xp = array_namespace(x)
+    lead = x.ndim - len(shape)
+    padded = (1,) * (len(shape) - len(own)) + own
+    axes = tuple(lead + i for i, n in enumerate(padded) if n == 1 and shape[i] != 1)
+    x = xp.sum(x, axis=axes, keepdims=True) if axes else x
+    return xp.reshape(x, (*x.shape[:lead], *own))
+
+
+_spreading: Primitive = _unary(
+    "broadcast", _spread, lambda bar, **static: _collecting(bar, **static)
+)
+_collecting: Primitive = _unary("sum_to", _collect, lambda bar, **static: _spreading(bar, **static))
+
+
+def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
+    own = tuple(x.shape)
+    return x if own == tuple(shape) else _spreading(x, own=own, shape=tuple(shape))
+
+
+def _bilinear(name, product, cotangents):
+    """product(a, b); `cotangents` gives thunks for those of a and b."""
+
+    def jvp(inputs, outputs, tangents, **static):
+        (a, b), (da, db) = inputs, tangents
+        terms = [] if da is None else [primitive(da, b, **static)]
+        terms += [] if db is None else [primitive(a, db, **static)]
+        return sum(terms[1:], start=terms[0])
+
+    def vjp(inputs, outputs, bars, **static):
+        return cotangents(*inputs, bars[0], **static)
+
+    primitive = Primitive(name, product, jvp, vjp)
+    return primitive
+
+
+def _expanded(a, axes):
+    return a[(..., *(None,) * axes)] if axes else a
+
+
+# multiply(a, b): b times numbers a that are constant along its last `axes` axes.
+_scaling = _bilinear(
+    "scale",
+    lambda a, b, *, axes: _expanded(a, axes) * b,
+    lambda a, b, bar, *, axes: (
+        partial(inner, b, bar, axes=axes),
+        partial(multiply, a, bar, axes=axes),
+    ),
+)
+
+
+def _inner_product(a, b, *, axes):
+    product = real(conj(a) * b)
+    return array_namespace(a, b).sum(product, axis=tuple(range(-axes, 0))) if axes else product
+
+
+# inner(a, b): Re sum conj(a) b over the last `axes` axes.
+_pairing = _bilinear(
+    "inner",
+    _inner_product,
+    lambda a, b, bar, *, axes: (
+        partial(multiply, bar, b, axes=axes),
+        partial(multiply, bar, a, axes=axes),
+    ),
+)
+
+
+def multiply(a: Array, b: Array, *, axes: int) -> Array:
+    return _scaling(a, b, axes=axes)
+
+
+def inner(a: Array, b: Array, *, axes: int) -> Array:
+    return _pairing(a, b, axes=axes)
+
+
+def _product(a, b, *, left, right):
+    return (adjoint(a) if left else a) @ (adjoint(b) if right else b)
+
+
+# With A = a or a^H and B = b or b^H: A_bar = bar B^H, B_bar = A^H bar.
+_multiplying = _bilinear(
+    "matmul",
+    _product,
+    lambda a, b, bar, *, left, right: (
+        partial(matmul, b, bar, left=right, right=True)
+        if left
+        else partial(matmul, bar, b, right=not right),
+        partial(matmul, bar, a, left=True, right=left)
+        if right
+        else partial(matmul, a, bar, left=not left),
+    ),
+)
+
+
+def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Array:
+    """a b, with the adjoint of a if `left` and that of b if `right`."""
+    return _multiplying(a, b, left=left, right=right)
+
+
+def constant(name: str, function: Callable) -> Primitive:
+    """A Primitive whose derivative is zero."""
+    return Primitive(
+        name,
+        forward=function,
+        jvp=lambda inputs, outputs, tangents, **static: None,
+        vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
+    )
+
+
+def _masked(name: str, forward: Callable) -> Primitive:
+    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
+    return Primitive(
+        name,
+        forward=forward,
+        jvp=lambda inputs, outputs, tangents: nan_if(tangents[0], inputs[1]),
+        vjp=lambda inputs, outputs, bars: (nan_if(bars[0], inputs[1]), None),
+        carried=(1,),
+    )
+
+
+nan_if = _masked("nan_if", lambda x, bad: x + nan_where(bad != 0, x)[..., None, None])
+nan_derivative_if = _masked("nan_derivative_if", lambda x, bad: x + 0.0)
+
+
+def _not_finite(x: Array) -> Array:
+    xp = array_namespace(x)
+    if 0 in x.shape[-2:]:
+        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
+    return xp.astype(~xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1))), real(x).dtype)
+
+
+not_finite = constant("not_finite", _not_finite)
+
+
+def nan_unless_finite(x: Array) -> Array:
+    """x, with members all NaN that hold a NaN or an Inf: products of Inf warn (NumPy 2.4)."""
+    return nan_if(x, not_finite(x))
+
+
+def _add_jvp(inputs, outputs, tangents):
+    da, db = tangents
+    return da if db is None else db if da is None else da + db
+
+
+add = Primitive(
+    "add",
+    forward=lambda a, b: a + b,
+    jvp=_add_jvp,
+    vjp=lambda inputs, outputs, cotangents: (cotangents[0], cotangents[0]),
+)
+
+
+_negating = _unary("negative", lambda x: -x)
+
+
+def subtract(a: Array, b: Array) -> Array:
+    return add(a, _negating(b))

@@ -1,0 +1,128 @@
+"""The products of whatever stands for a matrix: an array, a sparse matrix, or an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from .._bindings.array import (
+    Array,
+    adjoint,
+    array_namespace,
+    conj,
+    device,
+    is_array,
+    is_complex,
+)
+from .._bindings.lookup import SparseLibrary, is_cupyx, library_of, sparse_library
+
+SLICE = 256  # columns of an operator at a time
+
+Product = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Products:
+    """A X and A^H Y of an m x n matrix."""
+
+    shape: tuple[int, int]
+    matmat: Product
+    rmatmat: Product
+    like: Any = None  # an array of A's library, dtype and device
+
+    def adjoint(self) -> Products:
+        return Products(self.shape[::-1], self.rmatmat, self.matmat, self.like)
+
+
+def products_of(A: Any) -> Products:
+    """The products of anything that stands for a matrix."""
+    shape = tuple(A.shape[-2:])
+    sparse = sparse_library(A)
+    if sparse is not None:
+        values, rows, cols = sparse.parts(A)
+        return sparse_products(sparse, values, rows, cols, shape)
+    if is_array(A):
+        return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
+    if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
+        return _checked(A.matmat, A.rmatmat, shape, like_of(A))
+    like = like_of(A)
+    Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
+    return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
+
+
+def _times(A: Array, X: Array) -> Array:
+    if type(A) is np.ndarray and not is_complex(A):
+        return _product(X.mT, A.mT).mT  # a tenth faster where X has few columns (OpenBLAS 0.3)
+    return _product(A, X)
+
+
+def _adjoint_times(A: Array, Y: Array) -> Array:
+    return adjoint(_product(adjoint(Y), A))  # a fifth faster, and A is not conjugated
+
+
+def _product(A: Array, B: Array) -> Array:
+    if library_of(A).autodiff:
+        return A @ B
+    with np.errstate(invalid="ignore"):  # an Inf in one batch element gives that one NaN
+        return A @ B
+
+
+def identity_slices(like: Array, n: int) -> Iterator[Array]:
+    """The columns of the identity, SLICE at a time."""
+    xp = array_namespace(like)
+    for start in range(0, n, SLICE):
+        width = min(SLICE, n - start)
+        yield xp.eye(n, width, k=-start, dtype=like.dtype, device=device(like))
+
+
+def sparse_products(
+    library: SparseLibrary, values: Array, rows: Array, cols: Array, shape: tuple[int, int]
+) -> Products:
+    turned = conj(values[None, :])[0, :], cols, rows, shape[::-1]
+    matmat = library.sparse_product(values, rows, cols, shape)
+    return Products(shape, matmat, library.sparse_product(*turned), values)
+
+
+def like_of(A: Any) -> Array:
+    """An array of the library that a sparse matrix's or an operator's products take.
+
+    An operator may name one as `like`; those of SciPy and CuPy tell by their type.
+    """
+    like = getattr(A, "like", None)
+    if is_array(like):
+        return like
+    if A.dtype is None:
+        raise TypeError(
+            f"an operator of type {type(A).__name__} came with dtype None; wanted one that tells "
+            "its dtype, float64 or complex128. Set it, or use sg.operators.from_matmat."
+        )
+    if is_cupyx(A):
+        import cupy
+
+        return cupy.zeros((0,), dtype=A.dtype)
+    return np.zeros((0,), dtype=A.dtype)
+
+
+def _checked(matmat: Product, rmatmat: Product, shape: tuple[int, int], like: Array) -> Products:
+    """The products of a user's operator, whose results must have the right shape."""
+
+    def of(product: Product, name: str, rows: int) -> Product:
+        def checked(X: Array) -> Array:
+            out = product(X)
+            wanted = (rows, X.shape[-1])
+            if not is_array(out) or tuple(out.shape) != wanted:
+                got = tuple(out.shape) if is_array(out) else f"a {type(out).__name__}"
+                raise ValueError(
+                    f"the operator's {name} returned {got} for a block of shape {tuple(X.shape)}; "
+                    f"wanted an array of shape {wanted}. Check it against the operator's shape "
+                    f"{shape}."
+                )
+            return out
+
+        return checked
+
+    return Products(shape, of(matmat, "matmat", shape[0]), of(rmatmat, "rmatmat", shape[1]), like)

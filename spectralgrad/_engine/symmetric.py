@@ -1,0 +1,91 @@
+r"""Functions of a matrix whose derivatives are symmetric, as Primitives to every order.
+
+For F(A) = U f(S) V^H, for Q f(w) Q^H and for the gradient of a norm,
+
+    <C, D^n F(A)[H_1, ..., H_n]>,    <X, Y> = Re sum(conj(X) Y),
+
+does not change when C, H_1, ..., H_n trade places: for n = 1 the derivative is self-adjoint. So one
+map serves all modes of its order. The tangent of D^n F along dA is D^(n+1) F[..., dA], the
+cotangent of A is D^(n+1) F[..., C], and the cotangent of a direction is D^n F with C in its place.
+`symmetric` makes a Primitive of each order from the maps of order 0, 1 and 2, each the rule of the
+one below. What has no map is NaN, never a guess.
+
+The factors of A are inputs, carried by A. A function f with a free parameter p has p as its last
+input; f.by_parameter() is the function df/dp, and the derivative of D^n F by p is D^n F of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from .._bindings.array import array_namespace
+from .._bindings.host import in_slices
+from .linear import inner, multiply
+from .primitive import Primitive
+
+
+def symmetric(name: str, factors: int, *maps: Callable) -> Primitive:
+    """The Primitive of order 0; inputs are A, directions, factors and parameters, in that order.
+
+    Each of `maps` takes (factors, directions, parameters, **static) as tuples.
+    """
+    return _of_order(name, factors, maps, 0)
+
+
+def _of_order(name, factors, maps, order):
+    above = _of_order(name, factors, maps, order + 1) if order < len(maps) else None
+    first_parameter = 1 + order + factors
+
+    def forward(*inputs, **static):
+        directions, held = inputs[1 : 1 + order], inputs[1 + order : first_parameter]
+        if above is None:
+            xp = array_namespace(inputs[0])
+            return xp.full_like(inputs[0], float("nan"))
+        if "f" in static and not static["f"].in_slices:
+            return maps[order](held, directions, inputs[first_parameter:], **static)
+
+        def of_stack(*arrays):
+            k, p = len(held), len(held) + order
+            return maps[order](arrays[:k], arrays[k:p], arrays[p:], **static)
+
+        arrays = (*held, *directions, *inputs[first_parameter:])
+        return in_slices(of_stack, tuple(inputs[0].shape[:-2]), *arrays)
+
+    def along(i, direction, inputs, static):
+        """Derivative along a direction of input i; with a cotangent for it, that of input i."""
+        if i == 0 and above is None:
+            return primitive(*inputs, **static)  # NaN
+        if i == 0:
+            return above(*inputs[: 1 + order], direction, *inputs[1 + order :], **static)
+        if i <= order:
+            return primitive(*inputs[:i], direction, *inputs[i + 1 :], **static)
+        by_parameter = static | {"f": static["f"].by_parameter()}
+        return multiply(direction, primitive(*inputs, **by_parameter), axes=2)
+
+    def of_parameter(bar, inputs, static):
+        by_parameter = static | {"f": static["f"].by_parameter()}
+        return inner(bar, primitive(*inputs, **by_parameter), axes=2)
+
+    active = (*range(1 + order), first_parameter)
+
+    def jvp(inputs, outputs, tangents, **static):
+        terms = [
+            along(i, tangents[i], inputs, static)
+            for i in active
+            if i < len(inputs) and tangents[i] is not None
+        ]
+        return sum(terms[1:], start=terms[0])
+
+    def vjp(inputs, outputs, cotangents, **static):
+        bars = [None] * len(inputs)
+        for i in range(1 + order):
+            bars[i] = partial(along, i, cotangents[0], inputs, static)
+        if len(inputs) > first_parameter:
+            bars[-1] = partial(of_parameter, cotangents[0], inputs, static)
+        return tuple(bars)
+
+    primitive = Primitive(
+        name + "'" * order, forward, jvp, vjp, carried=tuple(range(1 + order, first_parameter))
+    )
+    return primitive

@@ -1,0 +1,1 @@
+"""Scalar functions of a singular value or eigenvalue, by one protocol."""

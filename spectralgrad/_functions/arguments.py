@@ -1,0 +1,68 @@
+"""What a user may pass as f or as a number, made fit for a Primitive.
+
+A function comes out hashable, with its parameter beside it if that is an array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._bindings.array import Array, array_namespace, device, real
+from .._bindings.lookup import autodiff_of
+from .._engine.checks import check_parameter
+from .._engine.errors import raise_captured
+from .._engine.linear import broadcast, cast, dtype_name
+from .._engine.tape import is_recorded
+from .given import Autodiff, Given, ScalarFunction
+from .named import FREE, Named, is_array
+
+
+def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Array, ...]]:
+    """f without arrays, and its parameter if that is one, fit to broadcast against x.
+
+    Pairs and callables are wrapped, once seen to lose no gradient.
+    """
+    if isinstance(f, Named):
+        value = getattr(f, f.parameter) if f.parameter else None
+        if f.parameter is None or not is_array(value):
+            return f, ()
+        return f._with(FREE), (as_parameter(value, x, function, f.parameter),)
+    return _given(f, x, function), ()
+
+
+def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
+    """An array of numbers with x's real dtype, one for each matrix."""
+    check_parameter(value, x, function, name)
+    real = dtype_name(x).replace("complex128", "float64").replace("complex64", "float32")
+    return broadcast(cast(value, real), tuple(x.shape[:-2]))
+
+
+def _held(f: Any) -> list:
+    """What a callable closes over, as far as Python tells."""
+    held = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
+    return [*held, *(getattr(f, "__defaults__", None) or ())]
+
+
+def _given(f: Any, x: Array, function: str) -> Any:
+    library = autodiff_of(x)
+    if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
+        f = ScalarFunction(*f)
+    elif callable(f) and not isinstance(f, Given) and library is not None:
+        f = Autodiff(f)
+    if not isinstance(f, Given):
+        raise TypeError(
+            f"{function}: `f` is a {type(f).__name__}; wanted a function of spectralgrad.functions "
+            "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "
+            "PyTorch and JAX arrays alone, where the library differentiates it."
+        )
+    parts = [part for part in (getattr(f, name, None) for name in ("f", "df", "d2f")) if part]
+    sees = library is None or library.sees_context()
+    lost = sees and any(is_recorded(held) for part in parts for held in _held(part))
+    if library and not lost:
+        xp = array_namespace(x)
+        probe = xp.ones((1,), dtype=real(x).dtype, device=device(x))
+        lost = any(library.captures_derivative(part, probe) for part in parts[:2])
+    if lost:
+        remedy = "Use a named function of spectralgrad.functions for a parameter"
+        raise_captured(function, "`f`", remedy)
+    return f

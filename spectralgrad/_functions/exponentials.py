@@ -1,0 +1,191 @@
+"""The identity, square root, exponentials, logarithms, tanh and the reciprocal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import factorial
+
+from .._bindings.array import Array, array_namespace, eps
+from .._spectrum.divided_differences import (
+    in_order,
+    log_ratio,
+    quotient,
+    saturation,
+    second_by_series,
+)
+from .named import NAN, Named, magnitude, where
+from .powers import power
+
+# f^(n+2)(m)/(n+2)! in units of f's own scale, as far as `second_by_series` wants them
+_EXPONENTIAL = tuple(1 / factorial(n + 2) for n in range(9))
+_LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in range(9))
+
+
+def _decay(d: Array) -> Array:
+    """(1 - e^-d)/d for d >= 0."""
+    floor = eps(d) ** 2  # 1 at 0 instead of 0/0; chosen, not added, to be constant to autodiff
+    d = where(d > floor, d, floor)
+    return saturation(d) / d
+
+
+@dataclass(frozen=True)
+class _Identity(Named):
+    odd = True
+
+    def __call__(self, s):
+        return s + 0.0
+
+    def second(self, a, b, c, ab, bc, ac):
+        return 0.0 * (a + b + c)
+
+    def divided(self, a, b):
+        return array_namespace(a, b).ones_like(a + b)
+
+
+@dataclass(frozen=True)
+class _Sqrt(Named):
+    """NaN below zero; no derivative at zero."""
+
+    def __call__(self, s):
+        return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
+
+    def divided(self, a, b):
+        total = self(a) + self(b)
+        return where(total == 0, NAN, 1 / where(total == 0, 1.0, total))
+
+    def second(self, a, b, c, ab, bc, ac):
+        return -ab * bc * ac
+
+
+@dataclass(frozen=True)
+class _Exp(Named):
+    vanishes = False
+
+    def __call__(self, s):
+        return array_namespace(s).exp(s)
+
+    def divided(self, a, b):
+        a, b = in_order(a, b)
+        return array_namespace(a).exp(a) * _decay(a - b)
+
+    def second(self, a, b, c, ab, bc, ac):
+        xp = array_namespace(a, b, c)
+
+        def series(m):
+            return xp.ones_like(m), xp.exp(m), _EXPONENTIAL
+
+        return second_by_series(a, b, c, ab, bc, ac, series)
+
+
+@dataclass(frozen=True)
+class _Expm1(_Exp):
+    vanishes = True
+
+    def __call__(self, s):
+        xp = array_namespace(s)
+        small = saturation(magnitude(s))
+        return where(s > 0, xp.exp(s) * small, -small)
+
+
+@dataclass(frozen=True)
+class _Log(Named):
+    """NaN below zero; no derivative at zero."""
+
+    vanishes = False
+
+    def __call__(self, s):
+        at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
+        return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)), at_most_zero)
+
+    def divided(self, a, b):
+        a, b = in_order(a, b)
+        at_tie = where(b > 0, 1 / where(b > 0, b, 1.0), NAN)
+        return quotient(-log_ratio(a, b), a, b, at_tie)
+
+    def second(self, a, b, c, ab, bc, ac):
+        def series(m):
+            m = where(m > 0, m, NAN)
+            return m, 1 / m / m, _LOGARITHM
+
+        return second_by_series(a, b, c, ab, bc, ac, series)
+
+
+@dataclass(frozen=True)
+class _Log1p(Named):
+    """NaN at -1 and below."""
+
+    def __call__(self, s):
+        return where(s > -1, array_namespace(s).log1p(where(s > -1, s, 0.0)), NAN)
+
+    def divided(self, a, b):
+        # log1p(r)/(r base) with r = |a - b|/base, which the floor keeps from 0/0
+        xp = array_namespace(a, b)
+        base_a, base_b = (1 + where(v > -1, v, NAN) for v in (a, b))
+        base = xp.minimum(base_a, base_b)
+        r = xp.maximum(xp.abs(a - b) / base, eps(base) ** 2 + 0.0 * base_a)
+        return xp.log1p(r) / (r * base)
+
+    def second(self, a, b, c, ab, bc, ac):
+        def series(m):
+            r = where(m > -1, 1 + m, NAN)
+            return r, 1 / r / r, _LOGARITHM
+
+        return second_by_series(a, b, c, ab, bc, ac, series)
+
+
+@dataclass(frozen=True)
+class _Tanh(Named):
+    odd = True
+
+    def __call__(self, s):
+        return array_namespace(s).tanh(s)
+
+    def divided(self, a, b):
+        # tanh is odd: two negative arguments are as good as two positive ones.
+        xp = array_namespace(a, b)
+        large, small = magnitude(a), magnitude(b)  # in whichever order
+        u, v = xp.exp(-2 * large), xp.exp(-2 * small)
+        slope = 4 * xp.maximum(u, v) * _decay(2 * xp.abs(large - small)) / ((1 + u) * (1 + v))
+        alike = (a < 0) == (b < 0)
+        return where(alike, slope, (self(a) - self(b)) / where(alike, 1.0, a - b))
+
+    def second(self, a, b, c, ab, bc, ac):
+        return second_by_series(a, b, c, ab, bc, ac, self._series)
+
+    @staticmethod
+    def _series(m):
+        """From f' = 1 - f^2: t_(n+1) = (delta_n0 - sum_i t_i t_(n-i))/(n + 1)."""
+        xp = array_namespace(m)
+        decay = xp.exp(-2 * magnitude(m))
+        t = [xp.tanh(m), 4 * decay / (1 + decay) / (1 + decay)]  # 1 - tanh^2 does not cancel so
+        for n in range(1, len(_EXPONENTIAL) + 1):
+            t.append(-sum(t[i] * t[n - i] for i in range(n + 1)) / (n + 1))
+        return xp.ones_like(m), xp.ones_like(m), t[2:]
+
+
+@dataclass(frozen=True)
+class _Reciprocal(Named):
+    """Infinite at zero, where it has no derivative."""
+
+    vanishes = False
+
+    odd = True
+
+    def __call__(self, s):
+        return power(-1)(s)
+
+    def divided(self, a, b):
+        return power(-1).divided(a, b)
+
+    def second(self, a, b, c, ab, bc, ac):
+        return power(-1).second(a, b, c, ab, bc, ac)
+
+
+identity = _Identity()
+sqrt = _Sqrt()
+exp = _Exp()
+expm1 = _Expm1()
+log = _Log()
+log1p = _Log1p()
+tanh = _Tanh()
+reciprocal = _Reciprocal()

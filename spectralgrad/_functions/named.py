@@ -1,0 +1,122 @@
+"""Named scalar functions: hashable objects that know their divided differences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._bindings.array import Array, array_namespace
+from .._engine.errors import raise_glue
+from .._engine.tape import is_recording
+from .._spectrum.divided_differences import widest_quotient
+
+NAN = float("nan")
+
+
+class _Free:
+    """Stands in a function for a parameter that travels beside it, as an array."""
+
+    def __repr__(self) -> str:
+        return "free"
+
+
+FREE = _Free()
+
+
+class Named:
+    """A function that knows itself: value, derivative and divided differences in closed form."""
+
+    vanishes = True  # f(0) = 0
+    in_slices = True  # safe in threads, on slices of a stack
+    odd = False  # f(-s) = -f(s) as it stands, without being extended so
+    parameter: str | None = None  # the field that may hold an array
+
+    def __call__(self, s: Array) -> Array:
+        raise NotImplementedError
+
+    def derivative(self, s: Array) -> Array:
+        return self.divided(s, s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        raise NotImplementedError
+
+    def second(self, a, b, c, ab, bc, ac) -> Array:
+        """f[a, b, c], given f[a, b], f[b, c] and f[a, c]."""
+        return NAN * (a + b + c)
+
+    def mirrored_second(self, a, b, c, ab, bc, ac) -> Array:
+        """f[a, b, c] of the odd extension, given its first differences, for signs that differ.
+
+        Where that is no closed form, f is not smooth at zero either: the quotient loses no more
+        there than the third derivative does.
+        """
+        if self.odd:
+            return self.second(a, b, c, ab, bc, ac)
+        return widest_quotient(a, b, c, ab, bc, ac, 0.0)[0]
+
+    def ratio(self, s: Array, fs: Array) -> Array:
+        """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
+        return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
+
+    def by_parameter(self) -> Named:
+        """The derivative of f by its parameter, a function of s."""
+        return Nowhere()
+
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+        """With the number, if it is free, fit for arrays with that many axes behind a batch's."""
+        if not parameters:
+            return self
+        return self._with(parameters[0][(..., *(None,) * axes)])
+
+    def _with(self, value: Any) -> Any:
+        """Another of its kind with that parameter."""
+        return type(self)(**(vars(self) | {str(self.parameter): value}))
+
+
+@dataclass(frozen=True)
+class Nowhere(Named):
+    """The derivative of what has none that is known: NaN."""
+
+    def __call__(self, s: Array) -> Array:
+        return NAN * s
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return NAN * (a + b)
+
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+        return self
+
+
+def magnitude(s: Array) -> Array:
+    """|s|; PyTorch's abs has derivative 0 at 0, where a one-sided one is wanted."""
+    return where(s < 0, -s, s)
+
+
+def where(condition: Array, x: Any, otherwise: Any) -> Array:
+    return array_namespace(condition).where(condition, x, otherwise)
+
+
+def number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
+    """A Python number, or an array of numbers to differentiate by, which is left as it is."""
+    if value is FREE or is_array(value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(
+            f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number, or an "
+            "array of the library that x is of, to differentiate by."
+        )
+    if isinstance(value, np.floating) and is_recording():
+        raise_glue(f"`{name}` of a scalar function is a {type(value).__name__}, a NumPy number")
+    if not math.isfinite(value):
+        raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a finite number.")
+    if (above is not None and not value > above) or (least is not None and not value >= least):
+        bound = f"above {above}" if above is not None else f"at least {least}"
+        raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a number {bound}.")
+    return float(value)
+
+
+def is_array(value: Any) -> bool:
+    return hasattr(value, "shape") and hasattr(value, "dtype") and not isinstance(value, np.generic)

@@ -1,0 +1,175 @@
+"""Real and whole powers, and their derivatives by the exponent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._bindings.array import array_namespace
+from .._spectrum.divided_differences import (
+    in_order,
+    log_ratio,
+    quotient,
+    saturation,
+    second_by_series,
+)
+from .named import NAN, Named, number, where
+
+
+def _choose(condition, x, otherwise):
+    """where, or Python's choice if the exponent is a Python number."""
+    if isinstance(condition, bool):
+        return x if condition else otherwise
+    return where(condition, x, otherwise)
+
+
+def _positive(s):
+    """s, and NaN where it is not above zero."""
+    return where(s > 0, s, NAN)
+
+
+@dataclass(frozen=True)
+class power(Named):
+    """s^p for any real p; a whole p takes negative s too.
+
+    Parameters
+    ----------
+    p : number or array
+        Negative bases are NaN unless p is a whole number; zero has no derivative for p < 1 but 0.
+        An array, with a number for each matrix, is differentiated by, and never counts as whole.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If p is neither an array nor a finite Python number.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.power(2)(np.array([3.0, -1.0]))
+    array([9., 1.])
+    """
+
+    p: Any
+    parameter = "p"
+
+    def __post_init__(self):
+        p = number(self.p, "p")
+        object.__setattr__(self, "p", int(p) if isinstance(p, float) and p.is_integer() else p)
+
+    @property
+    def vanishes(self):
+        return not isinstance(self.p, int | float) or self.p > 0
+
+    @property
+    def odd(self):
+        return isinstance(self.p, int) and self.p % 2 == 1
+
+    def __call__(self, s):
+        if isinstance(self.p, int) and self.p >= 0:
+            return s**self.p
+        fails = s == 0 if isinstance(self.p, int) else s <= 0
+        zero = 0.0 * s
+        at_zero = _choose(self.p > 0, zero, _choose(self.p == 0, zero + 1, zero + float("inf")))
+        return where(fails, where(s == 0, at_zero, NAN), where(fails, 1.0, s) ** self.p)
+
+    def ratio(self, s, fs):
+        return power(self.p - 1)(s)
+
+    def divided(self, a, b):
+        if isinstance(self.p, int):
+            return self._polynomial(a, b)
+        # a^(p-1) (1 - r^p)/(1 - r) with r = b/a
+        a, b = in_order(a, b)
+        depth = where(b == 0, 0.0, -abs(self.p) * log_ratio(a, b))
+        change = where(b == 0, 1.0, saturation(depth))
+        # for p < 0: 1 - r^p = -r^p (1 - r^-p), which has no limit at r = 0
+        up = array_namespace(b).exp(_choose(self.p > 0, 0.0 * depth, depth))
+        change = _choose(self.p > 0, change, where(b == 0, NAN, -change * up))
+        ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
+        scale = power(self.p - 1)(where(a == 0, 1.0, a))
+        slope = scale * where(a == b, self.p + 0.0 * a, ratio)
+        return where(a == 0, self._at_origin(1, a), slope)
+
+    def _at_origin(self, order, zero):
+        """The divided difference of that order where all arguments are zero."""
+        xp, p = array_namespace(zero), self.p + 0.0 * zero
+        lower = (p >= 0) & (p < order) & (p == xp.round(p))
+        flat = where((p > order) | lower, xp.zeros_like(p), NAN)
+        return where(p == order, 1.0, flat)
+
+    def _polynomial(self, a, b):
+        """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
+        if self.p < 0:
+            zero = (a == 0) | (b == 0)
+            r, t = 1 / where(zero, 1.0, a), 1 / where(zero, 1.0, b)
+            return where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
+        if self.p < 2:
+            return self.p + 0.0 * (a + b)
+        half = self.p // 2  # sum over 2 h powers = sum over h powers, times a^h + b^h
+        even = power(half)._polynomial(a, b) * (a**half + b**half)
+        return even if self.p % 2 == 0 else even * a + b ** (self.p - 1)
+
+    def second(self, a, b, c, ab, bc, ac):
+        if not isinstance(self.p, int):
+            change = second_by_series(a, b, c, ab, bc, ac, self._series)
+            return where((a == 0) & (b == 0) & (c == 0), self._at_origin(2, a), change)
+        if self.p >= 0:
+            return _homogeneous(self.p - 2, a, b, c)
+        zero = (a == 0) | (b == 0) | (c == 0)
+        r, t, u = (1 / where(zero, 1.0, v) for v in (a, b, c))
+        return where(zero, NAN, _homogeneous(-self.p - 1, r, t, u) * r * t * u)
+
+    def _series(self, m):
+        """Binomials (p over n + 2)."""
+        m, binomial, coefficients = _positive(m), self.p, []
+        for n in range(9):
+            binomial = binomial * (self.p - (n + 1)) / (n + 2)
+            coefficients.append(binomial)
+        return m, power(self.p - 2)(m), coefficients
+
+    def by_parameter(self):
+        return _PowerLog(self.p, 1)
+
+
+def _homogeneous(degree, a, b, c):
+    """The sum of all monomials of a degree in a, b, c: of one variable, of two, of three."""
+    if degree < 0:
+        return 0.0 * (a + b + c)
+    one = two = three = 1.0 + 0.0 * (a + b + c)
+    for _ in range(degree):
+        one = one * a
+        two = one + b * two
+        three = two + c * three
+    return three
+
+
+@dataclass(frozen=True)
+class _PowerLog(Named):
+    """s^p (log s)^n, the n-th derivative of s^p by p: 0 at 0 for p > 0."""
+
+    p: Any
+    n: int
+    parameter = "p"
+
+    def __call__(self, s):
+        x = where(s > 0, s, 1.0)
+        value = power(self.p)(x) * array_namespace(s).log(x) ** self.n
+        at_zero = where(self.p + 0.0 * s > 0, array_namespace(s).zeros_like(s), NAN)
+        return where(s > 0, value, where(s == 0, at_zero, NAN))
+
+    def ratio(self, s, fs):
+        return fs / s
+
+    def divided(self, a, b):
+        # Leibniz: (g log)[a, b] = g[a, b] log(a) + g(b) log[a, b]
+        a, b = in_order(a, b)
+        lower = power(self.p) if self.n == 1 else _PowerLog(self.p, self.n - 1)
+        x, y = (where(v > 0, v, 1.0) for v in (a, b))
+        log_slope = quotient(-log_ratio(x, where(b > 0, y, x)), x, where(b > 0, y, x), 1 / y)
+        slope = lower.divided(a, b) * array_namespace(x).log(x) + lower(b) * log_slope
+        slope = where(b == 0, _choose(self.p > 0, self(a) / x, NAN), where(b < 0, NAN, slope))
+        return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)
+
+    def by_parameter(self):
+        return _PowerLog(self.p, self.n + 1)

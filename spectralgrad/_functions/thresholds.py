@@ -1,0 +1,229 @@
+"""Functions with a kink or a jump at a threshold: soft, hard, and their complement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._bindings.array import array_namespace
+from .._spectrum.divided_differences import widest_quotient
+from .named import NAN, Named, magnitude, number, where
+
+
+class _Piecewise(Named):
+    """An odd function, linear below and above a kink or jump at |s| = t."""
+
+    odd = True
+    inside: float
+    outside: float
+    jumps = False  # at a jump there is no derivative; at a kink that of the side below is taken
+
+    @property
+    def threshold(self) -> Any:
+        raise NotImplementedError
+
+    def _odd(self, size):
+        raise NotImplementedError
+
+    def _valid(self):
+        """0 where the threshold is one, NaN where an array holds a negative number or NaN."""
+        t = self.threshold
+        if isinstance(t, float):
+            return 0.0
+        return where(t >= 0, array_namespace(t).zeros_like(t), NAN)
+
+    def _at_threshold(self, s):
+        """Where the kink or jump is; at t = 0 there is none, since the function is odd."""
+        return (magnitude(s) == self.threshold) & (s != 0)
+
+    def __call__(self, s):
+        value = self._odd(magnitude(s)) + self._valid()
+        # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
+        return where(s < 0, -value, value)
+
+    def _pieces(self, s):
+        """Which line of its graph s lies on, -1, 0 or 1 (NaN at a jump), its slope and f(s)."""
+        t = self.threshold
+        beyond, value = magnitude(s) > t, self(s)
+        piece = where(beyond, where(s < 0, -1.0, 1.0 + 0.0 * s), 0.0) + self._valid()
+        slope = where(beyond | (t + 0.0 * s == 0), self.outside + 0.0 * s, self.inside)
+        if self.jumps:
+            at = self._at_threshold(s)
+            piece, value = where(at, NAN, piece), where(at, NAN, value)
+        return piece, slope, value
+
+    def divided(self, a, b):
+        (piece_a, slope, fa), (piece_b, _, fb) = self._pieces(a), self._pieces(b)
+        same = piece_a == piece_b
+        return where(same, slope, (fa - fb) / where(same, 1.0, a - b))
+
+    def second(self, a, b, c, ab, bc, ac):
+        at_tie = where(self._at_threshold(a), NAN, 0.0 * a)
+        return widest_quotient(a, b, c, ab, bc, ac, at_tie)[0]
+
+
+@dataclass(frozen=True)
+class _AtTau(_Piecewise):
+    tau: Any
+    inside, outside = 0.0, 1.0
+    parameter = "tau"
+
+    def __post_init__(self):
+        object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
+
+    @property
+    def threshold(self):
+        return self.tau
+
+
+class soft_threshold(_AtTau):
+    """max(s - tau, 0). At the kink s = tau the derivative is taken as 0.
+
+    Parameters
+    ----------
+    tau : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If tau is neither an array nor a finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.soft_threshold(1.0)(np.array([3.0, 0.5]))
+    array([2., 0.])
+    """
+
+    def _odd(self, size):
+        return where(size > self.tau, size - self.tau, 0.0)
+
+    def by_parameter(self):
+        return _MinusStep(self.tau)
+
+
+@dataclass(frozen=True)
+class clip(_Piecewise):
+    """min(s, max). At the kink s = max the derivative is taken as 1.
+
+    Parameters
+    ----------
+    max : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If max is neither an array nor a finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.clip(1.0)(np.array([3.0, 0.5]))
+    array([1. , 0.5])
+    """
+
+    max: Any
+    inside, outside = 1.0, 0.0
+    parameter = "max"
+
+    def __post_init__(self):
+        object.__setattr__(self, "max", number(self.max, "max", least=0))
+
+    @property
+    def threshold(self):
+        return self.max
+
+    def _odd(self, size):
+        return where(size > self.max, self.max, size)
+
+    def by_parameter(self):
+        return step(self.max)
+
+
+class hard_threshold(_AtTau):
+    """s above tau, 0 at and below it. No derivative at the jump s = tau: NaN.
+
+    Parameters
+    ----------
+    tau : number or array
+        At least 0. An array, with a number for each matrix, is differentiated by: the derivative
+        is zero, and NaN at the jump.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If tau is neither an array nor a finite Python number of at least 0.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.hard_threshold(1.0)(np.array([3.0, 0.5]))
+    array([3., 0.])
+    """
+
+    jumps = True
+
+    def _odd(self, size):
+        return where(size > self.tau, size, 0.0)
+
+    def by_parameter(self):
+        return _Flat(self.tau)
+
+
+class step(_AtTau):
+    """sign(s) beyond tau, 0 at and below it: the derivative of `clip` by its maximum."""
+
+    outside = 0.0
+    jumps = True
+
+    def _odd(self, size):
+        return where(size > self.tau, 0.0 * size + 1.0, 0.0)
+
+    def by_parameter(self):
+        return _Flat(self.tau)
+
+
+class _MinusStep(step):
+    """The derivative of `soft_threshold` by tau."""
+
+    def _odd(self, size):
+        return -super()._odd(size)
+
+
+class _Flat(_AtTau):
+    """The derivative of a jump by its place: 0, and none at the jump."""
+
+    outside = 0.0
+    jumps = True
+
+    def _odd(self, size):
+        return where(self._at_threshold(size), NAN, 0.0 * size)
+
+    def by_parameter(self):
+        return self
+
+
+class inverse_above(_AtTau):
+    """1/s beyond tau, 0 at and below it: the function of the pseudoinverse."""
+
+    jumps = True
+
+    def _kept(self, s):
+        """Which arguments lie beyond, and these with 1 in place of the others."""
+        kept = magnitude(s) > self.tau
+        return kept, where(kept, s, 1.0)
+
+    def _odd(self, size):
+        kept, x = self._kept(size)
+        return where(kept, 1 / x, 0.0)
+
+    def divided(self, a, b):
+        (a_kept, x), (b_kept, y) = self._kept(a), self._kept(b)
+        return where(a_kept & b_kept, -1 / x / y, super().divided(a, b))
+
+    def second(self, a, b, c, ab, bc, ac):
+        (a_kept, x), (b_kept, y), (c_kept, z) = map(self._kept, (a, b, c))
+        across = super().second(a, b, c, ab, bc, ac)
+        return where(a_kept & b_kept & c_kept, 1 / x / y / z, across)

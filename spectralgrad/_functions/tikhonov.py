@@ -1,0 +1,98 @@
+"""The regularized reciprocal and its derivatives by the regularization."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .._bindings.array import array_namespace
+from .named import NAN, Named, number, where
+
+
+@dataclass(frozen=True)
+class tikhonov(Named):
+    """The regularized reciprocal s/(s^2 + alpha), without squaring s.
+
+    Parameters
+    ----------
+    alpha : number or array
+        Above 0. An array, with a number for each matrix, is differentiated by.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If alpha is neither an array nor a finite Python number above 0.
+
+    Notes
+    -----
+    `svd_function` of it is the transposed Tikhonov inverse.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.functions.tikhonov(1.0)(np.array([1.0, 0.0]))
+    array([0.5, 0. ])
+    """
+
+    alpha: Any
+    odd = True
+    parameter = "alpha"
+
+    def __post_init__(self):
+        object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
+
+    def _unit(self, s):
+        """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
+        alpha = self.alpha
+        if not isinstance(alpha, float):
+            alpha = where((alpha > 0) & (alpha < float("inf")), alpha, NAN)
+        root = alpha**0.5 + 0.0 * s
+        h = array_namespace(s).hypot(s, root)
+        return s / h, root / h, h
+
+    def __call__(self, s):
+        u, _, h = self._unit(s)
+        return u / h
+
+    def divided(self, a, b):
+        (ua, va, ha), (ub, vb, hb) = self._unit(a), self._unit(b)
+        return (va * vb - ua * ub) / ha / hb
+
+    def second(self, a, b, c, ab, bc, ac):
+        # f(s) = Re 1/(s + i r) with r^2 = alpha, whose second difference is a product of three
+        (ua, va, ha), (ub, vb, hb), (uc, vc, hc) = map(self._unit, (a, b, c))
+        return ((ua * ub - va * vb) * uc - (ua * vb + va * ub) * vc) / ha / hb / hc
+
+    def by_parameter(self):
+        return _TikhonovByAlpha(self.alpha)
+
+
+class _TikhonovByAlpha(tikhonov):
+    """-s/(s^2 + alpha)^2, the product of -s/(s^2 + alpha) and r(s) = 1/(s^2 + alpha)."""
+
+    def __call__(self, s):
+        u, _, h = self._unit(s)
+        return -u / h / h / h
+
+    def divided(self, a, b):
+        # Leibniz: (t r)[a, b] = t[a, b] r(b) + t(a) r[a, b] with r[a, b] = -(a + b) r(a) r(b)
+        (ua, _, ha), (ub, _, hb) = self._unit(a), self._unit(b)
+        steep = ua * (ua + ub * (hb / ha)) / ha / ha  # t(a) (a + b) r(a)
+        return (steep - super().divided(a, b)) / hb / hb
+
+    def second(self, a, b, c, ab, bc, ac):
+        return NAN * (a + b + c)
+
+    def by_parameter(self):
+        return _TikhonovByAlphaTwice(self.alpha)
+
+
+class _TikhonovByAlphaTwice(_TikhonovByAlpha):
+    """2 s/(s^2 + alpha)^3."""
+
+    def __call__(self, s):
+        _, _, h = self._unit(s)
+        return -2 * super().__call__(s) / h / h
+
+    def divided(self, a, b):
+        return NAN * (a + b)

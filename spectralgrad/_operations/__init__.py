@@ -1,0 +1,1 @@
+"""The operations, one theorem a file: derivation, public function, forward, jvp and vjp."""

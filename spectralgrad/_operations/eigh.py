@@ -1,0 +1,162 @@
+r"""Eigendecomposition of Hermitian matrices: eigenvalues and eigenvectors themselves.
+
+H = (A + A^H)/2 = Q diag(w) Q^H, and Q^H Q = I makes W = Q^H dQ skew-Hermitian. With
+dP = Q^H dH Q,
+
+    dw = Re diag(dP),    W_ij = dP_ij / (w_j - w_i) off the diagonal,
+
+and the diagonal of W, the phase of each eigenvector, is free: we take zero. The adjoint is
+
+    A_bar = Q ( herm((Q^H Q_bar) o 1/(w_j - w_i)) + diag(w_bar) ) Q^H,
+
+Hermitian, as is the cotangent of every function that reads the Hermitian part alone.
+
+Sources: Magnus (1985), On differentiating eigenvalues and eigenvectors; Giles (2008), An extended
+collection of matrix derivative results, section 3.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from .._bindings.array import (
+    Array,
+    adjoint,
+    columnwise_dot,
+    herm,
+    nan_where,
+    once_differentiable,
+    real,
+    with_diagonal,
+)
+from .._engine.arguments import enter
+from .._engine.checks import check_choice, check_rtol
+from .._engine.primitive import Primitive
+from .._spectrum import factorizations, gauge
+from .._spectrum.ties import (
+    POLICIES,
+    default_gap_rtol,
+    gaps,
+    in_tie,
+    largest,
+    split_eigen,
+    split_width,
+)
+from .._spectrum.undefined import explain, insists
+
+
+class EighResult(NamedTuple):
+    """Factors of (x + x^H)/2 = (eigenvectors * eigenvalues) @ eigenvectors^H."""
+
+    eigenvalues: Array
+    eigenvectors: Array
+
+
+def _tolerance(w, gap_rtol, ties):
+    """What counts as equal; a split has opened its ties by less than some would allow."""
+    rtol = default_gap_rtol(w) if gap_rtol is None or ties == "split" else gap_rtol
+    return rtol * largest(w)
+
+
+def eigh_forward(x, *, ties="nan", gap_rtol=None):
+    w, Q = factorizations.eigh(x)
+    return split_eigen(w) if ties == "split" else w, Q
+
+
+def _fragile(w, tolerance, ties):
+    """Columns in a tie, split or not: a second derivative does not follow from the first."""
+    tied = in_tie(w, tolerance)
+    if ties != "split":
+        return tied
+    return tied | in_tie(w, 2 * split_width(w, largest(w)))
+
+
+def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
+    """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
+    (w, Q), (dx,) = outputs, tangents
+    tolerance = _tolerance(w, gap_rtol, ties)
+    dxh_Q = herm(dx) @ Q
+    dP = adjoint(Q) @ dxh_Q
+    once = once_differentiable(w, _fragile(w, tolerance, ties))
+    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
+    if ties != "drop":
+        valid = valid + nan_where(in_tie(w, tolerance), w)
+    dQ = Q @ (dP / gaps(w, tolerance)) * valid[..., None, :]
+    return real(columnwise_dot(Q, dxh_Q)) + once, dQ
+
+
+def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
+    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
+    tolerance = _tolerance(w, gap_rtol, ties)
+    fragile = _fragile(w, tolerance, ties)
+    diagonal = once_differentiable(w, fragile) + (0.0 if w_bar is None else w_bar)
+    if Q_bar is None:
+        return (herm((Q * diagonal[..., None, :]) @ adjoint(Q)),)
+    P = adjoint(Q) @ Q_bar
+    bad = gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
+    diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
+    diagonal = diagonal + gauge.once_in_cotangent(P, fragile, axis=-2)
+    K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
+    return (herm(Q @ K @ adjoint(Q)),)
+
+
+def eigh_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None):
+    w, _Q = outputs
+    columns = in_tie(w, _tolerance(w, gap_rtol, ties))
+    if len(directions) == 2:  # a cotangent, which may leave ties alone
+        columns = columns & gauge.touched(*directions)
+    # A tangent comes as (dw, dQ): what is NaN then is dQ.
+    return explain("eigh", ("w", w), columns, directions, result[-1:], ties)
+
+
+# inside functions of x: warns of nothing
+eigh_factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp, outputs=2)
+_eigh = replace(eigh_factors, undefined=eigh_undefined, insists=insists)
+
+
+def eigh(x, /, *, ties="nan", gap_rtol=None):
+    r"""Eigendecomposition of the Hermitian part, differentiable in values and vectors.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+    ties : {"nan", "raise", "drop", "split"}
+        As for `svd`: what becomes of eigenvectors whose eigenvalues count as equal.
+    gap_rtol : float, optional
+        Eigenvalues closer than this times the largest modulus count as equal, default eps^(3/4).
+        "split" has a width of its own.
+
+    Returns
+    -------
+    EighResult
+        eigenvalues (..., n), real and ascending, and eigenvectors (..., n, n) in columns.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices, or an option out of range.
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Notes
+    -----
+    The cotangent of x is Hermitian. A member with a NaN or an Inf is NaN throughout and reaches no
+    other. Gradients of eigenvectors err by eps/gap: where a function of x is wanted, use
+    `eigh_function`. 4 products of x's size a backward. Giles (2008), section 3.1.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.array([[1.0, 0.0], [0.0, 3.0]])
+    >>> (w, Q), pullback = sg.vjp(sg.eigh, x)
+    >>> pullback((np.array([1.0, 2.0]), None))[0]
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    x, narrow = enter(x, "eigh", square=True)
+    check_choice(ties, POLICIES, "eigh", "ties")
+    check_rtol(gap_rtol, "eigh")
+    return narrow(EighResult(*_eigh(x, ties=ties, gap_rtol=gap_rtol)))

@@ -1,0 +1,113 @@
+r"""First and second derivatives of Q f(w) Q^H for Hermitian matrices.
+
+    DF(A)[C] = Q (f[w_i, w_j] o Q^H C Q) Q^H
+    D2F(A)[H, K] = Q E Q^H,   E_ij = sum_k f[w_i, w_k, w_j] (X_ik Y_kj + Y_ik X_kj)
+
+with X = Q^H H Q and Y = Q^H K Q; directions are read by their Hermitian parts. Sources: Daleckii
+and Krein (1965); Higham, Functions of Matrices (2008), theorem 3.11; Higham and Relton (2014),
+Higher order Frechet derivatives of matrix functions.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import adjoint, array_namespace, conj, eps, herm
+from .._bindings.lookup import sum_over_rows
+from .._engine.arguments import enter
+from .._engine.symmetric import symmetric
+from .._functions.arguments import as_scalar_function
+from .._spectrum.ties import largest, unit_of
+from .eigh import eigh_factors
+
+
+def _values(w, semidefinite):
+    """w, where |w| <= n eps max|w| counts as zero if the function stands for a semidefinite one."""
+    if not semidefinite or w.shape[-1] == 0:
+        return w
+    xp = array_namespace(w)
+    return xp.where(xp.abs(w) <= w.shape[-1] * eps(w) * largest(w), 0.0, w)
+
+
+def eigh_value(factors, directions, parameters, *, f, semidefinite=False):
+    w, Q = factors
+    fw = f.with_parameter(parameters, 1)(_values(w, semidefinite))
+    xp = array_namespace(w)
+    fw = xp.where(xp.isfinite(fw), fw, float("nan"))
+    return herm((Q * fw[..., None, :]) @ adjoint(Q))
+
+
+def _slopes(w, f, parameters):
+    return f.with_parameter(parameters, 2).divided(w[..., :, None], w[..., None, :])
+
+
+def eigh_differential(factors, directions, parameters, *, f, semidefinite=False):
+    w, Q = factors
+    xp, values = array_namespace(w), _values(w, semidefinite)
+    P = adjoint(Q) @ herm(directions[0]) @ Q
+    G = _slopes(values, f, parameters)
+    if semidefinite and w.shape[-1]:
+        # an infinite slope between two zeros does not matter where the direction leaves them alone
+        size = xp.abs(P)
+        small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
+        zero = values == 0
+        G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
+    return herm(Q @ (G * P) @ adjoint(Q))
+
+
+def eigh_second(factors, directions, parameters, *, f, semidefinite=False):
+    w, Q = factors
+    xp, w = array_namespace(w), _values(w, semidefinite)
+    G, unit = _slopes(w, f, parameters), unit_of(w)[..., None]
+    f3 = f.with_parameter(parameters, 3)
+    X, Y = (adjoint(Q) @ herm(C) @ Q for C in (directions[0] / unit, directions[1]))
+    a, c = w[..., None, :, None], w[..., None, None, :]
+
+    def body(b, G_k, x, y):
+        T = f3.second(a, b[..., None], c, G_k[..., :, None], G_k[..., None, :], G[..., None, :, :])
+        product = conj(x)[..., :, None] * y[..., None, :]
+        return xp.sum(unit[..., None] * T * (2 * herm(product)), axis=-3)
+
+    E = sum_over_rows(body, w[..., :, None], G, X, Y)
+    return herm(Q @ E @ adjoint(Q))
+
+
+of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, eigh_second)
+
+
+def eigh_function(x, /, f):
+    r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+    f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
+        As for `svd_function`; no symmetry is assumed.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices, or an f as in `svd_function`.
+
+    Notes
+    -----
+    Eigenvalues are taken as computed, with their error of n eps max|w|: what is infinitely steep at
+    zero, such as `reciprocal`, is not guarded at a singular matrix. `powm`, `sqrtm` and `logm` are.
+    The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
+    named functions are NaN, without a warning. Second derivatives are exact at repeated eigenvalues
+    too. 4 products of x's size a backward, n^3 divided differences a second derivative. Daleckii
+    and Krein (1965); Higham (2008), theorem 3.11.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.eigh_function(np.diag([0.0, np.log(2.0)]), sg.functions.exp)
+    array([[1., 0.],
+           [0., 2.]])
+    """
+    x, narrow = enter(x, "eigh_function", square=True)
+    f, parameters = as_scalar_function(f, x, "eigh_function")
+    return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f))

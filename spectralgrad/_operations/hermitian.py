@@ -1,0 +1,191 @@
+"""Named functions of Hermitian matrices: roots, powers, logarithm and exponential.
+
+Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `eigh_function`. A semidefinite
+matrix has computed eigenvalues of either sign around zero: |w| <= n eps max|w| counts as zero for
+roots, powers and the logarithm.
+"""
+
+from __future__ import annotations
+
+from .._engine.arguments import enter
+from .._functions import exponentials
+from .._functions.arguments import as_scalar_function
+from .._functions.powers import power
+from .eigh import eigh_factors
+from .eigh_function import of_eigenvalues
+
+
+def _of_hermitian(x, f, function, **options):
+    x, narrow = enter(x, function, square=True)
+    f, parameters = as_scalar_function(f, x, function)
+    return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f, **options))
+
+
+def sqrtm(x, /):
+    """The square root of a positive semidefinite matrix.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    An eigenvalue below -n eps max|w| makes the member NaN. At an eigenvalue that counts as zero the
+    root exists, and its slope is infinite: the derivative is NaN, without a warning, unless the
+    cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a backward;
+    second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.sqrtm(np.diag([9.0, 0.0]))
+    array([[3., 0.],
+           [0., 0.]])
+    """
+    return _of_hermitian(x, exponentials.sqrt, "sqrtm", semidefinite=True)
+
+
+def inv_sqrtm(x, /):
+    """The inverse square root of a positive definite matrix, as in whitening.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the member NaN:
+    add a multiple of the identity first, or use `eigh_function` with a function that is tame at
+    zero. 4 products of x's size a backward; second derivatives too, exact at repeated eigenvalues.
+    Higham (2008), chapter 6.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.inv_sqrtm(np.diag([4.0, 1.0]))
+    array([[0.5, 0. ],
+           [0. , 1. ]])
+    """
+    return _of_hermitian(x, power(-0.5), "inv_sqrtm", semidefinite=True)
+
+
+def powm(x, /, p):
+    """A power of a Hermitian matrix: whole, or real if it is positive semidefinite.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+    p : number or array
+        An array, with a number for each matrix of the stack, is differentiated by, and never counts
+        as whole.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices, or a p that does not go with x.
+
+    Notes
+    -----
+    Unless p is a whole number, an eigenvalue below -n eps max|w| makes the member NaN. At one that
+    counts as zero, |w| <= n eps max|w|: for p < 0 the member is NaN; for 0 < p < 1 the derivative
+    is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's size a backward; second
+    derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 7.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.powm(np.diag([4.0, 1.0]), 1.5)
+    array([[8., 0.],
+           [0., 1.]])
+    """
+    return _of_hermitian(x, power(p), "powm", semidefinite=True)
+
+
+def logm(x, /):
+    """The logarithm of a positive definite matrix.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the member NaN. 4
+    products of x's size a backward; second derivatives too, exact at repeated eigenvalues. Higham
+    (2008), chapter 11.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.logm(np.diag([np.e, 1.0]))
+    array([[1., 0.],
+           [0., 0.]])
+    """
+    return _of_hermitian(x, exponentials.log, "logm", semidefinite=True)
+
+
+def expm(x, /):
+    """The exponential of a Hermitian matrix.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n, n), Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    Smooth everywhere. 4 products of x's size a backward; second derivatives too, exact at repeated
+    eigenvalues. Higham (2008), chapter 10.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.expm(np.diag([np.log(2.0), 0.0]))
+    array([[2., 0.],
+           [0., 1.]])
+    """
+    return _of_hermitian(x, exponentials.exp, "expm")

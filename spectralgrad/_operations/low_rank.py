@@ -1,0 +1,190 @@
+r"""Parts of a matrix that a cut of its spectrum leaves: best low rank and subspaces.
+
+Between s_k and s_(k+1) lies a threshold t, and near A the best approximation of rank k is
+U f(S) V^H with f the hard threshold at t. With f = 1 beyond t it is the partial isometry
+T = U_k V_k^H, whose products T T^H and T^H T are the projectors on the leading subspaces. These are
+functions of A with the derivatives of `svd_differentials`; only the gap at the cut is divided by.
+A cut inside a tie is undefined: NaN.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import adjoint, array_namespace, nan_where
+from .._bindings.lookup import adjoint_times
+from .._engine.arguments import enter
+from .._engine.checks import check_choice, check_rank
+from .._engine.linear import matmul
+from .._engine.primitive import Primitive
+from .._engine.symmetric import symmetric
+from .._functions.exponentials import identity
+from .._functions.named import FREE
+from .._functions.thresholds import hard_threshold, step
+from .._spectrum.ties import default_gap_rtol
+from .polar import polar_factor
+from .svd import svd_factors
+from .svd_differentials import svd_differential, svd_second
+from .svd_function import of_singular_values
+
+
+def _truncated(factors, directions, parameters, *, k):
+    U, S, Vh = factors
+    return (U[..., :k] * S[..., None, :k]) @ Vh[..., :k, :]
+
+
+def _isometry(factors, directions, parameters, *, k):
+    U, _, Vh = factors
+    return U[..., :k] @ Vh[..., :k, :]
+
+
+def _is_tied(S, k):
+    return S[..., k - 1] - S[..., k] <= default_gap_rtol(S) * S[..., 0]
+
+
+def at_cut(rule, f):
+    """A rule for f(s, t) with t between s_k and s_(k+1)."""
+
+    def cut(factors, directions, parameters, *, k):
+        S = factors[1]
+        middle = S[..., k - 1] / 2 + S[..., k] / 2
+        undefined = nan_where(_is_tied(S, k), S)[..., None, None]
+        return rule(factors, directions, (middle,), f=f) + undefined
+
+    return cut
+
+
+def cut_rules(f):
+    return at_cut(svd_differential, f), at_cut(svd_second, f)
+
+
+def _truncated_differential(factors, directions, parameters, *, k):
+    """The projection on the tangents of the rank-k matrices, and what their curvature adds.
+
+    `svd_differential` of the hard threshold: G+- = 1 for kept pairs, 0 for dropped ones and
+    1/(1 -+ r), r = s_j/s_i, across the cut, where alone there are quotients to compute. With
+    t = r/((1 - r)(1 + r)) and M = U^H C V in blocks,
+
+        DF[C] = C V_k V_k^H + U_k U_k^H C - U_k M_kk V_k^H
+              + U_k (t o (r o M_kd + M_dk^H)) V_d^H + U_d (t o (r o M_dk^H + M_kd))^H V_k^H
+    """
+    (U, S, Vh), C = factors, directions[0]
+    U_k, U_d, Vh_k, Vh_d = U[..., :k], U[..., k:], Vh[..., :k, :], Vh[..., k:, :]
+    kept, dropped = S[..., :k, None], S[..., None, k:]
+    kept = kept + nan_where(_is_tied(S, k), S)[..., None, None]
+    r = dropped / kept
+    t = dropped / (kept - dropped) * (kept / (kept + dropped))
+    CV, UC = C @ adjoint(Vh_k), adjoint_times(U_k, C)
+    M_kk, M_kd, M_dk = UC @ adjoint(Vh_k), UC @ adjoint(Vh_d), adjoint_times(U_d, CV)
+    N_kd = adjoint(M_dk)
+    rows, columns = t * (r * M_kd + N_kd), adjoint(t * (r * N_kd + M_kd))
+    return (CV + U_d @ columns) @ Vh_k + U_k @ (UC - M_kk @ Vh_k + rows @ Vh_d)
+
+
+best_of_rank = symmetric(
+    "low_rank", 3, _truncated, _truncated_differential, at_cut(svd_second, hard_threshold(FREE))
+)
+partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(FREE)))
+
+# the projector on all there is does not depend on x, but where x is NaN
+whole_space = Primitive(
+    "whole_space",
+    forward=lambda x, W, *, left: W @ adjoint(W) if left else adjoint(W) @ W,
+    jvp=lambda inputs, outputs, tangents, *, left: outputs[0] - outputs[0],
+    vjp=lambda inputs, outputs, cotangents, *, left: (nothing(cotangents[0], *inputs), None),
+    carried=(1,),
+)
+nothing: Primitive = Primitive(
+    "nothing",
+    forward=lambda C, x, W: array_namespace(x).zeros_like(x) + (W - W)[..., :1, :1],
+    jvp=lambda inputs, outputs, tangents: outputs[0] + 0.0,
+    vjp=lambda inputs, outputs, bars: (inputs[2] - inputs[2], None, None),
+    carried=(1, 2),
+)
+
+
+def low_rank(x, /, k):
+    """The best approximation of rank k: U_k S_k Vh_k.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n).
+
+    Returns
+    -------
+    array (..., m, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a k out of range.
+
+    Notes
+    -----
+    The gap at the cut alone matters: ties among the kept values, or among the others, are as good
+    as any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
+    approximation and the member's derivative is NaN, without a warning; above, it errs by
+    eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960),
+    Symmetric gauge functions and unitarily invariant norms, for the value.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.low_rank(np.diag([3.0, 3.0, 1.0]), 2)
+    array([[3., 0., 0.],
+           [0., 3., 0.],
+           [0., 0., 0.]])
+    """
+    x, narrow = enter(x, "low_rank")
+    k = check_rank(k, x, "low_rank")
+    if k == min(x.shape[-2:]):
+        return narrow(of_singular_values(x, *svd_factors(x), f=identity))
+    return narrow(best_of_rank(x, *svd_factors(x), k=k))
+
+
+def singular_projector(x, /, k, *, side="left"):
+    """The orthogonal projector on the span of the k leading singular vectors.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n).
+    side : {"left", "right"}
+        U_k U_k^H (..., m, m), or V_k V_k^H (..., n, n).
+
+    Returns
+    -------
+    array, Hermitian
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, a k out of range, or a side that is neither.
+
+    Notes
+    -----
+    The gap at the cut alone matters, S[k - 1] - S[k] or S[k - 1] itself for k = min(m, n). Where it
+    counts as zero, within eps^(3/4) S[0], the subspace jumps and the member's derivative is NaN,
+    without a warning; above, it errs by eps S[0]/gap. With k = m (left) or k = n (right) the
+    projector is the identity, whose derivative is zero. Second derivatives too. 7 products of x's
+    size a backward. Stewart (1973), Error and perturbation bounds for subspaces.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.singular_projector(np.diag([3.0, 3.0, 1.0]), 2)
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 0.]])
+    """
+    x, narrow = enter(x, "singular_projector")
+    k = check_rank(k, x, "singular_projector")
+    check_choice(side, ("left", "right"), "singular_projector", "side")
+    left = side == "left"
+    U, S, Vh = svd_factors(x)
+    if k == x.shape[-2 if left else -1]:
+        return narrow(whole_space(x, U if left else Vh, left=left))
+    whole = k == min(x.shape[-2:])
+    T = polar_factor(x, U, S, Vh) if whole else partial_isometry(x, U, S, Vh, k=k)
+    return narrow(matmul(T, T, left=not left, right=left))

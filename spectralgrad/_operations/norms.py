@@ -1,0 +1,219 @@
+r"""Norms of the singular values: nuclear, spectral and Ky Fan.
+
+A norm's gradient is a matrix U g V^H, and the Hessian applied to a direction that matrix's
+derivative; both are symmetric maps (`symmetric`). Where the norm has a kink the gradient is the
+subgradient of least Frobenius norm, the jvp its inner product with the direction, and the second
+derivative NaN.
+
+    nuclear     g = 1 over the values that do not count as zero: the polar factor there
+    Ky Fan k    g = 1 over the k largest, a tie across the cut sharing its weight evenly: the
+                partial isometry U_k V_k^H where there is none; spectral norm: k = 1
+
+Source: Watson (1992), Characterization of the subdifferential of some matrix norms.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import array_namespace
+from .._engine.arguments import enter
+from .._engine.checks import check_rank
+from .._engine.linear import inner, multiply
+from .._engine.primitive import Primitive
+from .._engine.symmetric import symmetric
+from .._engine.tape import is_differentiated
+from .._functions.named import FREE
+from .._functions.thresholds import step
+from .._spectrum import factorizations
+from .._spectrum.ties import default_gap_rtol, first, zero_tolerance
+from .low_rank import cut_rules
+from .polar import polar_differential, polar_second
+from .svd import svd_factors
+
+
+def norm_of(name, value, gradient):
+    """The norm with that gradient; inputs are A, U, S, Vh and the exponent, if that is free."""
+
+    def by_exponent(inputs, static):
+        return primitive(*inputs, **static | {"f": static["f"].by_parameter()})
+
+    def jvp(inputs, outputs, tangents, **static):
+        terms = []
+        if tangents[0] is not None:
+            terms.append(inner(gradient(*inputs, **static), tangents[0], axes=2))
+        if tangents[4:] and tangents[4] is not None:
+            terms.append(multiply(tangents[4], by_exponent(inputs, static), axes=0))
+        return sum(terms[1:], start=terms[0])
+
+    def vjp(inputs, outputs, cotangents, **static):
+        (bar,) = cotangents
+        bars = (lambda: multiply(bar, gradient(*inputs, **static), axes=2), None, None, None)
+        if len(inputs) == 4:
+            return bars
+        return *bars, lambda: multiply(bar, by_exponent(inputs, static), axes=0)
+
+    def forward(x, *held, **static):
+        return value(held[:3], held[3:], **static)
+
+    primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3))
+    return primitive
+
+
+def _sum_of_values(factors, parameters, *, k=None):
+    return array_namespace(factors[1]).sum(factors[1][..., :k], axis=-1)
+
+
+def _nonzero(factors):
+    U, S, Vh = factors
+    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) < S
+
+
+def _nuclear_gradient(factors, directions, parameters):
+    U, S, Vh = factors
+    kept = array_namespace(S).astype(_nonzero(factors), S.dtype)
+    return (U * kept[..., None, :]) @ Vh
+
+
+def _ky_fan_gradient(factors, directions, parameters, *, k):
+    U, S, Vh = factors
+    xp, at_cut = array_namespace(S), S[..., k - 1 : k]
+    tolerance = default_gap_rtol(S) * first(S)
+    above, tied = (
+        xp.astype(mask, S.dtype)
+        for mask in (at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance)
+    )
+    count = xp.sum(tied, axis=-1, keepdims=True)
+    share = (k - xp.sum(above, axis=-1, keepdims=True)) / xp.where(count == 0, 1.0, count)
+    weights = xp.where(_nonzero(factors), above + tied * share, 0.0)
+    return (U * weights[..., None, :]) @ Vh
+
+
+nuclear = norm_of(
+    "nuclear_norm",
+    _sum_of_values,
+    symmetric("nuclear_norm'", 3, _nuclear_gradient, polar_differential, polar_second),
+)
+ky_fan = norm_of(
+    "ky_fan_norm",
+    _sum_of_values,
+    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, *cut_rules(step(FREE))),
+)
+
+
+def sum_of_all(x):
+    if not is_differentiated(x):
+        return array_namespace(x).sum(factorizations.svdvals(x), axis=-1)
+    return nuclear(x, *svd_factors(x))
+
+
+def _sum_of_largest(x, k):
+    if k == min(x.shape[-2:]):
+        return sum_of_all(x)
+    if not is_differentiated(x):
+        return array_namespace(x).sum(factorizations.svdvals(x)[..., :k], axis=-1)
+    return ky_fan(x, *svd_factors(x), k=k)
+
+
+def largest_of_all(x):
+    return _sum_of_largest(x, min(1, *x.shape[-2:]))  # that of a matrix without entries is 0
+
+
+def nuclear_norm(x, /):
+    """Sum of the singular values.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    The gradient is U Vh over the values that do not count as zero, max(m, n) eps S[0]. Where x has
+    full rank it is the derivative, at ties too, and the second derivative exists; at low rank it is
+    the subgradient of least Frobenius norm, and the second derivative NaN. One product of x's size
+    a backward. Watson (1992), Characterization of the subdifferential of some matrix norms.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.nuclear_norm, np.diag([3.0, 3.0, 0.0]))
+    >>> pullback(np.asarray(1.0))[0].diagonal()
+    array([1., 1., 0.])
+    """
+    x, narrow = enter(x, "nuclear_norm")
+    return narrow(sum_of_all(x))
+
+
+def ky_fan_norm(x, /, k):
+    """Sum of the k largest singular values.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    k : int
+        From 1 to min(m, n): the spectral norm to the nuclear norm.
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a k out of range.
+
+    Notes
+    -----
+    The gradient is U_k V_k^H. At a tie across the cut, within eps^(3/4) S[0], and at zero values it
+    is the subgradient of least Frobenius norm: the tied vectors share their weight evenly, zeros
+    have none. The second derivative is NaN there, and errs by eps S[0]/gap elsewhere. One product
+    of x's size a backward. Watson (1992).
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.ky_fan_norm, np.diag([3.0, 1.0, 1.0]), k=2)
+    >>> pullback(1.0)[0].diagonal()
+    array([1. , 0.5, 0.5])
+    """
+    x, narrow = enter(x, "ky_fan_norm")
+    return narrow(_sum_of_largest(x, check_rank(k, x, "ky_fan_norm")))
+
+
+def spectral_norm(x, /):
+    """The largest singular value.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (...), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    As `ky_fan_norm` with k = 1: where the r largest values are tied the gradient is
+    U_r V_r^H / r, the subgradient of least Frobenius norm.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> norm, pullback = sg.vjp(sg.spectral_norm, np.diag([3.0, 2.0]))
+    >>> float(norm), pullback(1.0)[0].diagonal()
+    (3.0, array([1., 0.]))
+    """
+    x, narrow = enter(x, "spectral_norm")
+    return narrow(largest_of_all(x))

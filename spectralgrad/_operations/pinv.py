@@ -1,0 +1,79 @@
+"""The pseudoinverse, the adjoint of U f(S) V^H with f = 1/s beyond rtol s_1."""
+
+from __future__ import annotations
+
+from .._bindings.array import array_namespace, eps, nan_where
+from .._engine.arguments import enter
+from .._engine.checks import check_rtol
+from .._engine.linear import adjoint_of
+from .._engine.symmetric import symmetric
+from .._functions.named import FREE
+from .._functions.thresholds import inverse_above
+from .._spectrum.ties import first, zero_tolerance
+from .svd import svd_factors
+from .svd_differentials import svd_differential, svd_second, svd_value
+
+
+def _above(rule):
+    """A rule for 1/s beyond rtol s_1; NaN where a value lies at the threshold."""
+
+    def inverse(factors, directions, parameters, *, rtol):
+        (U, S, Vh), xp = factors, array_namespace(factors[1])
+        tau = rtol * first(S)
+        out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=inverse_above(FREE))
+        if not directions:
+            return out
+        zero = S <= zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+        unclear = (xp.abs(S - tau) <= eps(S) * first(S)) | zero & (tau < S)
+        return out + nan_where(xp.any(unclear, axis=-1), S)[..., None, None]
+
+    return inverse
+
+
+pseudoinverse_adjoint = symmetric(
+    "pinv",
+    3,
+    _above(svd_value),
+    _above(svd_differential),
+    _above(svd_second),
+)
+
+
+def pinv(x, /, *, rtol=None):
+    """The Moore-Penrose pseudoinverse, values up to rtol S[0] counting as zero.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    rtol : float, optional
+        Default max(m, n) eps, as the array API standard has it.
+
+    Returns
+    -------
+    array (..., n, m)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or an rtol out of range.
+
+    Notes
+    -----
+    What is differentiated is the function with its threshold: at low rank its derivative is that
+    along changes which keep the dropped values below the threshold. A value at the threshold, to
+    rounding, or one kept that counts as zero at max(m, n) eps S[0], makes the member's derivative
+    NaN, without a warning, and so does a zero matrix. Second derivatives too. 4 products of x's
+    size a backward. Golub and Pereyra (1973), The differentiation of pseudo-inverses and nonlinear
+    least squares problems whose variables separate.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.pinv(np.diag([2.0, 0.0]))
+    array([[0.5, 0. ],
+           [0. , 0. ]])
+    """
+    x, narrow = enter(x, "pinv")
+    check_rtol(rtol, "pinv", "rtol")
+    rtol = max(x.shape[-2:]) * eps(x) if rtol is None else float(rtol)
+    return narrow(adjoint_of(pseudoinverse_adjoint(x, *svd_factors(x), rtol=rtol)))

@@ -1,0 +1,224 @@
+r"""Polar factors: the nearest matrix with orthonormal columns, the nearest rotation, x = U P.
+
+The polar factor is U f(S) V^H with f = sign (`svd_differentials`), so G+ = 0, G- = 2/(s_i + s_j)
+and h = 1/s: only sums of singular values are divided by, and ties do not matter. With
+q^ = q o 1/(s_i + s_j) the second derivative's sums over k are products of matrices,
+
+    E = -4 skew(p q^' + p' q^)/(s_i + s_j) + 4 herm(q^ q^')
+    Phi+ = -1/(s_k s_j),  Phi- = (1/s_k - 1/s_j)/(s_k + s_j).
+
+The nearest rotation is U diag(1, ..., 1, d) V^H with d = det(U) det(V): the polar factor of the
+matrix whose last value is d s_n, so the same rules apply with the last row of V^H turned. What must
+not vanish is s_(n-1) + d s_n. Source of the first derivative: Kenney and Laub (1991), Polar
+decomposition and matrix sign function condition estimates; the second is our own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._bindings.array import Array, array_namespace, herm, is_complex, nan_where, skew
+from .._engine.arguments import enter
+from .._engine.checks import check_choice
+from .._engine.linear import hermitian_part, matmul, nan_unless_finite
+from .._engine.symmetric import symmetric
+from .._spectrum.ties import guarded, unit_of, zero_tolerance
+from .svd import svd_factors
+from .svd_differentials import parts_of, sandwich, tall, with_complement, zeros_of
+
+
+def _sums(s):
+    """s_i + s_j off the diagonal; on it too, but never zero (there skew(M) is, for real x)."""
+    total = s[..., :, None] + s[..., None, :]
+    return guarded(total, 0.0)
+
+
+def _signed_values(factors, signed):
+    """S, its last value signed if a rotation is meant; NaN where the factor is not determined."""
+    U, S, Vh = factors
+    xp, zero = array_namespace(S), zeros_of(factors)
+    n = S.shape[-1]
+    if not signed or n == 0:
+        return S + nan_where(xp.any(zero, axis=-1), S)[..., None]
+    s = xp.concat([S[..., : n - 1], S[..., n - 1 :] * orientation(U, Vh)], axis=-1)
+    if n == 1:
+        return s
+    jumps = s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
+    return s + nan_where(jumps, S)[..., None]
+
+
+def orientation(U, Vh):
+    """det(U) det(V) of orthogonal U and V, exactly +1 or -1, as (..., 1)."""
+    xp = array_namespace(U)
+    # NumPy's det warns of NaN (2.4)
+    signs = (xp.linalg.det(xp.where(xp.isnan(W), 0.0, W)) for W in (U, Vh))
+    return xp.where(next(signs) * next(signs) < 0, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
+
+
+def _oriented(factors, signed):
+    """Factors with the last row of Vh turned, if a rotation is meant."""
+    U, S, Vh = factors
+    if not signed or S.shape[-1] == 0:
+        return factors
+    xp, n = array_namespace(U), S.shape[-1]
+    turned = Vh[..., n - 1 :, :] * orientation(U, Vh)[..., None]
+    return U, S, xp.concat([Vh[..., : n - 1, :], turned], axis=-2)
+
+
+def polar_value(factors, directions, parameters, *, signed=False):
+    U, _, Vh = _oriented(factors, signed)
+    return U @ Vh
+
+
+def polar_differential(factors, directions, parameters, *, signed=False):
+    U, _, Vh = _oriented(factors, signed)
+    s = _signed_values(factors, signed)
+    total = _sums(s)
+    inverse = 1 / guarded(s, 0.0)
+    return sandwich(U, Vh, directions[0], lambda M: skew(2 * M) / total, inverse)
+
+
+@tall
+def polar_second(factors, directions, parameters, *, signed=False):
+    S = factors[1]
+    factors, s = _oriented(factors, signed), _signed_values(factors, signed)
+    scale = unit_of(S)[..., None]
+    s = s / scale[..., 0]
+    h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
+    (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
+    total, inverse = _sums(s), 1 / guarded(s, 0.0)
+    hat, hat2 = q / total, q2 / total
+    E = 4 * (herm(hat @ hat2) - skew(p @ hat2 + p2 @ hat) / total)
+    phi_plus = -inverse[..., :, None] * inverse[..., None, :]
+    phi_minus = (inverse[..., :, None] - inverse[..., None, :]) / total
+    return with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus)
+
+
+polar_factor = symmetric("orthogonalize", 3, polar_value, polar_differential, polar_second)
+
+
+class PolarResult(NamedTuple):
+    """x = U @ P (side="right") or P @ U (side="left")."""
+
+    U: Array
+    P: Array
+
+
+def orthogonalize(x, /):
+    r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (..., m, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    The derivative divides by sums of singular values alone: ties are as good as any. Where a value
+    counts as zero, at max(m, n) eps S[0], the factor jumps and the member's derivative is NaN,
+    without a warning. Second derivatives are as exact, at ties too, and take 10 products. 4
+    products of x's size a backward.
+    Kenney and Laub (1991), Polar decomposition and matrix sign function condition estimates.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> out, pullback = sg.vjp(sg.orthogonalize, 2 * np.eye(2))
+    >>> pullback(np.array([[0.0, 1.0], [0.0, 0.0]]))[0]
+    array([[ 0.  ,  0.25],
+           [-0.25,  0.  ]])
+    """
+    x, narrow = enter(x, "orthogonalize")
+    return narrow(polar_factor(x, *svd_factors(x)))
+
+
+def polar(x, /, *, side="right"):
+    r"""Polar decomposition x = U P or x = P U, P positive semidefinite.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+    side : {"right", "left"}
+        On which side P stands: x = U P with P (..., n, n), or x = P U with P (..., m, m).
+
+    Returns
+    -------
+    PolarResult
+        U (..., m, n), the polar factor, and P, Hermitian.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or a side that is neither.
+
+    Notes
+    -----
+    Values as those of `scipy.linalg.polar`. The derivative exists at ties, to second order. Where a
+    value counts as zero, at max(m, n) eps S[0], U jumps and P has a kink: NaN. The derivative of P
+    is that of U^H x, and errs by eps S[0]/S[-1]. 7 products of x's size a backward. Higham (2008),
+    chapter 8.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.polar(np.array([[0.0, -2.0], [3.0, 0.0]])).P
+    array([[3., 0.],
+           [0., 2.]])
+    """
+    x, narrow = enter(x, "polar")
+    check_choice(side, ("right", "left"), "polar", "side")
+    U = polar_factor(x, *svd_factors(x))
+    finite = nan_unless_finite(x)
+    product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
+    return narrow(PolarResult(U, hermitian_part(product)))
+
+
+def nearest_rotation(x, /):
+    r"""The rotation nearest to x: orthogonal, with determinant +1.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Real.
+
+    Returns
+    -------
+    array (..., n, n)
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is complex or no stack of square floating matrices.
+
+    Notes
+    -----
+    U diag(1, ..., 1, d) Vh with d = det(U Vh). The derivative exists at ties and for singular x,
+    to second order, as long as S[-2] + d S[-1] does not count as zero, at n eps S[0]; otherwise the
+    rotation jumps and the member's derivative is NaN, without a warning. 4 products of x's size a
+    backward. Umeyama (1991), Least-squares estimation of transformation parameters between two
+    point patterns, for the value.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> sg.nearest_rotation(np.diag([3.0, 2.0, -1.0]))
+    array([[1., 0., 0.],
+           [0., 1., 0.],
+           [0., 0., 1.]])
+    """
+    x, narrow = enter(x, "nearest_rotation", square=True)
+    if is_complex(x):
+        raise TypeError(
+            f"nearest_rotation: argument `x` has dtype {x.dtype}; wanted real matrices, since a "
+            "rotation has no complex counterpart with one determinant. For the nearest unitary "
+            "matrix use orthogonalize."
+        )
+    return narrow(polar_factor(x, *svd_factors(x), signed=True))

@@ -1,0 +1,276 @@
+r"""Singular value decomposition: U, S and V themselves.
+
+A = U S V^H with k = min(m, n). Let dA be a change, dP = U^H dA V, dU = U W_U + (complement of U),
+dV = V W_V + (complement of V), with W_U, W_V skew-Hermitian since U^H U = V^H V = I. Then
+
+    dP = W_U S + dS - S W_V.
+
+The diagonal's real part is dS. The Hermitian and skew-Hermitian parts of the rest decouple:
+
+    2 herm(dP)_ij = (s_j - s_i) (W_U + W_V)_ij        2 skew(dP)_ij = (s_j + s_i) (W_U - W_V)_ij
+
+so gaps and sums are divided by apart, and no value is squared. On the diagonal W_U + W_V, the
+phase of the pair (u_i, v_i), is free: we take zero. The complements follow from dA V = dU S + ...:
+
+    (I - U U^H) dU = (I - U U^H) dA V S^-1        (I - V V^H) dV = (I - V V^H) dA^H U S^-1
+
+The adjoint, with P = U^H U_bar and R = V_bar^H V (not its adjoint: Vh_bar V is the product that
+libraries are fast at), is
+
+    K = herm((P - R) o 1/(s_j - s_i)) + skew((P + R) o 1/(s_j + s_i)) + diag(Re S_bar)
+    A_bar = U K V^H + (I - U U^H) U_bar S^-1 V^H + U S^-1 V_bar^H (I - V V^H).
+
+Columns U3 that complete U to a square matrix have U3^H dU3 = 0 and dU3 = -U (dU^H U3).
+
+What the SVD does not determine shows in residuals that vanish for every function of A:
+skew(P - R) over ties, skew(P) and skew(R) over zero values, its diagonal for complex A (the
+phase), the complements of U_bar and V_bar at zero values, and skew(U3^H U3_bar).
+
+Sources: Townsend (2016), Differentiating the singular value decomposition, here for complex A;
+Wan and Zhang (2019), arXiv:1909.02659, for the phase. Splitting is our own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from .._bindings.array import (
+    Array,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    herm,
+    leading_columns,
+    leading_rows,
+    nan_where,
+    once_differentiable,
+    real,
+    skew,
+    with_diagonal,
+)
+from .._bindings.lookup import adjoint_times
+from .._engine.arguments import enter
+from .._engine.checks import check_choice, check_rtol
+from .._engine.primitive import Primitive
+from .._spectrum import factorizations, gauge
+from .._spectrum.ties import (
+    POLICIES,
+    default_gap_rtol,
+    first,
+    gaps,
+    guarded,
+    in_tie,
+    split_singular,
+    split_width,
+    sums,
+)
+from .._spectrum.undefined import explain, insists
+
+
+class SVDResult(NamedTuple):
+    """Factors of x = (U * S[..., None, :]) @ Vh."""
+
+    U: Array
+    S: Array
+    Vh: Array
+
+
+def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
+    U, S, Vh = factorizations.svd(x, full_matrices=full_matrices)
+    return U, split_singular(S) if ties == "split" else S, Vh
+
+
+def tolerance_of(S, gap_rtol, ties):
+    """What counts as equal; a split has opened its ties by less than some would allow."""
+    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
+    return rtol * first(S)
+
+
+def fragile(S, tolerance, ties, free):
+    """Columns where a second derivative does not follow from the first.
+
+    Those in a tie, split or not, and zero values: kinks |s| of a smooth signed s.
+    """
+    undefined = gauge.undefined_columns(S, tolerance, free) | (2 * S <= tolerance)
+    if ties != "split":
+        return undefined
+    width = split_width(S, first(S))
+    return undefined | (S <= width) | in_tie(S, 2 * width)
+
+
+def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+    """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
+    (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
+    k = S.shape[-1]
+    V_all = adjoint(Vh_all)
+    U, V = leading_columns(U_all, k), leading_columns(V_all, k)
+    tolerance = tolerance_of(S, gap_rtol, ties)
+    inverse_S = 1 / guarded(S, tolerance / 2)
+    free = gauge.free_at_zero(x)
+    once = once_differentiable(S, fragile(S, tolerance, ties, free))
+    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
+    if ties != "drop":
+        valid = valid + nan_where(gauge.undefined_columns(S, tolerance, free), S)
+        inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
+
+    dx_V, dxh_U = dx @ V, adjoint(dx) @ U
+    dP = adjoint_times(U, dx_V)
+    W_U, W_V = rotations(dP, S, tolerance)
+    dU = _vectors_jvp(U_all, W_U, dx_V, dP, inverse_S, valid)
+    dV = _vectors_jvp(V_all, W_V, dxh_U, adjoint(dP), inverse_S, valid)
+    return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
+
+
+def rotations(dP, S, tolerance):
+    """W_U and W_V from dP = U^H dA V."""
+    half_sum = herm(dP) / gaps(S, tolerance)
+    half_difference = skew(dP) / sums(S, tolerance)
+    return half_sum + half_difference, half_sum - half_difference
+
+
+def _vectors_jvp(W_all, rotation, flow, inner, inverse_S, valid):
+    """Tangent of the columns on one side; `flow` is dA V on the left and dA^H U on the right."""
+    rows, k = flow.shape[-2:]
+    W = leading_columns(W_all, k)
+    dW = W @ rotation
+    if rows > k:
+        dW = dW + (flow - W @ inner) * inverse_S[..., None, :]
+    dW = dW * valid[..., None, :]
+    if W_all.shape[-1] == k:
+        return dW
+    dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ W_all[..., k:]))
+    return array_namespace(dW).concat([dW, dW3], axis=-1)
+
+
+def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
+    (m, n), k = x.shape[-2:], S.shape[-1]
+    U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
+    Vh = leading_rows(Vh_all, k)
+    tolerance = tolerance_of(S, gap_rtol, ties)
+    V_bar = None if Vh_bar is None else adjoint(Vh_bar)
+    once = fragile(S, tolerance, ties, gauge.free_at_zero(x))
+    diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
+    if U_bar is None and V_bar is None:
+        return ((U * diagonal[..., None, :]) @ Vh,)
+
+    inverse_S = 1 / guarded(S, tolerance / 2)
+    P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
+    R = 0.0 if V_bar is None else leading_rows(Vh_bar, k) @ adjoint(Vh)
+    bad = gauge.svd_undetermined(
+        x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
+    )
+    diagonal = diagonal + nan_where(bad, S)[..., None]  # which reaches every entry
+    diagonal = diagonal + gauge.once_in_cotangent(P, once, axis=-2)
+    diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
+    K = inner_cotangent(P, R, diagonal, S, tolerance)
+
+    if n > k and V_bar is not None:
+        right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
+        K = K - inverse_S[..., :, None] * R
+        return (U @ (K @ Vh + adjoint(right_bar)),)
+    if m > k and U_bar is not None:
+        left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
+        K = K - P * inverse_S[..., None, :]
+        return ((U @ K + left_bar) @ Vh,)
+    return (U @ K @ Vh,)
+
+
+def inner_cotangent(P, R, diagonal, S, tolerance):
+    """K from P = U^H U_bar, R = V_bar^H V and its own diagonal."""
+    over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
+    over_sums = (P + R) / sums(2 * S, 2 * tolerance)
+    return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
+
+
+def _completed_cotangent(W_all, W_bar, k):
+    """W_bar of the thin columns, with what reaches them through the completing ones."""
+    if W_all.shape[-1] == k:
+        return W_bar
+    W, W3, W3_bar = W_all[..., :k], W_all[..., k:], W_bar[..., k:]
+    return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
+
+
+def svd_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None, **_):
+    (x,), (_, S, _) = inputs, outputs
+    columns = gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), gauge.free_at_zero(x))
+    if len(directions) == 3:  # a cotangent, which may leave ties alone
+        U_bar, S_bar, Vh_bar = directions
+        k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
+        bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
+        columns = columns & gauge.touched(S_bar, *bars)
+    return explain("svd", ("S", S), columns, directions, result, ties)
+
+
+# inside functions of x: warns of nothing
+svd_factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp, outputs=3)
+_svd = replace(svd_factors, undefined=svd_undefined, insists=insists)
+
+
+def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
+    r"""Singular value decomposition, differentiable in U, S and Vh.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+        Real or complex, single or double; half is computed in single and returned in half.
+    full_matrices : bool
+        Whether U is (..., m, m) and Vh (..., n, n), or (..., m, k) and (..., k, n) with
+        k = min(m, n).
+    ties : {"nan", "raise", "drop", "split"}
+        What becomes of a cotangent or tangent of U or Vh at singular values that count as equal,
+        or at zeros that leave their vectors free:
+
+        - "nan": that member's gradient is NaN, with a `DerivativeUndefinedWarning` for arrays on
+          the host.
+        - "raise": a `DerivativeUndefinedError`; NaN under tracing.
+        - "drop": the undefined part is left out. Exact for losses of U and Vh alone that are blind
+          to the choice of vectors (projectors, polar factors), biased for losses that also use S.
+        - "split": S comes back with its ties opened by about sqrt(eps), and gradients of losses
+          blind to the choice of vectors are right to 1e-7 (double precision). Other losses, told by
+          their residuals, give NaN. A tangent is that of the split matrix.
+    gap_rtol : float, optional
+        Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
+        width of its own.
+
+    Returns
+    -------
+    SVDResult
+        U, S (..., k) in descending order, and Vh, with x = (U * S[..., None, :]) @ Vh (thin).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix, or an option out of range.
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Notes
+    -----
+    A member with a NaN or an Inf is NaN throughout and reaches no other. A tie that no cotangent
+    touches, exactly zero in U, S and Vh, is served; so is a loss of S alone. A complex loss that
+    depends on the phase of a vector has no derivative and is treated as a tie; a tangent has the
+    phase that leaves W_U + W_V without a diagonal. Second derivatives (PyTorch, JAX) lose eps/gap
+    and are NaN at ties and zeros under every policy. Above the threshold first derivatives
+    of U and Vh still err by eps/gap, which nothing removes: where only a function of x is wanted,
+    use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
+
+    A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
+    Townsend (2016), and Wan and Zhang (2019) for complex x.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.array([[3.0, 0.0], [0.0, 1.0]])
+    >>> (U, S, Vh), pullback = sg.vjp(sg.svd, x)
+    >>> pullback((None, np.array([1.0, 0.0]), None))[0]
+    array([[1., 0.],
+           [0., 0.]])
+    """
+    x, narrow = enter(x, "svd")
+    check_choice(ties, POLICIES, "svd", "ties")
+    check_rtol(gap_rtol, "svd")
+    full_matrices = bool(full_matrices) and x.shape[-2] != x.shape[-1]
+    return narrow(SVDResult(*_svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol)))

@@ -1,0 +1,185 @@
+r"""First and second derivatives of U f(S) V^H.
+
+Let f be extended to an odd function and M = U^H C V for a direction C. The Hermitian matrix
+J = [[0, A], [A^H, 0]] has eigenvalues +-s_i with eigenvectors (u_i, +-v_i)/sqrt 2, and F(A) is the
+corner of f(J). Daleckii and Krein's formula there gives
+
+    DF(A)[C] = U (G+ o herm(M) + G- o skew(M)) V^H
+             + (I - U U^H) C V diag(h) V^H + U diag(h) U^H C (I - V V^H)
+
+    G+_ij = f[s_i, s_j]
+    G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)
+    h_i   = f[s_i, 0] = f_i/s_i
+
+No gap is divided by. A value counts as zero at max(m, n) eps s_1; there f(0) = 0 is needed and
+f'(0) is used, and f(0) != 0 makes F discontinuous: NaN.
+
+The second derivative of f(J) is the sum of f[l_i, l_k, l_j] (X_ik Y_kj + Y_ik X_kj) over the
+eigenvalues of J, X and Y being two directions in its eigenbasis. An eigenvector of +s_i and one of
++-s_j see a direction H by p_ij or by -+q_ij, with p, q = herm, skew of U^H H V, so with p', q' of
+K the corner is U E V^H where
+
+    E_ij = sum_k  f[s_i, s_k, s_j] (p p' + p' p) - f[s_i, -s_k, s_j] (q q' + q' q)
+                + f[s_i, s_k, -s_j] (p q' + p' q) + f[-s_i, s_k, s_j] (q p' + q' p)
+
+with products X_ik Y_kj. The last two sums are minus each other's adjoint. For m > n the left
+complement has the eigenvalue 0; with Hc = (I - U U^H) H V and Kc alike, it adds
+
+    ( U (Psi o W) + Hc (Phi+ o p' + Phi- o q') + Kc (Phi+ o p + Phi- o q) ) V^H
+    Phi+_kj = f[0, s_k, s_j],  Phi-_kj = f[0, s_k, -s_j],  Psi = (Phi+ + Phi-)/2,
+    W = Hc^H Kc + Kc^H Hc.
+
+At a zero value f''(0) = 0 is needed: the odd extension has no second derivative otherwise. H is
+taken in units of s_1, so that nothing overflows at any scale of A.
+
+Sources: Daleckii and Krein (1965); Higham, Functions of Matrices (2008), section 3.2; Higham and
+Relton (2014), Higher order Frechet derivatives of matrix functions, for the sum; Noferini (2017), A
+formula for the Frechet derivative of a generalized matrix function. The second derivative in the
+variables of the SVD is our own.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import adjoint, array_namespace, conj, eps, herm, nan_where, skew
+from .._bindings.lookup import adjoint_times, sum_over_rows
+from .._spectrum.divided_differences import widest_quotient
+from .._spectrum.ties import unit_of, zero_tolerance
+
+
+def sandwich(U, Vh, C, couple, h):
+    """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size."""
+    m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
+    if m >= n:
+        CV = C @ adjoint(Vh)
+        M = adjoint_times(U, CV)
+        if m == k:
+            return U @ couple(M) @ Vh
+        return (U @ (couple(M) - M * h[..., None, :]) + CV * h[..., None, :]) @ Vh
+    UC = adjoint_times(U, C)
+    M = UC @ adjoint(Vh)
+    return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
+
+
+def zeros_of(factors):
+    U, S, Vh = factors
+    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
+
+
+def svd_couplings(factors, f, parameters):
+    """S with exact zeros, G+, G- and h; NaN where F is discontinuous."""
+    U, S, Vh = factors
+    xp, zero = array_namespace(S), zeros_of(factors)
+    s = xp.where(zero, 0.0, S)
+    on_values, on_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
+    fs = on_values(s)
+    undefined = xp.any(zero & (fs != 0), axis=-1)
+    h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
+    h = h + nan_where(undefined, S)[..., None]
+    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
+    # for two of them, and no other pair feels them; no pass over pairs tells them apart.
+    speck = max(U.shape[-2], Vh.shape[-1]) * eps(S) ** 1.5
+    t = xp.where(zero, speck, S / unit_of(S))
+    ht = h * t
+    minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
+    return s, on_pairs.divided(s[..., :, None], s[..., None, :]), minus, h
+
+
+def svd_value(factors, directions, parameters, *, f):
+    U, S, Vh = factors
+    return (U * f.with_parameter(parameters, 1)(S)[..., None, :]) @ Vh
+
+
+def svd_differential(factors, directions, parameters, *, f):
+    U, _, Vh = factors
+    _, plus, minus, h = svd_couplings(factors, f, parameters)
+
+    def couple(M):
+        M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
+        return (plus + minus) * M + (plus - minus) * adjoint(M)
+
+    return sandwich(U, Vh, directions[0], couple, h)
+
+
+def parts_of(factors, C):
+    """C V, U^H C V, and the latter's Hermitian and skew-Hermitian parts."""
+    U, _, Vh = factors
+    CV = C @ adjoint(Vh)
+    M = adjoint_times(U, CV)
+    return CV, M, herm(M), skew(M)
+
+
+def tall(second):
+    """A rule for m >= n, applied to the adjoint of what is wide."""
+
+    def rule(factors, directions, parameters, **static):
+        U, S, Vh = factors
+        if U.shape[-2] >= Vh.shape[-1]:
+            return second(factors, directions, parameters, **static)
+        turned = (adjoint(Vh), S, adjoint(U)), tuple(map(adjoint, directions))
+        return adjoint(second(*turned, parameters, **static))
+
+    return rule
+
+
+def with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus):
+    """U E V^H with what the left complement adds."""
+    U, _, Vh = factors
+    if U.shape[-2] == U.shape[-1]:
+        return U @ E @ Vh
+    (HV, M, p, q), (KV, N, p2, q2) = h_parts, k_parts
+    Hc, Kc = HV - U @ M, KV - U @ N
+    W = herm(2 * (adjoint(Hc) @ Kc))
+    E = E + (phi_plus + phi_minus) / 2 * W
+    out = U @ E + Hc @ (phi_plus * p2 + phi_minus * q2) + Kc @ (phi_plus * p + phi_minus * q)
+    return out @ Vh
+
+
+@tall
+def svd_second(factors, directions, parameters, *, f):
+    S = factors[1]
+    xp, scale = array_namespace(S), unit_of(S)
+    s, plus, minus, h = svd_couplings(factors, f, parameters)
+    h_parts, k_parts = (
+        parts_of(factors, C) for C in (directions[0] / scale[..., None], directions[1])
+    )
+    f1, f2, f3 = (f.with_parameter(parameters, axes) for axes in (1, 2, 3))
+    slopes = f1.derivative(s)
+    curved = ~(f1.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
+    scale = scale + nan_where(xp.any(zeros_of(factors) & curved, axis=-1), S)[..., None]
+
+    E = _svd_triples(f3, s, plus, minus, h_parts[2:], k_parts[2:], scale)
+    s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]
+    origin = 0.0 * s_k
+    if f.vanishes:
+        phi_plus = f2.second(origin, s_k, s_j, h_k, plus, h_j)
+        phi_minus = f2.mirrored_second(origin, s_k, -s_j, h_k, minus, h_j)
+    else:  # the odd extension is 0 at 0, where f is not
+        phi_plus, _ = widest_quotient(origin, s_k, s_j, h_k, plus, h_j, 0.0)
+        phi_minus, _ = widest_quotient(origin, s_k, -s_j, h_k, minus, h_j, 0.0)
+    unit = scale[..., None]
+    return with_complement(factors, E, h_parts, k_parts, unit * phi_plus, unit * phi_minus)
+
+
+def _svd_triples(f, s, plus, minus, of_h, of_k, scale):
+    """E, one slice of k at a time; its rows hold X_kj, and X_ik = +-conj(X_ki)."""
+    unit = scale[..., None, None]
+    a, c = s[..., None, :, None], s[..., None, None, :]
+    g, gm = plus[..., None, :, :], minus[..., None, :, :]
+    xp = array_namespace(s)
+
+    def products(x, y):
+        """X_ik Y_kj, up to X's sign."""
+        return conj(x)[..., :, None] * y[..., None, :]
+
+    def body(b, g_k, gm_k, p, q, p2, q2):
+        b = b[..., None]
+        g_i, g_j = g_k[..., :, None], g_k[..., None, :]
+        gm_i, gm_j = gm_k[..., :, None], gm_k[..., None, :]
+        even = unit * f.second(a, b, c, g_i, g_j, g) * herm(products(p, p2))
+        # X_ik of a skew X is -conj(X_ki), which turns the sign
+        even = even + unit * f.mirrored_second(a, -b, c, gm_i, gm_j, g) * herm(products(q, q2))
+        mixed = unit * f.mirrored_second(a, b, -c, g_i, gm_j, gm)
+        mixed = mixed * (products(p, q2) + products(p2, q))
+        return xp.sum(2 * (even + skew(mixed)), axis=-3)
+
+    return sum_over_rows(body, s[..., :, None], plus, minus, *of_h, *of_k)

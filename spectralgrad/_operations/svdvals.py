@@ -1,0 +1,135 @@
+"""Singular values and eigenvalues alone: no gap enters.
+
+ds_i = Re u_i^H dA v_i and dw_i = q_i^H dH q_i, H being the Hermitian part; the adjoints are
+U diag(s_bar) V^H and Q diag(w_bar) Q^H. At a tie these are the derivatives of the values along the
+vectors that the factorization chose: right for every symmetric function of the tied values, and a
+Clarke subgradient of each. Sources: Magnus (1985); Lewis and Sendov (2005), Nonsmooth analysis of
+singular values.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import adjoint, columnwise_dot, herm, once_differentiable, real
+from .._engine.arguments import enter
+from .._engine.primitive import Primitive
+from .._engine.tape import is_differentiated
+from .._spectrum import factorizations
+from .._spectrum.ties import zero_tolerance
+from .eigh import eigh_factors
+from .svd import svd_factors
+
+
+def svdvals_forward(x, U, S, Vh):
+    return S + 0.0
+
+
+def svdvals_jvp(inputs, outputs, tangents):
+    x, U, S, Vh = inputs
+    tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
+    return tangent + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
+
+
+def svdvals_vjp(inputs, outputs, cotangents):
+    x, U, S, Vh = inputs
+    # a zero value is a kink: |s| of a smooth signed s
+    S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
+    return (U * S_bar[..., None, :]) @ Vh, None, None, None
+
+
+of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3))
+
+
+def eigvalsh_forward(x, w, Q):
+    return w + 0.0
+
+
+def eigvalsh_jvp(inputs, outputs, tangents):
+    _, _, Q = inputs
+    return real(columnwise_dot(Q, herm(tangents[0]) @ Q))
+
+
+def eigvalsh_vjp(inputs, outputs, cotangents):
+    _, _, Q = inputs
+    return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
+
+
+of_eigh = Primitive("eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2))
+
+
+def svdvals(x, /):
+    """Singular values, descending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., m, n)
+
+    Returns
+    -------
+    array (..., k), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no floating matrix.
+
+    Notes
+    -----
+    ds_i = Re u_i^H dx v_i: Magnus (1985), theorem 1, for the Hermitian matrix [[0, x], [x^H, 0]].
+    At a tie the sorted values have no derivative one by one: cotangent and tangent are those along
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric
+    functions of the tied values. A zero value is a kink of |s|, and U, V choose the sign: use
+    `nuclear_norm` for its subgradient of least norm. Second derivatives are NaN where values are
+    zero. One product of x's size a backward; the factors are computed only where a derivative may
+    be asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> values, pullback = sg.vjp(sg.svdvals, np.diag([3.0, 1.0]))
+    >>> values
+    array([3., 1.])
+    >>> pullback(np.array([1.0, 10.0]))[0]
+    array([[ 1.,  0.],
+           [ 0., 10.]])
+    """
+    x, narrow = enter(x, "svdvals")
+    if not is_differentiated(x):
+        return narrow(factorizations.svdvals(x))
+    return narrow(of_svd(x, *svd_factors(x)))
+
+
+def eigvalsh(x, /):
+    """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
+
+    Parameters
+    ----------
+    x : array (..., n, n)
+        Its Hermitian part (x + x^H)/2 is read.
+
+    Returns
+    -------
+    array (..., n), real
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no stack of square floating matrices.
+
+    Notes
+    -----
+    dw_i = q_i^H dx q_i: Magnus (1985), theorem 1. At a tie cotangent and tangent are those along
+    the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric
+    functions of the tied values. One product of x's size a backward; the vectors are computed only
+    where a derivative may be asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> w, tangent = sg.jvp(sg.eigvalsh, (np.diag([1.0, 3.0]),), (np.diag([0.5, 0.0]),))
+    >>> tangent
+    array([0.5, 0. ])
+    """
+    x, narrow = enter(x, "eigvalsh", square=True)
+    if not is_differentiated(x):
+        return narrow(factorizations.eigvalsh(x))
+    return narrow(of_eigh(x, *eigh_factors(x)))

@@ -1,0 +1,1 @@
+"""Spectra: what counts as equal, as zero and as free; differences of functions; factorizations."""

@@ -1,0 +1,169 @@
+"""What the loss may not depend on: the freedom that a decomposition leaves in its vectors.
+
+A decomposition does not fix the rotation within a tie, the phase of a complex vector, or the
+completing columns of a full matrix. Derivatives exist for losses that are blind to these; here is
+how a rule tells, from cotangents alone, that a loss is not. `W` stands for a matrix of vectors
+(U, V or Q), `W_bar` for its cotangent or None. Norms are sums of moduli: nothing is squared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+
+from .._bindings.array import (
+    Array,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    eps,
+    herm,
+    is_complex,
+    leading_columns,
+    leading_rows,
+    once_differentiable,
+    real,
+    skew,
+)
+from .ties import first, in_tie, largest
+
+
+def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
+    """Columns where any cotangent is not exactly zero."""
+    masks = [] if values_bar is None else [values_bar != 0]
+    for W_bar in W_bars:
+        if W_bar is not None:
+            masks.append(array_namespace(W_bar).any(W_bar != 0, axis=-2))
+    return reduce(or_, masks)
+
+
+def column_norms(*W_bars: Array | None) -> Array:
+    return sum(
+        array_namespace(W_bar).sum(array_namespace(W_bar).abs(W_bar), axis=-2)
+        for W_bar in W_bars
+        if W_bar is not None
+    )
+
+
+def phase_residual(Ws: Sequence[Array], W_bars: Sequence[Array | None]) -> Array:
+    """Members whose loss changes with the phase of a vector, shared by the W's."""
+    pairs = [(W, W_bar) for W, W_bar in zip(Ws, W_bars, strict=True) if W_bar is not None]
+    xp = array_namespace(*pairs[0])
+    phase = sum(xp.imag(columnwise_dot(W, W_bar)) for W, W_bar in pairs)
+    bound = eps(phase) ** 0.5 * column_norms(*W_bars)
+    return xp.any(xp.abs(phase) > bound, axis=-1)
+
+
+def completion_residual(W3: Array, W3_bar: Array) -> Array:
+    """Members whose loss changes when the completing columns are rotated among themselves."""
+    xp = array_namespace(W3)
+    residual = xp.max(xp.abs(skew(adjoint(W3) @ W3_bar)), axis=(-2, -1))
+    return residual > eps(W3) ** 0.5 * xp.sum(xp.abs(W3_bar), axis=(-2, -1))
+
+
+def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> Array:
+    """How large an entry of K may be that a split tie decides, (..., 1).
+
+    For a loss of the matrix alone these entries are like the others: of the size of the values'
+    cotangent and of the vectors' over the largest value; 10 times that for steep functions.
+    """
+    xp = array_namespace(norms)
+    size = xp.max(norms, axis=-1, keepdims=True) / xp.where(largest == 0, 1.0, largest)
+    if values_bar is not None:
+        size = size + xp.max(xp.abs(values_bar), axis=-1, keepdims=True)
+    return 10 * size
+
+
+def split_residual(residual: Array, opened: Array, found: Array, allowance: Array) -> Array:
+    """Where the loss sees what the splitting of ties moved.
+
+    residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
+    `opened` after, changed. A loss of the matrix alone has residuals in proportion to their
+    denominators; any other has residuals that the opened gap, sqrt(eps), makes huge.
+    """
+    xp = array_namespace(residual)
+    size = xp.where(opened == 0, float("inf"), xp.abs(opened))
+    return xp.abs(residual) / size * (xp.abs(opened - found) / size) > allowance
+
+
+def undefined_columns(S, tolerance, free):
+    """Columns in a tie, and those of a zero value if that leaves its vectors or phase `free`."""
+    tied = in_tie(S, tolerance)
+    return tied | (2 * S <= tolerance) if free else tied
+
+
+def free_at_zero(x):
+    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
+    return is_complex(x) or x.shape[-2] != x.shape[-1]
+
+
+def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Array | float:
+    """Zeros whose derivative by the cotangent's fragile columns is NaN.
+
+    `inner` is W^H W_bar with axis=-2, or W_bar^H W with axis=-1: one entry for each column of W_bar
+    holds that column. Zero where there is no cotangent.
+    """
+    if isinstance(inner, float):
+        return 0.0
+    one = min(1, inner.shape[-1])
+    entries = leading_rows(inner, one) if axis == -2 else leading_columns(inner, one)
+    return once_differentiable(real(array_namespace(inner).sum(entries, axis=axis)), fragile)
+
+
+def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
+    xp, k = array_namespace(x), S.shape[-1]
+    if ties == "drop" or k == 0:
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
+    vectors = [leading_columns(W, k) for W in (U_all, V_all)]
+    thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
+    used = touched(S_bar, *thin_bars)
+    bad = xp.any(undefined_columns(S, tolerance, free_at_zero(x)) & used, axis=-1)
+    if ties == "split":
+        found = real(columnwise_dot(vectors[0], x @ vectors[1]))
+        bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
+    if is_complex(x):
+        bad = bad | phase_residual(vectors, thin_bars)
+    for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
+        if W_bar is not None and W_all.shape[-1] > k:
+            W3, W3_bar = W_all[..., k:], W_bar[..., k:]
+            reached = xp.any(W3_bar != 0, axis=(-2, -1))
+            bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
+            bad = bad | completion_residual(W3, W3_bar)
+    return bad
+
+
+def svd_split_residual(found, vectors, values, thin_bars, inner):
+    """Pairs by gap and by sum, and complements by value; `found` are the values before."""
+    (U, V), (S, S_bar), (P, R) = vectors, values, inner
+    xp, k = array_namespace(S), S.shape[-1]
+    allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
+    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
+    for product, sign in ((P - R, -1), (P + R, 1)):
+        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
+        seen = split_residual(skew(product), opened, before, allowance[..., None])
+        bad = bad | xp.any(seen, axis=-1)
+    for W, W_bar in zip((U, V), thin_bars, strict=True):
+        if W_bar is not None and W.shape[-2] > k:
+            residual = column_norms(W_bar - W @ (adjoint(W) @ W_bar))
+            bad = bad | split_residual(residual, S, found, allowance)
+    return xp.any(bad, axis=-1)
+
+
+def eigh_undetermined(x, w, Q, cotangents, P, tolerance, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    w_bar, Q_bar = cotangents
+    xp = array_namespace(w)
+    if ties == "drop" or w.shape[-1] == 0:
+        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+    bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
+    if ties == "split":
+        found = real(columnwise_dot(Q, herm(x) @ Q))
+        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
+        allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
+        seen = split_residual(skew(P), opened, before, allowance[..., None])
+        bad = bad | xp.any(seen, axis=(-2, -1))
+    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad

@@ -1,0 +1,110 @@
+"""Which values count as equal or as zero, and what a rule does about them.
+
+Every tolerance is relative to the largest value. Values come sorted, so whether one is in a tie is
+told by its neighbours, in O(k); pairs are guarded by an infinite denominator, which makes their
+quotient an exact zero.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import Array, array_namespace, device, eps
+
+POLICIES = ("nan", "raise", "drop", "split")
+
+
+def default_gap_rtol(values: Array) -> float:
+    """eps^(3/4): a computed gap has an error of eps, and this leaves a quarter of the digits."""
+    return eps(values) ** 0.75
+
+
+def zero_tolerance(size: int, S: Array) -> Array:
+    """What counts as zero in a function of x, `size` being the longer of its sides.
+
+    The error that a computed singular value carries.
+    """
+    return size * eps(S) * first(S)
+
+
+def guarded(denominators: Array, tolerance: Array) -> Array:
+    """The denominators, infinite where they count as zero."""
+    xp = array_namespace(denominators)
+    return xp.where(xp.abs(denominators) <= tolerance, float("inf"), denominators)
+
+
+def gaps(values: Array, tolerance: Array) -> Array:
+    """v_j - v_i, guarded; the diagonal is guarded with the ties."""
+    return guarded(values[..., None, :] - values[..., :, None], tolerance[..., None])
+
+
+def sums(values: Array, tolerance: Array) -> Array:
+    """v_i + v_j of values that are not negative, guarded."""
+    xp, total = array_namespace(values), values[..., None, :] + values[..., :, None]
+    return xp.where(total <= tolerance[..., None], float("inf"), total)
+
+
+def first(values: Array) -> Array:
+    """The first value, as (..., 1); of none, (..., 0)."""
+    return values[..., : min(1, values.shape[-1])]
+
+
+def in_tie(values: Array, tolerance: Array) -> Array:
+    """Whether each of the sorted values equals a neighbour."""
+    xp = array_namespace(values)
+    if values.shape[-1] < 2:
+        return xp.zeros_like(values, dtype=xp.bool)
+    near = xp.abs(values[..., 1:] - values[..., :-1]) <= tolerance
+    alone = xp.zeros_like(values[..., :1], dtype=xp.bool)
+    return xp.concat([alone, near], axis=-1) | xp.concat([near, alone], axis=-1)
+
+
+def open_gaps(values: Array, width: Array) -> Array:
+    """The nearest values, in the mean of two one-sided senses, that lie `width` apart.
+
+    For descending v:  up_i = max_{j >= i} v_j + (j - i) width,
+    down_i = min_{j <= i} v_j - (i - j) width, and the result is (up + down)/2. Both are strictly
+    descending with gaps of at least `width`, so their mean is; values that lay apart stay.
+    """
+    xp = array_namespace(values)
+    n = values.shape[-1]
+    index = xp.arange(n, dtype=values.dtype, device=device(values))
+    steps = index[None, :] - index[:, None]
+    shifted = values[..., None, :] + steps * width[..., None]
+    up = xp.max(xp.where(steps >= 0, shifted, -float("inf")), axis=-1)
+    down = xp.min(xp.where(steps <= 0, shifted, float("inf")), axis=-1)
+    return up / 2 + down / 2
+
+
+def split_width(values: Array, scale: Array) -> Array:
+    """sqrt(eps/k) of the scale: the error of a split, about width, meets that of eps/width."""
+    return (eps(values) / max(values.shape[-1], 1)) ** 0.5 * scale
+
+
+def split_singular(S: Array) -> Array:
+    """S with its gaps, and those of S to -S, opened: the spectrum and its mirror image."""
+    xp = array_namespace(S)
+    if S.shape[-1] == 0:
+        return S
+    mirrored = xp.concat([S, -xp.flip(S, axis=-1)], axis=-1)
+    return open_gaps(mirrored, split_width(S, first(S)))[..., : S.shape[-1]]
+
+
+def split_eigen(w: Array) -> Array:
+    """Ascending eigenvalues with their gaps opened."""
+    if w.shape[-1] == 0:
+        return w
+    return -open_gaps(-w, split_width(w, largest(w)))
+
+
+def largest(w: Array) -> Array:
+    """max |w| of sorted values, as (..., 1); of none, (..., 0)."""
+    xp = array_namespace(w)
+    return xp.maximum(xp.abs(first(w)), xp.abs(w[..., max(0, w.shape[-1] - 1) :]))
+
+
+def unit_of(values):
+    """A positive scale of the spectrum, (..., 1)."""
+    xp = array_namespace(values)
+    if values.shape[-1] == 0:
+        return xp.ones((*values.shape[:-1], 1), dtype=values.dtype, device=device(values))
+    top = largest(values)
+    return xp.where(top == 0, 1.0, top)

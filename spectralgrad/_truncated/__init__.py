@@ -1,0 +1,1 @@
+"""The truncated SVD of large matrices: iteration, linear systems, rules and solvers."""

@@ -1,0 +1,194 @@
+r"""The linear systems of a truncated SVD, in the complement of the kept vectors.
+
+Let U, S, V be k triplets of A, P_U = I - U U^H, P_V = I - V V^H and B = P_U A P_V. For each i the
+parts of du_i and dv_i outside of the kept spaces, and the adjoint's likewise, solve
+
+    N_i (x_i, y_i) = (a_i, b_i),    N_i = [[s_i, -B], [-B^H, s_i]],
+
+which is self-adjoint, and positive definite as long as s_i > ||B|| = s_(k+1). On the kept spaces
+N_i is s_i alone, so it is invertible on all vectors. Without x_i it reads
+
+    (I - B^H B/s_i^2) y_i = (b_i + B^H a_i/s_i)/s_i,    x_i = (a_i + B y_i)/s_i    (m >= n)
+
+and conjugate gradients solve it for all i at once, on the shorter side, with A/s_i throughout.
+Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in their span the inverse
+is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
+all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
+
+Where a cut splits a tie and the pair's part is dropped, as `_svd` drops what is over s_i - e_j, the
+E_j tied to s_i are left out of a_i, b_i and the system.
+
+The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff
+of the product N z. So the solve is a Primitive, its own adjoint, to every order.
+
+Sources: Sternheimer's equation of perturbation theory; Francuz, Schuch and Vanhecke (2025), Stable
+and efficient differentiation of tensor network algorithms, for the truncated SVD; the projected
+system in both vectors and its preconditioner are our own.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import Array, adjoint, array_namespace, columnwise_dot, nan_where, real
+from .._bindings.lookup import adjoint_times, loop, native, project_out
+from .._engine.primitive import Primitive
+from .._engine.products import Products
+from .._spectrum.ties import first, guarded
+
+TRACED = 100  # iterations where none may be read
+
+
+def _system(A: Products, U: Array, V: Array):
+    """B X and B^H Y."""
+    return (
+        lambda X: project_out(U, A.matmat(project_out(V, X))),
+        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
+    )
+
+
+def _divisors(S: Array) -> Array:
+    """1/s_i as (..., 1, k); 0 where s_i is."""
+    return 1 / guarded(S, 0.0)[..., None, :]
+
+
+def _tied(e: Array, S: Array, rtol: float | None) -> Array:
+    """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
+    xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
+    if rtol is None:
+        return xp.zeros_like(gap, dtype=xp.bool)
+    return gap <= rtol * first(S)[..., None]
+
+
+def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
+    """1/(s_i - e_j) as (..., surplus, k); 0 where tied, or where e_j is not below s_i."""
+    xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
+    apart = (gap > 0) & ~tied
+    return xp.where(apart, 1 / xp.where(apart, gap, 1.0), 0.0)
+
+
+def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
+    """With all of the discarded triplets.
+
+    In the pair (E_j, F_j) of these N_i is [[s, -e], [-e, s]], whose inverse is 1/(s - e) on the
+    half-sum of the components and 1/(s + e) on their half-difference.
+    """
+    s = S[..., None, :]
+    inverse = _divisors(S)
+    in_a, in_b = adjoint_times(E_U, a), adjoint_times(E_V, b)
+    plus = (in_a + in_b) / 2 * _inverse_gap(e, S, tied)
+    minus = (in_a - in_b) / 2 / guarded(s + e[..., :, None], 0.0)
+    x = a + E_U @ (s * (plus + minus) - in_a)
+    y = b + E_V @ (s * (plus - minus) - in_b)
+    return x * inverse, y * inverse
+
+
+def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: int, gap_rtol: float):
+    """x, y of a tall A, without components where tied.
+
+    A member is NaN where the residual did not come below tol, or where a direction p has a
+    Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) that tells of a tie.
+    """
+    xp, inverse = array_namespace(a), _divisors(S)
+    B, Bh = _system(A, U, V)
+    r = e[..., :, None] * inverse
+    boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
+
+    def spare(R):
+        return R - E_V @ xp.where(tied, adjoint_times(E_V, R), 0.0)
+
+    def preconditioned(r):
+        return r + E_V @ (boost * adjoint_times(E_V, r))
+
+    def dot(x, y):
+        return real(columnwise_dot(x, y))[..., None, :]
+
+    def unconverged(r):
+        return xp.sqrt(dot(r, r)) > tol * norm
+
+    def body(state):
+        y, r, p, rz, least = state
+        active = unconverged(r)
+        q = spare(p - Bh(B(p) * inverse) * inverse)
+        pp, pq = dot(p, p), dot(p, q)
+        quotient = xp.where(active, pq / xp.where(pp == 0, 1.0, pp), float("inf"))
+        least = xp.minimum(least, quotient)
+        step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
+        y, r = y + step * p, r - step * q
+        z = preconditioned(r)
+        rz_new = dot(r, z)
+        turn = xp.where(active, rz_new / xp.where(rz == 0, 1.0, rz), 0.0)
+        return y, r, z + turn * p, xp.where(active, rz_new, rz), least
+
+    rhs = spare(b + Bh(a * inverse))
+    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
+    rhs = rhs / guarded(size, 0.0)
+    norm = xp.sqrt(dot(rhs, rhs))
+    z = preconditioned(rhs)
+    state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z), xp.ones_like(norm))
+    y, r, _, _, least = loop(
+        lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
+    )
+    tie = least <= 2 * gap_rtol * (first(S)[..., None] * inverse)
+    bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
+    y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
+    return (a + B(y)) * inverse, y
+
+
+def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, gap_rtol, drop):
+    V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
+    tied = _tied(e, S, gap_rtol if drop else None)
+    in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
+    in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
+    a, b = a - E_U @ in_a, b - E_V @ in_b
+    A, options = operand.products(*leaves), {"tol": tol, "most": most, "gap_rtol": gap_rtol}
+    if method == "full":
+        x, y = _closed_form(a, b, U, S, V, E_U, e, E_V, tied)
+    elif A.shape[0] >= A.shape[1]:
+        x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, **options)
+    else:
+        y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tied, **options)
+    # of a tie that is dropped, the half-difference remains
+    minus = (in_a - in_b) / 2 / guarded(S[..., None, :] + e[..., :, None], 0.0)
+    return x + E_U @ minus, y - E_V @ minus
+
+
+def _dependence(inputs, solution, operand):
+    """N (x, y) as a function of what N depends on, and the places of that among the inputs."""
+    xp, (x, y) = array_namespace(inputs[0]), solution
+    floating = ("real floating", "complex floating")
+    leaves = [i for i in range(8, len(inputs)) if xp.isdtype(inputs[i].dtype, floating)]
+    places = [2, 3, 4, *leaves]
+
+    def product(*arrays):
+        held = dict(enumerate(inputs)) | dict(zip(places, arrays, strict=True))
+        U, S, Vh = (held[i] for i in (2, 3, 4))
+        A = operand.products(*(held[i] for i in range(8, len(inputs))))
+        B, Bh = _system(A, U, adjoint(Vh))
+        return x * S[..., None, :] - B(y), y * S[..., None, :] - Bh(x)
+
+    return product, places
+
+
+def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
+    xp = array_namespace(inputs[0])
+    product, places = _dependence(inputs, outputs, operand)
+    dots = [xp.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
+    a, b = dots[:2]
+    if any(tangents[i] is not None for i in places):
+        primals = tuple(inputs[i] for i in places)
+        da, db = native(a).pushforward(product, primals, tuple(dots[i] for i in places))
+        a, b = a - da, b - db
+    return solve(a, b, *inputs[2:], operand=operand, **options)
+
+
+def _solve_vjp(inputs, outputs, bars, *, operand, **options):
+    xp = array_namespace(inputs[0])
+    bars = (xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
+    a, b = solve(*bars, *inputs[2:], operand=operand, **options)
+    product, places = _dependence(inputs, outputs, operand)
+    pullback = native(a).vjp(product, *(inputs[i] for i in places))[1]
+    by_place = dict(zip(places, pullback((-a, -b)), strict=True))
+    return a, b, *(by_place.get(i) for i in range(2, len(inputs)))
+
+
+# inputs: a, b, U, S, Vh, E_U, e, E_Vh, and the operand's leaves
+solve = Primitive("complement", _forward, _solve_jvp, _solve_vjp, outputs=2, carried=(5, 6, 7))

@@ -1,0 +1,214 @@
+r"""The error of a truncation: the norm of what it leaves out.
+
+The error e = ||A - U S V^H|| of k triplets has the derivative <A - U S V^H, dA>/e: to first order
+the best approximation moves within its tangent space, to which the residual is orthogonal. Its
+value as sqrt(||A||^2 - sum s^2) would lose all digits at 1e-8 ||A||. So the residual is multiplied
+out, in slices of columns where A is an operator. Only a sparse matrix, too large for that, takes
+the difference, as (||A|| - ||S||)(||A|| + ||S||): NaN where half of the digits are gone.
+
+At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none: NaN.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+from .._bindings.array import (
+    adjoint,
+    array_namespace,
+    conj,
+    eps,
+    nan_where,
+    once_differentiable,
+    real,
+)
+from .._bindings.lookup import native, sparse_library
+from .._engine.errors import ConvergenceWarning
+from .._engine.operators import LowRank, PlusMultiple
+from .._engine.primitive import Primitive, read
+from .._engine.products import identity_slices, products_of
+from .._spectrum.ties import default_gap_rtol, unit_of, zero_tolerance
+from .operands import DENSE, WHOLE, Entries
+from .svd import decompose
+
+
+def _entries(operand, leaves):
+    """The entries of a sparse matrix, no two at one place; None for all else."""
+    if isinstance(operand, Entries):
+        return leaves[0]
+    if operand is not WHOLE:
+        return None
+    A, sparse = leaves[0], sparse_library(leaves[0])
+    if sparse is not None:
+        return sparse.parts(A)[0]
+    if not hasattr(A, "tocsr"):
+        return None
+    A = A.tocsr()
+    if not A.has_canonical_format:
+        A = A.copy()
+        A.sum_duplicates()
+    return A.data
+
+
+def _residual(A, U, S, Vh, block):
+    """(A - U S V^H) times a block."""
+    return A.matmat(block) - (U * S[..., None, :]) @ (Vh @ block)
+
+
+def _sum_of_squares(x, axes):
+    return array_namespace(x).sum(real(conj(x[None, ...])[0, ...] * x), axis=axes)
+
+
+def _forward(*inputs, operand, count):
+    """e, from the leaves, U, S, Vh and the next values."""
+    leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
+    xp, unit = array_namespace(S), unit_of(S)[..., 0]
+    entries = _entries(operand, leaves)
+    if operand is DENSE:
+        R = leaves[0] - (U * S[..., None, :]) @ Vh
+        return unit * xp.sqrt(_sum_of_squares(R / unit[..., None, None], (-2, -1)))
+    if entries is None:
+        A = operand.products(*leaves)
+        slices = (
+            _residual(A, U, S, Vh, block) / unit for block in identity_slices(A.like, A.shape[1])
+        )
+        return unit * xp.sqrt(sum(_sum_of_squares(R, (-2, -1)) for R in slices))
+    whole, kept = (xp.sqrt(_sum_of_squares(v / unit, None)) for v in (entries, S))
+    square = (whole - kept) * (whole + kept)
+    lost = square < eps(S) ** 0.5 * whole * whole
+    return unit * xp.sqrt(xp.where(lost, 0.0, square)) + nan_where(lost, S)
+
+
+def _slope(inputs, outputs, count):
+    """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
+    (U, S, Vh, following), (e,) = inputs[count:], outputs
+    xp = array_namespace(S)
+    zero = e <= zero_tolerance(4 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
+    if following.shape[-1] == 0:
+        return slope
+    tied = S[..., -1] - following[..., 0] <= default_gap_rtol(S) * S[..., 0]
+    return slope + nan_where(tied & ~zero, S)
+
+
+def _vjp(inputs, outputs, bars, *, operand, count):
+    leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
+    c = bars[0] * _slope(inputs, outputs, count)
+    held = (None,) * 4
+    if operand is DENSE:
+        return c[..., None, None] * (leaves[0] - (U * S[..., None, :]) @ Vh), *held
+    part = LowRank(-c * U * S[..., None, :], adjoint(Vh))
+    if operand is WHOLE:
+        return PlusMultiple(part.left, part.right, c, leaves[0]), *held
+    if isinstance(operand, Entries):
+        values, rows, cols = leaves
+        return c * values + part.at(rows, cols), None, None, *held
+    A, library = operand.products(*leaves), native(leaves[0])
+    totals = None
+    for block in identity_slices(A.like, A.shape[1]):
+        R = c * _residual(A, U, S, Vh, block)
+        pull = library.vjp(lambda *arrays, X=block: operand.products(*arrays).matmat(X), *leaves)[1]
+        terms = pull(R)
+        totals = terms if totals is None else [a + b for a, b in zip(totals, terms, strict=True)]
+    return *totals, *held
+
+
+def _jvp(inputs, outputs, tangents, *, operand, count):
+    """<A - U S V^H, dA>/e."""
+    leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
+    xp, slope = array_namespace(S), _slope(inputs, outputs, count)
+    if operand is DENSE:
+        R = leaves[0] - (U * S[..., None, :]) @ Vh
+        return slope * xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
+    if isinstance(operand, Entries):
+        values, rows, cols = leaves
+        R = values - LowRank(U * S, adjoint(Vh)).at(rows, cols)
+        return slope * xp.sum(real(conj(R[None, :])[0, :] * dots[0]))
+    A, total = operand.products(*leaves), 0.0
+    for block in identity_slices(A.like, A.shape[1]):
+        if operand is WHOLE:
+            dA_X = products_of(dots[0]).matmat(block)
+        else:
+            dA_X = operand.tangents(leaves, dots, U, block)[0]
+        total = total + xp.sum(real(conj(_residual(A, U, S, Vh, block)) * dA_X))
+    return slope * total
+
+
+# inputs: the leaves, U, S, Vh and the next values, which the leaves carry
+error_of = Primitive("truncation_error", _forward, _jvp, _vjp)
+
+
+def truncation_error(
+    x,
+    /,
+    k,
+    *,
+    solver=None,
+    oversample=None,
+    tol=None,
+    maxiter=100,
+    seed=0,
+    unconverged="warn",
+    params=None,
+):
+    r"""The Frobenius norm of what the k largest triplets leave: sqrt(sum of discarded s^2).
+
+    Parameters
+    ----------
+    x : array (..., m, n), sparse matrix, or operator
+        As for `truncated_svd`.
+    k : int
+        From 1 to min(m, n).
+    solver, oversample, tol, maxiter, seed, unconverged, params
+        As for `truncated_svd`.
+
+    Returns
+    -------
+    array (...)
+        Real.
+
+    Raises
+    ------
+    TypeError, ValueError, ConvergenceError
+        As `truncated_svd` does.
+
+    Warns
+    -----
+    ConvergenceWarning
+        For a sparse matrix whose error is below eps^(1/4) of its norm, and NaN, since half of the
+        digits are lost in the difference; take the matrix as an operator or an array.
+
+    Notes
+    -----
+    Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
+    subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0
+    where e counts as zero, at 4 max(m, n) eps S[0], and NaN where the cut splits a tie. For an
+    operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
+    plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> float(sg.truncation_error(np.diag([5.0, 4.0, 3.0]), 1))
+    5.0
+    """
+    options = {"oversample": oversample, "tol": tol, "maxiter": maxiter, "seed": seed}
+    # U, S and Vh come in as factors that x carries: how they would be differentiated is no matter
+    options |= {"ties": "nan", "gap_rtol": None, "adjoint": None, "adjoint_tol": None}
+    operand, leaves, out, narrow = decompose(
+        x, k, "truncation_error", solver=solver, unconverged=unconverged, params=params, **options
+    )
+    U, S, Vh, _, following, *_ = out
+    e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
+    found = read(e, insist=False)
+    if found is not None and _entries(operand, leaves) is not None:
+        xp = array_namespace(found)
+        if bool(xp.isnan(found) & xp.all(xp.isfinite(S))):
+            warnings.warn(
+                "truncation_error: NaN, since the error of this sparse matrix is below eps^(1/4) "
+                "of its norm and is lost in their difference. Take it as an operator "
+                "(sg.operators.from_matmat) or a dense array, or take a smaller k.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+    return narrow(e)

@@ -1,0 +1,202 @@
+r"""What a truncated SVD is taken of: its products, and what a rule does with its cotangent.
+
+A rule knows a matrix A by A X and A^H Y alone, and answers with the cotangent left right^H. What
+becomes of that depends on how A was given. An array has it multiplied out. A sparse matrix has it
+at its own entries. A function of parameters theta has it pulled back through its own product,
+
+    <left right^H, dA> = Re sum(conj(left) dA right) = <left, d(A(theta) right)>,
+
+by the library's autodiff. All else is its own cotangent's address: `LowRank`.
+
+An operand is static; its leaves are the arrays, or the one object, that a derivative belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from .._bindings.array import (
+    Array,
+    adjoint,
+    array_namespace,
+    beside,
+    device,
+    is_jax_array,
+    is_torch_array,
+)
+from .._bindings.lookup import autodiff_of, native, sparse_library
+from .._engine.arguments import enter
+from .._engine.checks import check_precision
+from .._engine.errors import raise_captured
+from .._engine.operators import LowRank, Operator
+from .._engine.products import Products, products_of, sparse_products
+from .._engine.tape import is_recorded
+from .._engine.transforms import is_dense
+from .._engine.tree import leaves_of, rebuild
+
+
+class _Dense:
+    """An array (..., m, n), the only leaf."""
+
+    def products(self, x: Array) -> Products:
+        return products_of(x)
+
+    def matrix(self, *leaves: Any) -> Any:
+        """What the user knows as the matrix."""
+        return leaves[0]
+
+    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+        """The leaves' cotangents for that of A, the sum of left_i right_i^H."""
+        return (beside(left) @ adjoint(beside(right)),)
+
+    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+        """dA V and dA^H U."""
+        dA = products_of(dots[0])
+        return dA.matmat(V), dA.rmatmat(U)
+
+
+class _Whole(_Dense):
+    """An object that has products; its cotangent is a `LowRank`."""
+
+    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+        return (LowRank(beside(left), beside(right)),)
+
+
+@dataclass(frozen=True, eq=False)
+class _OfParameters:
+    """A function of arrays whose value is one of the above, in PyTorch or JAX."""
+
+    build: Callable[..., Any]
+    ndims: tuple[int, ...]
+
+    def products(self, *leaves: Array) -> Products:
+        if tuple(x.ndim for x in leaves) != self.ndims:
+            raise NotImplementedError(
+                "truncated_svd: `params` came with an axis in front, as under vmap; an operator "
+                "is one matrix. Loop over the parameters, or give a dense stack."
+            )
+        return products_of(self.build(*leaves))
+
+    def matrix(self, *leaves: Array) -> Any:
+        return self.build(*leaves)
+
+    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+        block = beside(right)
+        pullback = native(leaves[0]).vjp(
+            lambda *arrays: self.products(*arrays).matmat(block), *leaves
+        )[1]
+        return tuple(pullback(beside(left)))
+
+    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+        xp = array_namespace(*leaves)
+        dots = tuple(
+            xp.zeros_like(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
+        )
+
+        def both(*arrays):
+            A = self.products(*arrays)
+            return A.matmat(V), A.rmatmat(U)
+
+        return native(leaves[0]).pushforward(both, leaves, dots)
+
+
+@dataclass(frozen=True, eq=False)
+class Entries:
+    """A sparse tensor by its values, rows and columns, in PyTorch or JAX."""
+
+    library: Any
+    shape: tuple[int, int]
+
+    def products(self, values: Array, rows: Array, cols: Array) -> Products:
+        return sparse_products(self.library, values, rows, cols, self.shape)
+
+    def matrix(self, *leaves: Array) -> Any:
+        return self.library.sparse_matrix(*leaves, self.shape)
+
+    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+        _, rows, cols = leaves
+        return LowRank(beside(left), beside(right)).at(rows, cols), None, None
+
+    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+        dA = self.products(dots[0], *leaves[1:])
+        return dA.matmat(V), dA.rmatmat(U)
+
+
+DENSE, WHOLE = _Dense(), _Whole()
+
+
+def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable]:
+    """As `enter` for an array; else x itself."""
+    if params is not None or not is_dense(x):
+        return x, lambda result: result
+    return enter(x, function)
+
+
+def check_operator_dtype(like: Array, function: str) -> None:
+    xp = array_namespace(like)
+    where = f"{function}: argument `x`"
+    if not xp.isdtype(like.dtype, ("real floating", "complex floating")):
+        raise TypeError(
+            f"{where} has dtype {like.dtype}, which has no derivative; wanted a real or complex "
+            "floating dtype. Cast it first, for example with x.astype(float)."
+        )
+    if xp.finfo(like.dtype).bits < 32:
+        raise TypeError(f"{where} has dtype {like.dtype}; wanted single or double precision.")
+    check_precision(xp, like, where)
+
+
+def whole(x: Any) -> Any:
+    """The operand of which x itself is the only leaf."""
+    return DENSE if is_dense(x) else WHOLE
+
+
+def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
+    """What the user gave as a static operand and its leaves."""
+    if params is not None:
+        return _of_parameters(x, params, function)
+    if is_dense(x):
+        return DENSE, (x,)
+    if not (hasattr(x, "shape") and hasattr(x, "dtype")) or len(x.shape) != 2:
+        raise TypeError(
+            f"{function}: argument `x` is a {type(x).__name__}; wanted an array (..., m, n), a "
+            "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Convert "
+            "it, for example with numpy.asarray, or make one with sg.operators.from_matmat."
+        )
+    sparse = sparse_library(x)
+    if sparse is not None and not is_recorded(x):
+        values, rows, cols = sparse.parts(x)
+        return Entries(sparse, tuple(x.shape)), (values, rows, cols)
+    if isinstance(x, Operator):
+        _refuse_captured(x, function)
+    return WHOLE, (x,)
+
+
+def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, tuple]:
+    leaves = leaves_of(params)
+    if not all(is_jax_array(leaf) or is_torch_array(leaf) for leaf in leaves):
+        raise TypeError(
+            f"{function}: `params` holds a {type(leaves[0]).__name__}; wanted arrays of PyTorch or "
+            "JAX, whose autodiff contracts the cotangent. Elsewhere take the operator without "
+            "`params`: its cotangent is an sg.operators.LowRank."
+        )
+    if not callable(build) or hasattr(build, "shape"):
+        raise TypeError(
+            f"{function}: `x` is a {type(build).__name__} and `params` were given; wanted a "
+            "function of `params` that returns an array, a sparse matrix or an operator."
+        )
+    operand = _OfParameters(
+        lambda *arrays: build(rebuild(params, iter(arrays))), tuple(x.ndim for x in leaves)
+    )
+    return operand, tuple(leaves)
+
+
+def _refuse_captured(operator: Operator, function: str) -> None:
+    library = autodiff_of(operator.like)
+    if library is None or not library.sees_context():
+        return
+    xp = array_namespace(operator.like)
+    probe = xp.zeros((operator.shape[1], 1), dtype=operator.dtype, device=device(operator.like))
+    if library.captures_derivative(operator.matmat, probe):
+        raise_captured(function, "`matmat`", "Give it by `params`, as a function of them")

@@ -1,0 +1,211 @@
+r"""Derivatives of a truncated SVD, without the discarded part of the spectrum.
+
+With k triplets kept, the inner part of the derivative is that of `_svd`: K of the cotangents, the
+rotations W_U and W_V of the tangents. The complements X and Y, which there is all of A to divide
+by, here solve the linear systems of `_complement`: with P_U = I - U U^H,
+
+    (X, Y) = N^-1 (P_U U_bar, P_V V_bar),     A_bar = (U K + X) V^H + U Y^H
+    (X, Y) = N^-1 (P_U dA V, P_V dA^H U),     dU = U W_U + X,  dV = V W_V + Y
+
+so A_bar has rank 2 k at most. What is divided by beyond `_svd` is s_k - s_(k+1), in N; a cut inside
+a tie leaves the kept space undetermined.
+
+`ties="split"` moves the kept values alone: opened, and raised above s_(k+1) by the width.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import (
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    is_complex,
+    nan_where,
+    once_differentiable,
+    real,
+)
+from .._bindings.lookup import adjoint_times, autodiff_of, project_out
+from .._engine.errors import ConvergenceError, ConvergenceWarning
+from .._engine.primitive import Primitive, read
+from .._operations.svd import fragile, inner_cotangent, rotations, tolerance_of
+from .._spectrum import gauge
+from .._spectrum.ties import default_gap_rtol, first, split_singular, split_width
+from .._spectrum.undefined import explain, insists
+from .complement import solve
+from .solvers import beyond, find
+
+
+def _forward(*leaves, operand, k, solver, method, search, ties, accepted, heard, **_):
+    """U, S, Vh, a surplus E_U, e, E_Vh, and the residual.
+
+    Where a residual above what is accepted could not be heard of, U, S and Vh are NaN.
+    """
+    found = find(operand, leaves, k, solver=solver, **dict(search))
+    U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
+    surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
+    if method == "full" and solver != "full":
+        surplus = beyond(operand.products(*leaves), U, Vh, full=True)
+    if ties == "split":
+        S = _split(S, surplus[1])
+    if not heard or read(found.residual) is None:
+        poison = nan_where(found.residual > accepted, S)[..., None]
+        U, S, Vh = U + poison[..., None], S + poison, Vh + poison[..., None]
+    return U, S, Vh, *surplus, found.residual
+
+
+def _split(S, e):
+    """S with its ties opened, above e_1."""
+    xp, opened = array_namespace(S), split_singular(S)
+    if e.shape[-1] == 0:
+        return opened
+    floor = first(e) + split_width(S, first(S))
+    return opened + xp.maximum(floor - opened[..., -1:], 0.0 * floor)
+
+
+def _is_free(U, Vh):
+    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
+    return is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
+
+
+def _undefined_columns(S, e, tolerance, free):
+    """As in `_gauge`, of the kept values and the next."""
+    xp = array_namespace(S)
+    extended = xp.concat([S, first(e)], axis=-1)
+    return gauge.undefined_columns(extended, tolerance, free)
+
+
+def _solved(leaves, outputs, a, b, idle, *, adjoint_tol, ties, gap_rtol, **options):
+    """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
+    U, S, Vh = outputs[:3]
+    xp, e = array_namespace(S), outputs[4]
+    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
+    a, b = (
+        xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (adjoint(Vh), b))
+    )
+    if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
+        a = a + nan_where(xp.max(e, axis=-1) - S[..., -1] > rtol * S[..., 0], S)[..., None, None]
+    # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
+    function = solve if autodiff_of(leaves[0]) else solve.forward
+    return function(
+        *(a, b, *outputs[:6], *leaves),
+        **{name: options[name] for name in ("operand", "method", "most")},
+        tol=adjoint_tol,
+        gap_rtol=rtol,
+        drop=ties == "drop",
+    )
+
+
+def truncated_jvp(leaves, outputs, dots, **options):
+    """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
+    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
+    U, S, Vh, _, e, *_ = outputs
+    V, k = adjoint(Vh), S.shape[-1]
+    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
+    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
+    once = once_differentiable(S, undefined | fragile(S, tolerance, ties, free))
+    valid = 1 + once
+    if ties == "drop":
+        undefined = undefined & (2 * S <= tolerance)
+    else:
+        valid = valid + nan_where(undefined, S)
+    dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
+    dP = adjoint_times(U, dA_V)
+    W_U, W_V = rotations(dP, S, tolerance)
+    X, Y = _solved(leaves, outputs, dA_V, dAh_U, undefined, **options)
+    dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
+    return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
+
+
+def truncated_vjp(leaves, outputs, bars, **options):
+    """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
+    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
+    (U, S, Vh, _, e, *_), (U_bar, S_bar, Vh_bar) = outputs, bars[:3]
+    xp, V, k = array_namespace(S), adjoint(Vh), S.shape[-1]
+    V_bar = None if Vh_bar is None else adjoint(Vh_bar)
+    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
+    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
+    once = undefined | fragile(S, tolerance, ties, free)
+    diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
+    if U_bar is None and V_bar is None:
+        return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
+
+    P = 0.0 if U_bar is None else adjoint_times(U, U_bar)
+    R = 0.0 if V_bar is None else Vh_bar @ V
+    bad = _undetermined(operand, leaves, outputs, (U_bar, S_bar, V_bar), (P, R), undefined, ties)
+    diagonal = diagonal + nan_where(bad, S)[..., None]
+    diagonal = diagonal + gauge.once_in_cotangent(P, once, axis=-2)
+    diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
+    K = inner_cotangent(P, R, diagonal, S, tolerance)
+    idle = (undefined & (2 * S <= tolerance) if ties == "drop" else undefined) | bad[..., None]
+    a, b = (xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
+    X, Y = _solved(leaves, outputs, a, b, idle, **options)
+    return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
+
+
+def _undetermined(operand, leaves, outputs, bars, inner, undefined, ties):
+    """The members where the loss is not determined by x, or has no derivative."""
+    U, S, Vh, E_U, e, E_Vh, *_ = outputs
+    (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
+    if ties == "drop":
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
+    bad = xp.any(undefined & gauge.touched(S_bar, U_bar, V_bar), axis=-1)
+    if is_complex(U):
+        bad = bad | gauge.phase_residual((U, V), (U_bar, V_bar))
+    if ties != "split":
+        return bad
+    found = real(columnwise_dot(U, operand.products(*leaves).matmat(V)))
+    bad = bad | gauge.svd_split_residual(found, (U, V), (S, S_bar), (U_bar, V_bar), inner)
+    norms = gauge.column_norms(U_bar, V_bar)
+    allowance = gauge.split_allowance(S_bar, norms, first(S))[..., None]
+    opened, before = (s[..., None, :] - e[..., :, None] for s in (S, found))
+    for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
+        if W_bar is not None:
+            seen = gauge.split_residual(adjoint_times(E, W_bar), opened, before, allowance)
+            bad = bad | xp.any(seen, axis=(-2, -1))
+    return bad
+
+
+def _why(
+    leaves, outputs, directions, result, *, operand, ties, gap_rtol, adjoint_tol, unconverged, **_
+):
+    """Why a result is NaN: a tie that a cotangent touches, or a solve that did not converge."""
+    U, S, Vh, _, e, *_ = outputs
+    xp, k = array_namespace(S), S.shape[-1]
+    extended = xp.concat([S, first(e)], axis=-1)
+    columns = _undefined_columns(S, e, tolerance_of(S, gap_rtol, ties), _is_free(U, Vh))
+    bad, given = xp.any(columns, axis=-1), directions
+    if len(directions) == len(outputs):  # cotangents, which may leave ties alone
+        given = U_bar, S_bar, Vh_bar = directions[:3]
+        bars = U_bar, S_bar, None if Vh_bar is None else adjoint(Vh_bar)
+        inner = tuple(
+            0.0 if bar is None else adjoint_times(W, bar)
+            for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
+        )
+        used = gauge.touched(S_bar, bars[0], bars[2])
+        reached = columns[..., :k] & used
+        bad = _undetermined(operand, leaves, outputs, bars, inner, reached, ties)
+        columns = xp.concat([reached, columns[..., k:]], axis=-1)
+    poisoned = nan_where(bad, S)[..., None, None]
+    told = explain("truncated_svd", ("S", extended), columns, given, (poisoned,), ties)
+    finite = all(bool(xp.all(xp.isfinite(d))) for d in (S, *given) if hasattr(d, "ndim"))
+    if told is not None or not finite:
+        return told
+    problem = ConvergenceError if unconverged == "raise" else ConvergenceWarning
+    return problem(
+        "truncated_svd: the derivative is NaN, since its linear system was not solved to "
+        f"adjoint_tol = {adjoint_tol:.2g} in the iterations it had. S[k - 1] and the next value "
+        "may be too close: move the cut to a gap (sg.cut), raise maxiter or oversample, or choose "
+        "adjoint='full'."
+    )
+
+
+triplets = Primitive(
+    "truncated_svd",
+    _forward,
+    truncated_jvp,
+    truncated_vjp,
+    outputs=7,
+    undefined=_why,
+    insists=insists,
+)

@@ -1,0 +1,153 @@
+"""Who finds the leading triplets: the block Krylov iteration, a full SVD, or somebody else's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .._bindings.array import Array, adjoint, array_namespace, beside, device
+from .._bindings.lookup import library_of, project_out
+from .._engine.products import Products
+from .._spectrum import factorizations
+from .krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
+from .operands import DENSE
+
+SMALL = 256  # up to this side a full SVD is the fastest
+DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
+EXTRA = 8  # triplets looked for beyond somebody else's
+
+
+def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
+    """Whether "full" or "krylov" is the choice for this size."""
+    if operand is DENSE:
+        x = leaves[0]
+        in_full = 0 in x.shape or min(A.shape) <= SMALL or not library_of(x).can_loop(x)
+        return "full" if in_full else "krylov"
+    small = min(A.shape) <= SMALL and math.prod(A.shape) <= DENSE_ENTRIES
+    return "full" if small or blocks_of(A.shape, block) < 4 else "krylov"
+
+
+def in_full(operand: Any, leaves: tuple, A: Products) -> tuple[Array, Array, Array]:
+    """All triplets, of the matrix itself."""
+    return factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
+
+
+def _multiplied_out(A: Products) -> Array:
+    xp, shorter = array_namespace(A.like), min(A.shape)
+    eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
+    return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
+
+
+def find(
+    operand: Any, leaves: tuple, k: int, *, solver: Any, block: int, tol, maxiter: int, seed: int
+) -> Triplets:
+    """At least k triplets; those beyond are a surplus."""
+    A = operand.products(*leaves)
+    if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
+        U, S, Vh = in_full(operand, leaves, A)
+        if operand is DENSE:
+            return Triplets(U, S, Vh, 0.0 * S[..., 0])
+        return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
+    if solver == "krylov":
+        random = start_block(A.shape, block, A.like, seed)
+        batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
+        return leading_triplets(A, k, random, batch, tol=tol, maxiter=maxiter)
+    if callable(solver):
+        found = solver(operand.matrix(*leaves), k)
+    else:
+        found = _svds(solver, operand.matrix(*leaves), A, k, block, seed)
+    return _sorted(found, A, k, seed)
+
+
+def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) -> tuple:
+    """By ARPACK through SciPy or CuPyX, both of which call it svds."""
+    library = array_namespace(A.like).__name__.rpartition(".")[2]
+    if library != {"scipy": "numpy", "cupyx": "cupy"}[name] or k >= min(A.shape):
+        raise ValueError(
+            f"truncated_svd: solver={name!r} came for a matrix of shape {A.shape} of {library}; "
+            "svds takes arrays and operators of its own library (NumPy, CuPy), and finds fewer "
+            "than min(m, n) triplets. Choose 'krylov' or 'full'."
+        )
+    if name == "cupyx":
+        from cupyx.scipy.sparse import linalg
+    else:
+        from scipy.sparse import linalg
+    if callable(getattr(matrix, "matmat", None)) and not isinstance(matrix, linalg.LinearOperator):
+        matrix = linalg.LinearOperator(
+            A.shape,
+            matvec=lambda x: A.matmat(x.reshape(-1, 1))[:, 0],
+            rmatvec=lambda y: A.rmatmat(y.reshape(-1, 1))[:, 0],
+            matmat=A.matmat,
+            rmatmat=A.rmatmat,
+            dtype=A.like.dtype,
+        )
+    start = np.random.default_rng(seed).standard_normal(min(A.shape)).astype(matrix.dtype)
+    options = {"v0": start} if name == "scipy" else {}
+    return linalg.svds(matrix, k=min(block, min(A.shape) - 1), **options)
+
+
+def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
+    """A solver's triplets in descending order, what follows them, and the residual they have.
+
+    Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
+    """
+    U, S, Vh = _checked(found, A.shape, k)
+    xp = array_namespace(U)
+    order = xp.argsort(S, descending=True)
+    U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
+    rest = beyond(A, U, Vh, seed)
+    residual = true_residual(A, U[:, :k], S[:k], Vh[:k, :])
+    if rest[1].shape[-1]:
+        top = xp.where(S[0] == 0, 1.0, S[0])
+        missed = (rest[1][0] - S[k - 1]) / top
+        residual = xp.maximum(residual, missed)
+    U, S, Vh = beside([U, rest[0]]), xp.concat([S, rest[1]]), xp.concat([Vh, rest[2]], axis=0)
+    return Triplets(U, S, Vh, residual)
+
+
+def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> tuple:
+    """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
+    V = adjoint(Vh)
+    count = min(A.shape) - U.shape[-1]
+    rest = Products(
+        A.shape,
+        lambda X: project_out(U, A.matmat(project_out(V, X))),
+        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
+        A.like,
+    )
+    block = min(EXTRA, count)
+    if full or blocks_of(A.shape, max(block, 1)) < 4:
+        E_U, e, E_Vh = factorizations.svd(_multiplied_out(rest))
+        block = count
+    else:
+        random = start_block(A.shape, block, A.like, seed)
+        batch = tuple(U.shape[:-2])
+        E_U, e, E_Vh, _ = leading_triplets(rest, 1, random, batch, tol=1e-6, maxiter=10)
+    return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
+
+
+def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, Array]:
+    found = tuple(found)
+    shapes = [tuple(getattr(part, "shape", ("?",))) for part in found]
+    count = shapes[1][0] if len(shapes) == 3 and len(shapes[1]) == 1 else 0
+    if shapes != [(shape[0], count), (count,), (count, shape[1])] or count < k:
+        raise ValueError(
+            f"truncated_svd: the solver returned arrays of shapes {shapes}; wanted U, S and Vh of "
+            f"at least k = {k} triplets, as svds has them: {[(shape[0], k), (k,), (k, shape[1])]}."
+        )
+    return found
+
+
+def check_solver(solver: Any, adjoint: Any) -> None:
+    if not (callable(solver) or solver in (None, "krylov", "full", "scipy", "cupyx")):
+        raise ValueError(
+            f"truncated_svd: `solver` is {solver!r}; wanted 'krylov', 'full', 'scipy', 'cupyx', a "
+            "callable (x, k) -> U, S, Vh, or None for a choice by size."
+        )
+    if adjoint not in (None, "krylov", "full"):
+        raise ValueError(
+            f"truncated_svd: `adjoint` is {adjoint!r}; wanted 'krylov', 'full', or None for a "
+            "choice by size."
+        )

@@ -1,0 +1,232 @@
+"""The truncated singular value decomposition of what may be too large to decompose."""
+
+from __future__ import annotations
+
+import warnings
+
+from .._bindings.array import array_namespace, eps
+from .._bindings.lookup import library_of
+from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
+from .._engine.errors import ConvergenceError, ConvergenceWarning
+from .._engine.primitive import read
+from .._operations.svd import SVDResult
+from .._spectrum.ties import POLICIES
+from .krylov import default_tol
+from .operands import as_operand, check_operator_dtype, enter_operand
+from .rules import triplets
+from .solvers import by_size, check_solver
+
+
+def truncated_svd(
+    x,
+    /,
+    k,
+    *,
+    ties="nan",
+    gap_rtol=None,
+    solver=None,
+    oversample=None,
+    tol=None,
+    maxiter=100,
+    seed=0,
+    adjoint=None,
+    adjoint_tol=None,
+    unconverged="warn",
+    params=None,
+):
+    r"""The k largest singular triplets, differentiable without the rest of the spectrum.
+
+    Parameters
+    ----------
+    x : array (..., m, n), sparse matrix, or operator
+        A stack of any library; a sparse array of SciPy or CuPyX, a sparse tensor of PyTorch, a BCOO
+        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes. Real or
+        complex. With `params`, a function of them that returns one of these.
+    k : int
+        From 1 to min(m, n). `cut` finds one that splits no multiplet.
+    ties : {"nan", "raise", "drop", "split"}
+        As for `svd`; a cut inside a tie, S[k - 1] and the next value equal, is a tie of S[k - 1].
+    gap_rtol : float, optional
+        Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
+        width of its own.
+    solver : {"krylov", "full", "scipy", "cupyx"} or callable, optional
+        Who finds the triplets: the block Krylov iteration; a full SVD; `svds` of SciPy or CuPyX; or
+        a callable ``(x, k) -> U, S, Vh`` of your own, such as `svds` with its LOBPCG or PROPACK.
+        What these leave out is looked for, and counts as a residual. By default a full SVD up to a
+        side of 256, on Dask, and where PyTorch compiles or maps (`torch.compile`,
+        `torch.func.vmap`); else "krylov".
+    oversample : int, optional
+        The iteration works with k + oversample columns, default max(8, k // 2). Copies of S[k - 1]
+        beyond as many are not seen.
+    tol : float, optional
+        Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
+        max(8 sqrt(max(m, n)), 128) eps. For other solvers, what is warned of; default eps^(3/4).
+    maxiter : int
+        Restarts of the iteration, each after 3 to 6 blocks; the adjoint has 10 times as many
+        iterations.
+    seed : int
+        Of the random start: the same seed gives the same result.
+    adjoint : {"krylov", "full"}, optional
+        How the derivative finds what lies outside of the kept space: by conjugate gradients, or by
+        the discarded triplets of a full SVD. By default as the solver.
+    adjoint_tol : float, optional
+        Relative residual of the conjugate gradients, default as `tol`.
+    unconverged : {"warn", "raise"}
+        Whether an iteration that ends early warns or raises.
+    params : array, or nested tuples and lists of arrays, optional
+        What x is a function of, in PyTorch or JAX, and what is differentiated by.
+
+    Returns
+    -------
+    SVDResult
+        U (..., m, k), S (..., k) in descending order, Vh (..., k, n).
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an x that is no matrix, or an option out of range.
+    ConvergenceError
+        With unconverged="raise".
+    DerivativeUndefinedError
+        From the derivative, with ties="raise".
+
+    Warns
+    -----
+    ConvergenceWarning
+        With the residual, where tol was not reached; the values are the best found. Where arrays
+        are traced, as under `jax.jit`, `grad` and `vmap`, and none can be heard, they are NaN
+        instead. From the derivative, which is NaN, where its system was not solved.
+
+    Notes
+    -----
+    A cotangent of an array is an array, that of a sparse tensor (PyTorch, JAX) is sparse and of its
+    pattern, and `sg.vjp` answers with an `operators.LowRank` for all that is no array. Gradients of
+    U and V err by eps/gap, gaps to S[k] included, which nothing removes, and by tol/gap at most
+    where the iteration ended; a loss of U_k U_k^H or of
+    U f(S) V^H feels the gap at the cut alone, but above ties its cotangents still cancel: see
+    `svd_function` and `low_rank` for matrices that can be decomposed. Second derivatives
+    (PyTorch, JAX) take linear solves of the same kind.
+
+    Ten to twenty products with A and as many with A^H find well separated triplets, and the
+    derivative takes one of both an iteration; memory is that of some 15 (k + oversample) vectors
+    of each side. Formulas and sources: `_krylov`, `_complement`; Townsend (2016) for what is kept.
+
+    Examples
+    --------
+    >>> import numpy as np, spectralgrad as sg
+    >>> x = np.diag([4.0, 3.0, 2.0, 1.0])
+    >>> (U, S, Vh), pullback = sg.vjp(sg.truncated_svd, x, k=2)
+    >>> S
+    array([4., 3.])
+    >>> np.allclose(pullback((None, np.array([0.0, 1.0]), None))[0], np.diag([0.0, 1.0, 0.0, 0.0]))
+    True
+    """
+    _, _, out, narrow = decompose(
+        x,
+        k,
+        "truncated_svd",
+        ties=ties,
+        gap_rtol=gap_rtol,
+        solver=solver,
+        oversample=oversample,
+        tol=tol,
+        maxiter=maxiter,
+        seed=seed,
+        adjoint=adjoint,
+        adjoint_tol=adjoint_tol,
+        unconverged=unconverged,
+        params=params,
+    )
+    return narrow(SVDResult(*out[:3]))
+
+
+def decompose(
+    x,
+    k,
+    function,
+    *,
+    ties,
+    gap_rtol,
+    solver,
+    oversample,
+    tol,
+    maxiter,
+    seed,
+    adjoint,
+    adjoint_tol,
+    unconverged,
+    params,
+):
+    """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
+    check_choice(ties, POLICIES, function, "ties")
+    check_rtol(gap_rtol, function)
+    check_choice(unconverged, ("warn", "raise"), function, "unconverged")
+    check_solver(solver, adjoint)
+    x, narrow = enter_operand(x, params, function)
+    operand, leaves = as_operand(x, params, function)
+    A = operand.products(*leaves)
+    check_operator_dtype(A.like, function)
+    k = check_rank(k, A, function)
+    extra = (
+        max(8, k // 2) if oversample is None else check_count(oversample, function, "oversample", 1)
+    )
+    block = min(k + extra, *A.shape)
+    chosen = by_size(operand, leaves, A, block)
+    solver = chosen if solver is None else solver
+    fine = default_tol(A)
+    loose = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
+    accepted = check_tol(tol, function, "tol", loose)
+    search = {
+        "block": block,
+        "tol": check_tol(tol, function, "tol", fine),
+        "maxiter": check_count(maxiter, function, "maxiter", 1),
+        "seed": check_count(seed, function, "seed", 0),
+    }
+    *out, residual = triplets(
+        *leaves,
+        operand=operand,
+        k=k,
+        solver=solver,
+        method=adjoint or (solver if solver in ("krylov", "full") else chosen),
+        search=tuple(search.items()),
+        ties=ties,
+        gap_rtol=gap_rtol,
+        adjoint_tol=check_tol(adjoint_tol, function, "adjoint_tol", fine),
+        most=10 * maxiter,
+        accepted=accepted,
+        heard=_is_heard(leaves[0]),
+        unconverged=unconverged,
+    )
+    _report(residual, accepted, solver, maxiter, unconverged)
+    return operand, leaves, out, narrow
+
+
+def _is_heard(x):
+    """Whether a warning about an iteration on x can be raised."""
+    return library_of(x).values(x) is not None
+
+
+def _report(residual, accepted, solver, maxiter, unconverged):
+    """Say that the iteration did not converge."""
+    found = read(residual)
+    if found is None or 0 in found.shape:
+        return
+    xp = array_namespace(found)
+    worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
+    if worst <= accepted:
+        return
+    cause = (
+        f"after {maxiter} restarts at most. The values near the cut lie too close together for the "
+        "iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or choose "
+        "solver='full'."
+        if solver in ("krylov", "full")
+        else "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
+        "solver's own tolerance, raise tol, or choose solver='krylov'."
+    )
+    message = (
+        f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {accepted:.2g} "
+        f"was wanted, {cause}"
+    )
+    if unconverged == "raise":
+        raise ConvergenceError(message)
+    warnings.warn(ConvergenceWarning(message), stacklevel=4)
