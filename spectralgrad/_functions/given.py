@@ -9,12 +9,15 @@ from .._bindings.array import Array
 from .._bindings.lookup import native
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
 from .named import magnitude, where
+from .protocol import Scalar
 
 
-class Given:
-    """A function f of the user's, whose derivatives the subclass knows."""
+class Given(Scalar):
+    """A function f of the user's, whose derivatives the subclass knows.
 
-    vanishes = True  # at any rate where it matters: f(0) != 0 is NaN at a zero value
+    It is taken to vanish at zero: where it does not, the result is NaN at a zero value.
+    """
+
     in_slices = False  # the user's own code is called once, in one thread
     f: Callable[[Array], Array]
 
@@ -30,23 +33,19 @@ class Given:
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
 
-    def second(self, a, b, c, ab, bc, ac) -> Array:
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return second_by_quadrature(self.second_derivative, a, b, c, ab, bc, ac)
 
-    def mirrored_second(self, a, b, c, ab, bc, ac) -> Array:
-        """f[a, b, c] of the odd extension; the user's own is asked for positive numbers alone."""
+    def mirrored_second(
+        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
+    ) -> Array:
+        """f[a, b, c] of the odd extension; f is called for positive numbers only."""
 
-        def second_derivative(s):
+        def second_derivative(s: Array) -> Array:
             value = self.second_derivative(magnitude(s))
             return where(s < 0, -value, value)
 
         return second_by_quadrature(second_derivative, a, b, c, ab, bc, ac)
-
-    def ratio(self, s: Array, fs: Array) -> Array:
-        return fs / s
-
-    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Given:
-        return self
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from .._bindings.array import Array, array_namespace
 from .._engine.errors import raise_glue
 from .._engine.tape import is_recording
 from .._spectrum.divided_differences import widest_quotient
+from .protocol import Scalar
 
 NAN = float("nan")
 
@@ -26,28 +27,20 @@ class _Free:
 FREE = _Free()
 
 
-class Named:
+class Named(Scalar):
     """A function that knows itself: value, derivative and divided differences in closed form."""
 
-    vanishes = True  # f(0) = 0
-    in_slices = True  # safe in threads, on slices of a stack
-    odd = False  # f(-s) = -f(s) as it stands, without being extended so
-    parameter: str | None = None  # the field that may hold an array
+    @property
+    def odd(self) -> bool:
+        """Whether f(-s) = -f(s) without the odd extension."""
+        return False
 
-    def __call__(self, s: Array) -> Array:
-        raise NotImplementedError
-
-    def derivative(self, s: Array) -> Array:
-        return self.divided(s, s)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        raise NotImplementedError
-
-    def second(self, a, b, c, ab, bc, ac) -> Array:
-        """f[a, b, c], given f[a, b], f[b, c] and f[a, c]."""
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 
-    def mirrored_second(self, a, b, c, ab, bc, ac) -> Array:
+    def mirrored_second(
+        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
+    ) -> Array:
         """f[a, b, c] of the odd extension, given its first differences, for signs that differ.
 
         Where that is no closed form, f is not smooth at zero either: the quotient loses no more
@@ -62,7 +55,6 @@ class Named:
         return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
 
     def by_parameter(self) -> Named:
-        """The derivative of f by its parameter, a function of s."""
         return Nowhere()
 
     def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
@@ -99,7 +91,7 @@ def where(condition: Array, x: Any, otherwise: Any) -> Array:
     return array_namespace(condition).where(condition, x, otherwise)
 
 
-def number(value: Any, name: str, *, above: float | None = None, least: float | None = None):
+def number(value: Any, name: str, *, above: float | None = None, least: float | None = None) -> Any:
     """A Python number, or an array of numbers to differentiate by, which is left as it is."""
     if value is FREE or is_array(value):
         return value

@@ -1,0 +1,56 @@
+"""The protocol of a scalar function: what a function of the spectrum asks of f."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._bindings.array import Array
+
+
+class Scalar:
+    """A function f of one real variable, with its derivatives and divided differences.
+
+    All methods are elementwise. `a`, `b`, `c` and `s` are real arrays that broadcast.
+    """
+
+    in_slices = True  # safe in threads, on slices of a stack
+    parameter: str | None = None  # the field that may hold an array
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether f(0) = 0."""
+        return True
+
+    def __call__(self, s: Array) -> Array:
+        """f(s)."""
+        raise NotImplementedError
+
+    def derivative(self, s: Array) -> Array:
+        """f'(s)."""
+        return self.divided(s, s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        """The divided difference f[a, b], which is f'(a) where a = b."""
+        raise NotImplementedError
+
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
+        """f[a, b, c], given f[a, b], f[b, c] and f[a, c]."""
+        raise NotImplementedError
+
+    def mirrored_second(
+        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
+    ) -> Array:
+        """f[a, b, c] of the odd extension, given its first differences, for signs that differ."""
+        raise NotImplementedError
+
+    def ratio(self, s: Array, fs: Array) -> Array:
+        """f(s)/s, given fs = f(s)."""
+        return fs / s
+
+    def by_parameter(self) -> Scalar:
+        """The derivative of f by its parameter, a function of s."""
+        raise NotImplementedError
+
+    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+        """f with its free parameter, if any, shaped for arrays with `axes` axes after the batch."""
+        return self
