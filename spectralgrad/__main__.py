@@ -53,7 +53,7 @@ def _matrices() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _worst_errors(
-    asarray: Callable[[np.ndarray], Array], compiled: Callable
+    asarray: Callable[[np.ndarray], Array], compiled: Callable[..., Any]
 ) -> Iterator[tuple[str, float]]:
     simple, tied = _matrices()
     for name, plain in (AT_SIMPLE | AT_TIES).items():

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ._bindings.array import Array, adjoint, array_namespace, device, eps, is_complex
+from ._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, is_complex
 from ._bindings.lookup import autodiff_of
 from ._engine.transforms import jvp, vjp
 from ._engine.tree import leaves_of, rebuild
@@ -20,6 +20,10 @@ from ._operations.eigh import EighResult
 from ._operations.svd import SVDResult
 
 __all__ = ["check_jvp", "check_vjp", "random_cotangent"]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def random_cotangent(out: Any, *, seed: int = 0) -> Any:
@@ -63,7 +67,7 @@ def _cotangent(out: Any, rng: np.random.Generator) -> Any:
     return normal_like(out, rng)
 
 
-def _svd_cotangent(U: Array, S: Array, Vh: Array, rng: np.random.Generator) -> tuple:
+def _svd_cotangent(U: Array, S: Array, Vh: Array, rng: np.random.Generator) -> Arrays:
     xp, k, V = array_namespace(S), S.shape[-1], adjoint(Vh)
     U1, V1 = U[..., :k], V[..., :k]
     C, c = normal_like(U1 @ adjoint(V1), rng), normal_like(S, rng)[..., None, :]
@@ -92,21 +96,26 @@ def inner(a: Any, b: Any) -> float:
     )
 
 
-def to_numpy(x: Array) -> np.ndarray:
+def to_numpy(x: Array) -> Array:
     """The values of `x` on the host."""
     for move in ("detach", "resolve_conj", "cpu", "get", "compute"):
         x = getattr(x, move)() if hasattr(x, move) else x
     return np.asarray(x)
 
 
-def _transforms_of(x: Array) -> tuple[Callable, Callable]:
+def _transforms_of(x: Array) -> tuple[Callable[..., Any], Callable]:
     """vjp and jvp of the library's own autodiff, which sees through any code, or ours."""
     library = autodiff_of(x)
     return (vjp, jvp) if library is None else (library.vjp, library.jvp)
 
 
 def check_vjp(
-    fun: Callable, /, *primals: Array, seed: int = 0, rtol: float | None = None, **static: Any
+    fun: Callable[..., Any],
+    /,
+    *primals: Array,
+    seed: int = 0,
+    rtol: float | None = None,
+    **static: Any,
 ) -> None:
     """Hold the pullback of `fun` against central differences.
 
@@ -138,7 +147,12 @@ def check_vjp(
 
 
 def check_jvp(
-    fun: Callable, /, *primals: Array, seed: int = 0, rtol: float | None = None, **static: Any
+    fun: Callable[..., Any],
+    /,
+    *primals: Array,
+    seed: int = 0,
+    rtol: float | None = None,
+    **static: Any,
 ) -> None:
     """Hold the tangent of `fun` against central differences and against its pullback.
 
@@ -163,14 +177,18 @@ def check_jvp(
     _require(adjoint_error, 1000 * eps(primals[0]), "tangent and pullback (adjoint identity)")
 
 
-def pullback_error(fun: Callable, /, *primals: Array, seed: int = 0, **static: Any) -> float:
+def pullback_error(
+    fun: Callable[..., Any], /, *primals: Array, seed: int = 0, **static: Any
+) -> float:
     """Relative difference of <x_bar, dx> from central differences."""
     dx, out_bar, wanted, size = _reference(fun, primals, static, seed)
     _, pullback = _transforms_of(primals[0])[0](lambda *x: fun(*x, **static), *primals)
-    return abs(inner(pullback(out_bar), dx) - wanted) / size
+    return float(abs(inner(pullback(out_bar), dx) - wanted) / size)
 
 
-def tangent_errors(fun: Callable, /, *primals: Array, seed: int = 0, **static: Any) -> tuple:
+def tangent_errors(
+    fun: Callable[..., Any], /, *primals: Array, seed: int = 0, **static: Any
+) -> tuple[float, float]:
     """Relative differences of <out_bar, dout> from central differences and from <x_bar, dx>."""
     dx, out_bar, wanted, size = _reference(fun, primals, static, seed)
     own_vjp, own_jvp = _transforms_of(primals[0])
@@ -180,7 +198,9 @@ def tangent_errors(fun: Callable, /, *primals: Array, seed: int = 0, **static: A
     return abs(along - wanted) / size, abs(along - back) / size
 
 
-def _reference(fun: Callable, primals: tuple, static: dict, seed: int) -> tuple:
+def _reference(
+    fun: Callable[..., Any], primals: Arrays, static: dict[str, Any], seed: int
+) -> Arrays:
     """Direction, cotangent, <out_bar, dout> by central differences, and the size to compare by.
 
     Fourth order, (8 (f(h) - f(-h)) - (f(2h) - f(-2h)))/(12 h) with h ~ eps^(1/5) of the primals.
@@ -223,11 +243,11 @@ def _aligned(out: Any, base: Any) -> Any:
     return to_numpy(out)
 
 
-def _dagger(x: np.ndarray) -> np.ndarray:
+def _dagger(x: Array) -> Array:
     return np.conj(np.swapaxes(x, -1, -2))
 
 
-def _phase(*pairs: np.ndarray) -> np.ndarray:
+def _phase(*pairs: Array) -> Array:
     """Unit numbers that turn the first of each pair's columns nearest to the second's."""
     dots = sum(
         np.sum(np.conj(W) * W0, axis=-2, keepdims=True)
@@ -236,13 +256,13 @@ def _phase(*pairs: np.ndarray) -> np.ndarray:
     return dots / np.abs(dots)
 
 
-def _regauge(W: np.ndarray, W0: np.ndarray, phase: np.ndarray) -> np.ndarray:
+def _regauge(W: Array, W0: Array, phase: Array) -> Array:
     k = phase.shape[-1]
     A, _, Bh = np.linalg.svd(_dagger(W[..., k:]) @ W0[..., k:], full_matrices=False)
     return np.concatenate([W[..., :k] * phase, W[..., k:] @ (A @ Bh)], axis=-1)
 
 
-def _default_rtol(primals: tuple, rtol: float | None) -> float:
+def _default_rtol(primals: Arrays, rtol: float | None) -> float:
     return eps(primals[0]) ** 0.6 if rtol is None else rtol
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import pytest
 from libraries import AUTODIFF, NAMES, Library, is_available
 
@@ -19,6 +22,19 @@ def pytest_configure(config):
     except ImportError:
         return
     jax.config.update("jax_enable_x64", True)
+    # most of the suite's time is XLA compiling what runs once
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compiled_programs_are_dropped():
+    """What PyTorch and JAX compiled for a module is of no use to the next, and takes gigabytes."""
+    yield
+    if "jax" in sys.modules:
+        sys.modules["jax"].clear_caches()
+    if "torch._dynamo" in sys.modules:
+        sys.modules["torch._dynamo"].reset()
+    gc.collect()
 
 
 def pytest_generate_tests(metafunc):

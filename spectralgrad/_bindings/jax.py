@@ -20,6 +20,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from . import host
+from .array import Arrays
 
 autodiff = True
 op = Primitive("spectralgrad")
@@ -50,7 +51,7 @@ def is_differentiated(x: jax.Array) -> bool:
     return isinstance(x, jax.core.Tracer)
 
 
-def vjp(fun: Callable, *primals: jax.Array) -> tuple[Any, Callable]:
+def vjp(fun: Callable[..., Any], *primals: jax.Array) -> tuple[Any, Callable[..., Any]]:
     """jax.vjp in our convention of the cotangent."""
     out, pullback = jax.vjp(fun, *primals)
     return out, lambda bar: jax.tree.map(jnp.conj, pullback(jax.tree.map(jnp.conj, bar)))
@@ -59,7 +60,7 @@ def vjp(fun: Callable, *primals: jax.Array) -> tuple[Any, Callable]:
 jvp = jax.jvp
 
 
-def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
+def pushforward(f: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any:
     """The derivative of f along tangents."""
     return jax.jvp(f, primals, tangents)[1]
 
@@ -69,7 +70,7 @@ def adjoint_times(U: jax.Array, B: jax.Array) -> jax.Array:
     return jax.lax.optimization_barrier(jnp.conj(U.mT)) @ B
 
 
-def sum_over_rows(body: Callable, arrays: tuple[jax.Array, ...]) -> jax.Array:
+def sum_over_rows(body: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> jax.Array:
     """By a scan over the rows, since a loop of k steps would compile k times."""
     if arrays[0].shape[-2] == 0:
         return host.sum_over_rows(body, arrays)
@@ -79,7 +80,7 @@ def sum_over_rows(body: Callable, arrays: tuple[jax.Array, ...]) -> jax.Array:
     return jax.lax.scan(lambda total, row: (total + body(*row), None), zero, rows)[0]
 
 
-def derivative(f: Callable, s: jax.Array) -> jax.Array:
+def derivative(f: Callable[..., Any], s: jax.Array) -> jax.Array:
     return jax.jvp(f, (s,), (jnp.ones_like(s),))[1]
 
 
@@ -87,7 +88,7 @@ def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:
     return call.forward(*map(jnp.asarray, arrays))  # jax.grad lets Python numbers through
 
 
-def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> tuple:
+def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> Arrays:
     """Tangents of the outputs; `given` tells which inputs have one, at the end of `args`."""
     args = tuple(jnp.asarray(arg) for arg in args)  # jax.jvp lets NumPy arrays through
     tangents = [None] * inputs
@@ -98,7 +99,7 @@ def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[in
     return tuple(jnp.zeros_like(y) if t is None else t for y, t in zip(out, result, strict=True))
 
 
-def _op_jvp(primals: tuple, tangents: tuple, *, call: Any) -> tuple:
+def _op_jvp(primals: Arrays, tangents: Arrays, *, call: Any) -> Arrays:
     outputs = op.bind(*primals, call=call)
     given = tuple(i for i in call.active(primals) if type(tangents[i]) is not ad.Zero)
     if not given:
@@ -110,8 +111,13 @@ def _op_jvp(primals: tuple, tangents: tuple, *, call: Any) -> tuple:
 
 
 def _lin_transpose(
-    cotangents: tuple, *args: Any, call: Any, inputs: int, outputs: int, given: tuple[int, ...]
-) -> list:
+    cotangents: Arrays,
+    *args: Any,
+    call: Any,
+    inputs: int,
+    outputs: int,
+    given: tuple[int, ...],
+) -> list[Any]:
     known = tuple(jnp.asarray(arg) for arg in args[: inputs + outputs])
     bars = call.vjp(
         known[:inputs],
@@ -126,13 +132,13 @@ def _lin_transpose(
     ]
 
 
-def _lin_jvp(primals: tuple, tangents: tuple, **params: Any) -> tuple:
+def _lin_jvp(primals: Arrays, tangents: Arrays, **params: Any) -> Arrays:
     return jax.jvp(
         partial(_lin, **params), primals, tuple(ad.instantiate_zeros(t) for t in tangents)
     )
 
 
-def _batch(primitive: Primitive, args: tuple, dims: tuple, **params: Any) -> tuple:
+def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> Arrays:
     """Every array gets the batch in front: rules work on (..., m, n)."""
     size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     front = [
@@ -143,7 +149,7 @@ def _batch(primitive: Primitive, args: tuple, dims: tuple, **params: Any) -> tup
     return out, [0] * len(out)
 
 
-def _avals(fun: Callable, *avals: Any, **params: Any) -> list:
+def _avals(fun: Callable[..., Any], *avals: Any, **params: Any) -> list[Any]:
     shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
     return [
         jax.core.ShapedArray(o.shape, o.dtype)
@@ -162,15 +168,21 @@ ad.primitive_jvps[lin] = _lin_jvp
 ad.primitive_transposes[lin] = _lin_transpose
 
 
-def captures_derivative(f: Callable, probe: jax.Array) -> bool:
+def captures_derivative(f: Callable[..., Any], probe: jax.Array) -> bool:
     """Whether f closes over a traced value."""
     shape = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
     return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(shape).consts)
 
 
-def loop(cond: Callable, body: Callable, state: tuple, most: int, traced: int) -> tuple:
+def loop(
+    cond: Callable[..., Any],
+    body: Callable[..., Any],
+    state: Arrays,
+    most: int,
+    traced: int,
+) -> Arrays:
 
-    def going(counted: tuple) -> jax.Array:
+    def going(counted: Arrays) -> jax.Array:
         return (counted[0] < most) & cond(counted[1])
 
     return jax.lax.while_loop(going, lambda c: (c[0] + 1, body(c[1])), (0, state))[1]
@@ -199,10 +211,12 @@ def parts(A: sparse.BCOO) -> tuple[jax.Array, jax.Array, jax.Array]:
     return total, jnp.zeros_like(rows).at[place].set(rows), jnp.zeros_like(cols).at[place].set(cols)
 
 
-def sparse_matrix(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple) -> Any:
+def sparse_matrix(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: Arrays) -> Any:
     return sparse.BCOO((values, jnp.stack([rows, cols], axis=-1)), shape=shape)
 
 
-def sparse_product(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple) -> Callable:
+def sparse_product(
+    values: jax.Array, rows: jax.Array, cols: jax.Array, shape: Arrays
+) -> Callable[..., Any]:
     A = sparse_matrix(values, rows, cols, shape)
     return lambda X: A @ X

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .array import Arrays
 from .host import adjoint_times as adjoint_times
 from .host import repeat
 from .host import sum_over_rows as sum_over_rows
@@ -27,7 +28,7 @@ class _Reverse(torch.autograd.Function):
         return call.forward(*arrays)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple, output: tuple) -> None:
+    def setup_context(ctx: Any, inputs: Arrays, output: Arrays) -> None:
         ctx.call, *arrays = inputs
         ctx.set_materialize_grads(False)
         ctx.count = len(arrays)
@@ -35,7 +36,7 @@ class _Reverse(torch.autograd.Function):
         ctx.save_for_forward(*arrays, *output)
 
     @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> tuple:
+    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Arrays:
         saved = ctx.saved_tensors
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         return None, *ctx.call.vjp(saved[: ctx.count], saved[ctx.count :], cotangents, wanted)
@@ -52,7 +53,7 @@ class _Both(_Reverse):
         return tuple(y.clone() if y._is_view() else y for y in call.forward(*arrays))
 
     @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> tuple:
+    def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> Arrays:
         saved = ctx.saved_tensors
         outputs = saved[ctx.count :]
         result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
@@ -142,7 +143,7 @@ vjp = torch.func.vjp
 jvp = torch.func.jvp
 
 
-def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
+def pushforward(f: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any:
     """The derivative of f along tangents, as the adjoint of its adjoint.
 
     torch.func.jvp refuses to nest inside torch.autograd.forward_ad (2.13).
@@ -152,13 +153,13 @@ def pushforward(f: Callable, primals: tuple, tangents: tuple) -> Any:
     return torch.func.vjp(pullback, zeros)[1](tangents)[0]
 
 
-def derivative(f: Callable, s: torch.Tensor) -> torch.Tensor:
+def derivative(f: Callable[..., Any], s: torch.Tensor) -> torch.Tensor:
     # f is elementwise, so its pullback of ones is its derivative; torch.func.jvp refuses to nest
     # inside torch.autograd.forward_ad (2.13).
     return torch.func.vjp(f, s)[1](torch.ones_like(s))[0]
 
 
-def captures_derivative(f: Callable, probe: torch.Tensor) -> bool:
+def captures_derivative(f: Callable[..., Any], probe: torch.Tensor) -> bool:
     """Whether f's value depends on a tensor, other than its argument, with a derivative."""
     with torch.enable_grad():
         value = f(probe)
@@ -193,15 +194,15 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def sparse_matrix(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: Arrays
 ) -> torch.Tensor:
     indices = torch.stack([rows, cols])
     return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False).coalesce()
 
 
 def sparse_product(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple
-) -> Callable:
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: Arrays
+) -> Callable[..., Any]:
     """X -> A X."""
     if not is_differentiated(values):
         A = sparse_matrix(values, rows, cols, shape)

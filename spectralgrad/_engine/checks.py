@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 
 
 def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool = False) -> None:
@@ -63,7 +63,7 @@ def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
         )
 
 
-def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> tuple:
+def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> Arrays:
     """The stack's shape and the dtype of two point sets (real), or two matrices, of one shape."""
     check_one_library(A, B, function, names)
     xp = array_namespace(A, B)
@@ -178,7 +178,7 @@ def check_tol(value: object, function: str, name: str, default: float) -> float:
     return float(value)
 
 
-def check_precision(xp, x: Array, where: str) -> None:
+def check_precision(xp: Any, x: Array, where: str) -> None:
     """Refuse longdouble, which no library factorizes, and float8 and complex32, no better."""
     bits = xp.finfo(x.dtype).bits
     if bits not in (16, 32, 64) or (bits == 16 and xp.isdtype(x.dtype, "complex floating")):
@@ -234,7 +234,7 @@ def check_shape(got: Any, wanted: Any, role: str) -> None:
         )
 
 
-def check_primals(primals: Sequence, transform: str) -> None:
+def check_primals(primals: Sequence[Any], transform: str) -> None:
     for i, x in enumerate(primals):
         if not hasattr(x, "shape") or not hasattr(x, "dtype"):
             raise TypeError(

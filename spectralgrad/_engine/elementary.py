@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from .._bindings.array import array_namespace, device, real
+from .._bindings.array import Array, Arrays, array_namespace, device, real
 from .linear import constant, multiply
 from .primitive import Primitive
 
 
-def _filled(x, *, value, axes, ones):
+def _filled(x: Array, *, value: float, axes: int, ones: int) -> Array:
     """The value in the shape of x without its last `axes` axes, and with `ones` new ones."""
     shape = (*x.shape[: x.ndim - axes], *(1,) * ones)
     return array_namespace(x).full(shape, value, dtype=x.dtype, device=device(x))
@@ -18,7 +20,7 @@ def _filled(x, *, value, axes, ones):
 filled = constant("filled", _filled)
 
 
-def _largest_entry(x):
+def _largest_entry(x: Array) -> Array:
     xp = array_namespace(x)
     if 0 in x.shape[-2:]:
         return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
@@ -28,18 +30,18 @@ def _largest_entry(x):
 largest_entry = constant("largest_entry", _largest_entry)
 
 
-def _over(x, size, *, axes, inverse):
+def _over(x: Array, size: Array, *, axes: int, inverse: bool) -> Array:
     """x / size, or x * size if inverse; a size of zero counts as 1."""
     xp = array_namespace(x)
     size = xp.where(size == 0, 1.0, size)[(..., *(None,) * axes)]
     return x * size if inverse else x / size
 
 
-def _over_rule(inputs, outputs, directions, **static):
+def _over_rule(inputs: Arrays, outputs: Arrays, directions: Arrays, **static: Any) -> Array:
     return measured(directions[0], inputs[1], **static)
 
 
-measured = Primitive(
+measured: Primitive = Primitive(
     "measured",
     forward=_over,
     jvp=_over_rule,
@@ -51,7 +53,7 @@ measured = Primitive(
 )
 
 
-def _power_of_root(a, floor, *, order):
+def _power_of_root(a: Array, floor: Array, *, order: int) -> Array:
     """The derivative of sqrt(a) of that order; at a root that counts as zero 0, then NaN."""
     xp = array_namespace(a)
     kink = a <= floor
@@ -64,13 +66,13 @@ def _power_of_root(a, floor, *, order):
     return xp.where(kink, 0.0 if order == 1 else float("nan"), value)
 
 
-def _elementary(name, derivative):
+def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
     """A function of numbers; `derivative(a, *carried, order)` is that of each order."""
 
-    def slope(inputs, order):
+    def slope(inputs: Arrays, order: int) -> Array:
         return primitive(*inputs, order=order + 1)
 
-    primitive = Primitive(
+    primitive: Primitive = Primitive(
         name,
         forward=lambda *inputs, order=0: derivative(*inputs, order=order),
         jvp=lambda inputs, outputs, tangents, order=0: multiply(
@@ -88,7 +90,7 @@ def _elementary(name, derivative):
 root = _elementary("root", _power_of_root)
 
 
-def _power_of_inverse(a, *, order):
+def _power_of_inverse(a: Array, *, order: int) -> Array:
     xp = array_namespace(a)
     value = xp.where(a == 0, float("nan"), 1 / xp.where(a == 0, 1.0, a))
     for i in range(order):

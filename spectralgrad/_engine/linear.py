@@ -25,7 +25,9 @@ from .._bindings.array import (
 from .primitive import Primitive
 
 
-def _unary(name: str, function: Callable, transposed: Callable | None = None) -> Primitive:
+def _unary(
+    name: str, function: Callable[..., Any], transposed: Callable[..., Any] | None = None
+) -> Primitive:
     """A linear function of one array, and the Primitive that transposes it (itself if None)."""
 
     def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
@@ -38,7 +40,7 @@ def _unary(name: str, function: Callable, transposed: Callable | None = None) ->
     return primitive
 
 
-def _dtype(x: Array, name: str):
+def _dtype(x: Array, name: str) -> Any:
     return getattr(array_namespace(x), name)
 
 
@@ -54,7 +56,7 @@ row: Primitive = _unary("row", lambda x: x[..., None, :], lambda bar: unrow(bar)
 unrow: Primitive = _unary("unrow", lambda x: x[..., 0, :], lambda bar: row(bar))
 
 
-def _cast(x, *, source, target):
+def _cast(x: Array, *, source: str, target: str) -> Array:
     return array_namespace(x).astype(x, _dtype(x, target))
 
 
@@ -68,19 +70,19 @@ _casting: Primitive = _unary(
 )
 
 
-def _aligned(x, own, shape):
+def _aligned(x: Array, own: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
     """The shape of x with the axes that broadcasting adds between its batch and its `own` axes."""
     lead, tail = x.shape[: x.ndim - own], x.shape[x.ndim - own :]
     return (*lead, *(1,) * (len(shape) - own), *tail), lead
 
 
-def _spread(x, *, own, shape):
+def _spread(x: Array, *, own: tuple[int, ...], shape: tuple[int, ...]) -> Array:
     xp = array_namespace(x)
     aligned, lead = _aligned(x, len(own), shape)
     return xp.broadcast_to(xp.reshape(x, aligned), (*lead, *shape))
 
 
-def _collect(x, *, own, shape):
+def _collect(x: Array, *, own: tuple[int, ...], shape: tuple[int, ...]) -> Array:
     xp = array_namespace(x)
     lead = x.ndim - len(shape)
     padded = (1,) * (len(shape) - len(own)) + own
@@ -100,23 +102,25 @@ def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
     return x if own == tuple(shape) else _spreading(x, own=own, shape=tuple(shape))
 
 
-def _bilinear(name, product, cotangents):
+def _bilinear(
+    name: str, product: Callable[..., Array], cotangents: Callable[..., Arrays]
+) -> Primitive:
     """product(a, b); `cotangents` gives thunks for those of a and b."""
 
-    def jvp(inputs, outputs, tangents, **static):
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
         (a, b), (da, db) = inputs, tangents
         terms = [] if da is None else [primitive(da, b, **static)]
         terms += [] if db is None else [primitive(a, db, **static)]
         return sum(terms[1:], start=terms[0])
 
-    def vjp(inputs, outputs, bars, **static):
+    def vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, **static: Any) -> Arrays:
         return cotangents(*inputs, bars[0], **static)
 
     primitive = Primitive(name, product, jvp, vjp)
     return primitive
 
 
-def _expanded(a, axes):
+def _expanded(a: Array, axes: int) -> Array:
     return a[(..., *(None,) * axes)] if axes else a
 
 
@@ -131,7 +135,7 @@ _scaling = _bilinear(
 )
 
 
-def _inner_product(a, b, *, axes):
+def _inner_product(a: Array, b: Array, *, axes: int) -> Array:
     product = real(conj(a) * b)
     return array_namespace(a, b).sum(product, axis=tuple(range(-axes, 0))) if axes else product
 
@@ -155,7 +159,7 @@ def inner(a: Array, b: Array, *, axes: int) -> Array:
     return _pairing(a, b, axes=axes)
 
 
-def _product(a, b, *, left, right):
+def _product(a: Array, b: Array, *, left: bool, right: bool) -> Array:
     return (adjoint(a) if left else a) @ (adjoint(b) if right else b)
 
 
@@ -179,7 +183,7 @@ def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Ar
     return _multiplying(a, b, left=left, right=right)
 
 
-def constant(name: str, function: Callable) -> Primitive:
+def constant(name: str, function: Callable[..., Any]) -> Primitive:
     """A Primitive whose derivative is zero."""
     return Primitive(
         name,
@@ -189,7 +193,7 @@ def constant(name: str, function: Callable) -> Primitive:
     )
 
 
-def _masked(name: str, forward: Callable) -> Primitive:
+def _masked(name: str, forward: Callable[..., Any]) -> Primitive:
     """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
     return Primitive(
         name,
@@ -219,7 +223,7 @@ def nan_unless_finite(x: Array) -> Array:
     return nan_if(x, not_finite(x))
 
 
-def _add_jvp(inputs, outputs, tangents):
+def _add_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     da, db = tangents
     return da if db is None else db if da is None else da + db
 

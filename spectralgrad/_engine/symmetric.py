@@ -18,14 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
-from .._bindings.array import array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .._bindings.host import in_slices
 from .linear import inner, multiply
 from .primitive import Primitive
 
+Map = Callable[..., Array]
 
-def symmetric(name: str, factors: int, *maps: Callable) -> Primitive:
+
+def symmetric(name: str, factors: int, *maps: Map) -> Primitive:
     """The Primitive of order 0; inputs are A, directions, factors and parameters, in that order.
 
     Each of `maps` takes (factors, directions, parameters, **static) as tuples.
@@ -33,11 +36,11 @@ def symmetric(name: str, factors: int, *maps: Callable) -> Primitive:
     return _of_order(name, factors, maps, 0)
 
 
-def _of_order(name, factors, maps, order):
+def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Primitive:
     above = _of_order(name, factors, maps, order + 1) if order < len(maps) else None
     first_parameter = 1 + order + factors
 
-    def forward(*inputs, **static):
+    def forward(*inputs: Array, **static: Any) -> Array:
         directions, held = inputs[1 : 1 + order], inputs[1 + order : first_parameter]
         if above is None:
             xp = array_namespace(inputs[0])
@@ -45,31 +48,31 @@ def _of_order(name, factors, maps, order):
         if "f" in static and not static["f"].in_slices:
             return maps[order](held, directions, inputs[first_parameter:], **static)
 
-        def of_stack(*arrays):
+        def of_stack(*arrays: Array) -> Array:
             k, p = len(held), len(held) + order
             return maps[order](arrays[:k], arrays[k:p], arrays[p:], **static)
 
         arrays = (*held, *directions, *inputs[first_parameter:])
         return in_slices(of_stack, tuple(inputs[0].shape[:-2]), *arrays)
 
-    def along(i, direction, inputs, static):
+    def along(i: int, direction: Array, inputs: Arrays, static: dict[str, Any]) -> Array:
         """Derivative along a direction of input i; with a cotangent for it, that of input i."""
-        if i == 0 and above is None:
-            return primitive(*inputs, **static)  # NaN
         if i == 0:
+            if above is None:
+                return primitive(*inputs, **static)  # NaN
             return above(*inputs[: 1 + order], direction, *inputs[1 + order :], **static)
         if i <= order:
             return primitive(*inputs[:i], direction, *inputs[i + 1 :], **static)
         by_parameter = static | {"f": static["f"].by_parameter()}
         return multiply(direction, primitive(*inputs, **by_parameter), axes=2)
 
-    def of_parameter(bar, inputs, static):
+    def of_parameter(bar: Array, inputs: Arrays, static: dict[str, Any]) -> Array:
         by_parameter = static | {"f": static["f"].by_parameter()}
         return inner(bar, primitive(*inputs, **by_parameter), axes=2)
 
     active = (*range(1 + order), first_parameter)
 
-    def jvp(inputs, outputs, tangents, **static):
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
         terms = [
             along(i, tangents[i], inputs, static)
             for i in active
@@ -77,15 +80,15 @@ def _of_order(name, factors, maps, order):
         ]
         return sum(terms[1:], start=terms[0])
 
-    def vjp(inputs, outputs, cotangents, **static):
-        bars = [None] * len(inputs)
+    def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
+        bars: list[Any] = [None] * len(inputs)
         for i in range(1 + order):
             bars[i] = partial(along, i, cotangents[0], inputs, static)
         if len(inputs) > first_parameter:
             bars[-1] = partial(of_parameter, cotangents[0], inputs, static)
         return tuple(bars)
 
-    primitive = Primitive(
+    primitive: Primitive = Primitive(
         name + "'" * order, forward, jvp, vjp, carried=tuple(range(1 + order, first_parameter))
     )
     return primitive

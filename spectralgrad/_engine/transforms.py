@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace, device, is_array
+from .._bindings.array import Array, Arrays, array_namespace, device, is_array
 from .._bindings.lookup import sparse_library
 from .checks import check_like, check_primals, check_shape
 from .errors import raise_glue, raise_no_second_order
@@ -23,7 +23,9 @@ from .tape import Entry, Tape, recording
 from .tree import leaves_of, rebuild
 
 
-def _run(transform: str, fun: Callable, primals: Sequence[Array], static: dict) -> tuple:
+def _run(
+    transform: str, fun: Callable[..., Any], primals: Sequence[Array], static: dict[str, Any]
+) -> Arrays:
     check_primals(primals, transform)
     if any(map(is_array, primals)):
         array_namespace(*filter(is_array, primals))  # of one library
@@ -82,7 +84,9 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
     return [array_namespace(like).astype(tree, like.dtype, copy=False)]
 
 
-def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable]:
+def vjp(
+    fun: Callable[..., Any], /, *primals: Array, **static: Any
+) -> tuple[Any, Callable[..., Any]]:
     """Value of ``fun(*primals, **static)`` and its pullback, on any array library.
 
     Parameters
@@ -129,7 +133,7 @@ def vjp(fun: Callable, /, *primals: Array, **static: Any) -> tuple[Any, Callable
     """
     primals, calls, out, leaves = _run("vjp", fun, primals, static)
 
-    def pullback(cotangent: Any) -> tuple:
+    def pullback(cotangent: Any) -> Arrays:
         given = _match(cotangent, out, "sg.vjp: the cotangent of the output")
         bars = _pull_back(calls, primals, leaves, given)
         return tuple(_or_zeros(bars.get(id(x)), x) for x in primals)
@@ -182,7 +186,7 @@ def _or_zeros(derivative: Any, x: Any) -> Any:
 
 
 def jvp(
-    fun: Callable, primals: Sequence[Array], tangents: Sequence[Array], /, **static: Any
+    fun: Callable[..., Any], primals: Sequence[Array], tangents: Sequence[Array], /, **static: Any
 ) -> tuple[Any, Any]:
     """Value of ``fun(*primals, **static)`` and its derivative along `tangents`.
 
@@ -226,7 +230,7 @@ def jvp(
     return out, rebuild(out, (_or_zeros(dots.get(id(y)), y) for y in leaves))
 
 
-def hvp(fun: Callable, x: Any, dx: Any, out_bar: Any, /, **static: Any) -> Any:
+def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any) -> Any:
     """Derivative along `dx` of ``x_bar = pullback(out_bar)``: a Hessian-vector product.
 
     Parameters
