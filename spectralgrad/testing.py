@@ -103,7 +103,7 @@ def to_numpy(x: Array) -> Array:
     return np.asarray(x)
 
 
-def _transforms_of(x: Array) -> tuple[Callable[..., Any], Callable]:
+def _transforms_of(x: Array) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """vjp and jvp of the library's own autodiff, which sees through any code, or ours."""
     library = autodiff_of(x)
     return (vjp, jvp) if library is None else (library.vjp, library.jvp)

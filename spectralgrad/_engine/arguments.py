@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._bindings.array import Array, array_namespace
+from .._bindings.array import ArrayT, array_namespace
 from .checks import check_matrix
 from .linear import cast, dtype_name
 
 
 def enter(
-    x: Array, function: str, argument: str = "x", *, square: bool = False
-) -> tuple[Array, Callable[[Any], Any]]:
-    """Check `x`; widen half precision. Returns it, and what narrows the results again."""
+    x: ArrayT, function: str, argument: str = "x", *, square: bool = False
+) -> tuple[Any, Callable[[Any], ArrayT]]:
+    """Check x and widen half precision; return it, and what narrows each result again."""
     check_matrix(x, function, argument, square=square)
     if array_namespace(x).finfo(x.dtype).bits > 16:
         return x, lambda result: result
     half = dtype_name(x)
-
-    def narrow(result: Any) -> Any:
-        if isinstance(result, tuple):
-            return type(result)(*(narrow(part) for part in result))
-        return cast(result, half)
-
-    return cast(x, "float32"), narrow
+    return cast(x, "float32"), lambda result: cast(result, half)

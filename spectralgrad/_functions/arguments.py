@@ -5,6 +5,7 @@ A function comes out hashable, with its parameter beside it if that is an array.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._bindings.array import Array, array_namespace, device, real
@@ -15,6 +16,10 @@ from .._engine.linear import broadcast, cast, dtype_name
 from .._engine.tape import is_recorded
 from .given import Autodiff, Given, ScalarFunction
 from .named import FREE, Named, is_array
+from .protocol import Scalar
+
+# what a user may pass as f
+Function = Scalar | tuple[Callable[..., Any], ...] | Callable[..., Any]
 
 
 def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Array, ...]]:
@@ -37,7 +42,7 @@ def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
     return broadcast(cast(value, real), tuple(x.shape[:-2]))
 
 
-def _held(f: Any) -> list:
+def _held(f: Any) -> list[Any]:
     """What a callable closes over, as far as Python tells."""
     held = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
     return [*held, *(getattr(f, "__defaults__", None) or ())]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import factorial
 
-from .._bindings.array import Array, array_namespace, eps
+from .._bindings.array import Array, Arrays, array_namespace, eps
 from .._spectrum.divided_differences import (
     in_order,
     log_ratio,
@@ -32,13 +32,13 @@ def _decay(d: Array) -> Array:
 class _Identity(Named):
     odd = True
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return s + 0.0
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return 0.0 * (a + b + c)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         return array_namespace(a, b).ones_like(a + b)
 
 
@@ -46,14 +46,14 @@ class _Identity(Named):
 class _Sqrt(Named):
     """NaN below zero; no derivative at zero."""
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         total = self(a) + self(b)
         return where(total == 0, NAN, 1 / where(total == 0, 1.0, total))
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return -ab * bc * ac
 
 
@@ -61,17 +61,17 @@ class _Sqrt(Named):
 class _Exp(Named):
     vanishes = False
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return array_namespace(s).exp(s)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         a, b = in_order(a, b)
         return array_namespace(a).exp(a) * _decay(a - b)
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         xp = array_namespace(a, b, c)
 
-        def series(m):
+        def series(m: Array) -> Arrays:
             return xp.ones_like(m), xp.exp(m), _EXPONENTIAL
 
         return second_by_series(a, b, c, ab, bc, ac, series)
@@ -81,7 +81,7 @@ class _Exp(Named):
 class _Expm1(_Exp):
     vanishes = True
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         xp = array_namespace(s)
         small = saturation(magnitude(s))
         return where(s > 0, xp.exp(s) * small, -small)
@@ -93,17 +93,17 @@ class _Log(Named):
 
     vanishes = False
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
         return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)), at_most_zero)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         a, b = in_order(a, b)
         at_tie = where(b > 0, 1 / where(b > 0, b, 1.0), NAN)
         return quotient(-log_ratio(a, b), a, b, at_tie)
 
-    def second(self, a, b, c, ab, bc, ac):
-        def series(m):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
+        def series(m: Array) -> Arrays:
             m = where(m > 0, m, NAN)
             return m, 1 / m / m, _LOGARITHM
 
@@ -114,10 +114,10 @@ class _Log(Named):
 class _Log1p(Named):
     """NaN at -1 and below."""
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return where(s > -1, array_namespace(s).log1p(where(s > -1, s, 0.0)), NAN)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         # log1p(r)/(r base) with r = |a - b|/base, which the floor keeps from 0/0
         xp = array_namespace(a, b)
         base_a, base_b = (1 + where(v > -1, v, NAN) for v in (a, b))
@@ -125,8 +125,8 @@ class _Log1p(Named):
         r = xp.maximum(xp.abs(a - b) / base, eps(base) ** 2 + 0.0 * base_a)
         return xp.log1p(r) / (r * base)
 
-    def second(self, a, b, c, ab, bc, ac):
-        def series(m):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
+        def series(m: Array) -> Arrays:
             r = where(m > -1, 1 + m, NAN)
             return r, 1 / r / r, _LOGARITHM
 
@@ -137,10 +137,10 @@ class _Log1p(Named):
 class _Tanh(Named):
     odd = True
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return array_namespace(s).tanh(s)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         # tanh is odd: two negative arguments are as good as two positive ones.
         xp = array_namespace(a, b)
         large, small = magnitude(a), magnitude(b)  # in whichever order
@@ -149,11 +149,11 @@ class _Tanh(Named):
         alike = (a < 0) == (b < 0)
         return where(alike, slope, (self(a) - self(b)) / where(alike, 1.0, a - b))
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return second_by_series(a, b, c, ab, bc, ac, self._series)
 
     @staticmethod
-    def _series(m):
+    def _series(m: Array) -> Arrays:
         """From f' = 1 - f^2: t_(n+1) = (delta_n0 - sum_i t_i t_(n-i))/(n + 1)."""
         xp = array_namespace(m)
         decay = xp.exp(-2 * magnitude(m))
@@ -171,13 +171,13 @@ class _Reciprocal(Named):
 
     odd = True
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         return power(-1)(s)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         return power(-1).divided(a, b)
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return power(-1).second(a, b, c, ab, bc, ac)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._bindings.array import array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .._spectrum.divided_differences import (
     in_order,
     log_ratio,
@@ -16,14 +16,14 @@ from .._spectrum.divided_differences import (
 from .named import NAN, Named, number, where
 
 
-def _choose(condition, x, otherwise):
+def _choose(condition: Any, x: Array, otherwise: Any) -> Array:
     """where, or Python's choice if the exponent is a Python number."""
     if isinstance(condition, bool):
         return x if condition else otherwise
     return where(condition, x, otherwise)
 
 
-def _positive(s):
+def _positive(s: Array) -> Array:
     """s, and NaN where it is not above zero."""
     return where(s > 0, s, NAN)
 
@@ -53,19 +53,19 @@ class power(Named):
     p: Any
     parameter = "p"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         p = number(self.p, "p")
         object.__setattr__(self, "p", int(p) if isinstance(p, float) and p.is_integer() else p)
 
     @property
-    def vanishes(self):
+    def vanishes(self) -> bool:
         return not isinstance(self.p, int | float) or self.p > 0
 
     @property
-    def odd(self):
+    def odd(self) -> bool:
         return isinstance(self.p, int) and self.p % 2 == 1
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         if isinstance(self.p, int) and self.p >= 0:
             return s**self.p
         fails = s == 0 if isinstance(self.p, int) else s <= 0
@@ -73,10 +73,10 @@ class power(Named):
         at_zero = _choose(self.p > 0, zero, _choose(self.p == 0, zero + 1, zero + float("inf")))
         return where(fails, where(s == 0, at_zero, NAN), where(fails, 1.0, s) ** self.p)
 
-    def ratio(self, s, fs):
+    def ratio(self, s: Array, fs: Array) -> Array:
         return power(self.p - 1)(s)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         if isinstance(self.p, int):
             return self._polynomial(a, b)
         # a^(p-1) (1 - r^p)/(1 - r) with r = b/a
@@ -91,14 +91,14 @@ class power(Named):
         slope = scale * where(a == b, self.p + 0.0 * a, ratio)
         return where(a == 0, self._at_origin(1, a), slope)
 
-    def _at_origin(self, order, zero):
+    def _at_origin(self, order: int, zero: Array) -> Array:
         """The divided difference of that order where all arguments are zero."""
         xp, p = array_namespace(zero), self.p + 0.0 * zero
         lower = (p >= 0) & (p < order) & (p == xp.round(p))
         flat = where((p > order) | lower, xp.zeros_like(p), NAN)
         return where(p == order, 1.0, flat)
 
-    def _polynomial(self, a, b):
+    def _polynomial(self, a: Array, b: Array) -> Array:
         """sum_i a^i b^(p-1-i); for p < 0, -sum_i a^(p+i) b^(-1-i)."""
         if self.p < 0:
             zero = (a == 0) | (b == 0)
@@ -110,7 +110,7 @@ class power(Named):
         even = power(half)._polynomial(a, b) * (a**half + b**half)
         return even if self.p % 2 == 0 else even * a + b ** (self.p - 1)
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         if not isinstance(self.p, int):
             change = second_by_series(a, b, c, ab, bc, ac, self._series)
             return where((a == 0) & (b == 0) & (c == 0), self._at_origin(2, a), change)
@@ -120,7 +120,7 @@ class power(Named):
         r, t, u = (1 / where(zero, 1.0, v) for v in (a, b, c))
         return where(zero, NAN, _homogeneous(-self.p - 1, r, t, u) * r * t * u)
 
-    def _series(self, m):
+    def _series(self, m: Array) -> Arrays:
         """Binomials (p over n + 2)."""
         m, binomial, coefficients = _positive(m), self.p, []
         for n in range(9):
@@ -128,11 +128,11 @@ class power(Named):
             coefficients.append(binomial)
         return m, power(self.p - 2)(m), coefficients
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _PowerLog(self.p, 1)
 
 
-def _homogeneous(degree, a, b, c):
+def _homogeneous(degree: int, a: Array, b: Array, c: Array) -> Array:
     """The sum of all monomials of a degree in a, b, c: of one variable, of two, of three."""
     if degree < 0:
         return 0.0 * (a + b + c)
@@ -152,16 +152,16 @@ class _PowerLog(Named):
     n: int
     parameter = "p"
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         x = where(s > 0, s, 1.0)
         value = power(self.p)(x) * array_namespace(s).log(x) ** self.n
         at_zero = where(self.p + 0.0 * s > 0, array_namespace(s).zeros_like(s), NAN)
         return where(s > 0, value, where(s == 0, at_zero, NAN))
 
-    def ratio(self, s, fs):
+    def ratio(self, s: Array, fs: Array) -> Array:
         return fs / s
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         # Leibniz: (g log)[a, b] = g[a, b] log(a) + g(b) log[a, b]
         a, b = in_order(a, b)
         lower = power(self.p) if self.n == 1 else _PowerLog(self.p, self.n - 1)
@@ -171,5 +171,5 @@ class _PowerLog(Named):
         slope = where(b == 0, _choose(self.p > 0, self(a) / x, NAN), where(b < 0, NAN, slope))
         return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _PowerLog(self.p, self.n + 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._bindings.array import array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .._spectrum.divided_differences import widest_quotient
 from .named import NAN, Named, magnitude, number, where
 
@@ -22,26 +22,26 @@ class _Piecewise(Named):
     def threshold(self) -> Any:
         raise NotImplementedError
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         raise NotImplementedError
 
-    def _valid(self):
+    def _valid(self) -> Array:
         """0 where the threshold is one, NaN where an array holds a negative number or NaN."""
         t = self.threshold
         if isinstance(t, float):
             return 0.0
         return where(t >= 0, array_namespace(t).zeros_like(t), NAN)
 
-    def _at_threshold(self, s):
+    def _at_threshold(self, s: Array) -> Array:
         """Where the kink or jump is; at t = 0 there is none, since the function is odd."""
         return (magnitude(s) == self.threshold) & (s != 0)
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         value = self._odd(magnitude(s)) + self._valid()
         # not by `sign`, which indexes by a mask in array_api_compat's PyTorch: no torch.func.vmap
         return where(s < 0, -value, value)
 
-    def _pieces(self, s):
+    def _pieces(self, s: Array) -> Arrays:
         """Which line of its graph s lies on, -1, 0 or 1 (NaN at a jump), its slope and f(s)."""
         t = self.threshold
         beyond, value = magnitude(s) > t, self(s)
@@ -52,12 +52,12 @@ class _Piecewise(Named):
             piece, value = where(at, NAN, piece), where(at, NAN, value)
         return piece, slope, value
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         (piece_a, slope, fa), (piece_b, _, fb) = self._pieces(a), self._pieces(b)
         same = piece_a == piece_b
         return where(same, slope, (fa - fb) / where(same, 1.0, a - b))
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         at_tie = where(self._at_threshold(a), NAN, 0.0 * a)
         return widest_quotient(a, b, c, ab, bc, ac, at_tie)[0]
 
@@ -68,11 +68,11 @@ class _AtTau(_Piecewise):
     inside, outside = 0.0, 1.0
     parameter = "tau"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
 
     @property
-    def threshold(self):
+    def threshold(self) -> Array:
         return self.tau
 
 
@@ -96,10 +96,10 @@ class soft_threshold(_AtTau):
     array([2., 0.])
     """
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size - self.tau, 0.0)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _MinusStep(self.tau)
 
 
@@ -128,17 +128,17 @@ class clip(_Piecewise):
     inside, outside = 1.0, 0.0
     parameter = "max"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "max", number(self.max, "max", least=0))
 
     @property
-    def threshold(self):
+    def threshold(self) -> Array:
         return self.max
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return where(size > self.max, self.max, size)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return step(self.max)
 
 
@@ -165,10 +165,10 @@ class hard_threshold(_AtTau):
 
     jumps = True
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size, 0.0)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _Flat(self.tau)
 
 
@@ -178,17 +178,17 @@ class step(_AtTau):
     outside = 0.0
     jumps = True
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return where(size > self.tau, 0.0 * size + 1.0, 0.0)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _Flat(self.tau)
 
 
 class _MinusStep(step):
     """The derivative of `soft_threshold` by tau."""
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return -super()._odd(size)
 
 
@@ -198,10 +198,10 @@ class _Flat(_AtTau):
     outside = 0.0
     jumps = True
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         return where(self._at_threshold(size), NAN, 0.0 * size)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return self
 
 
@@ -210,20 +210,20 @@ class inverse_above(_AtTau):
 
     jumps = True
 
-    def _kept(self, s):
+    def _kept(self, s: Array) -> Arrays:
         """Which arguments lie beyond, and these with 1 in place of the others."""
         kept = magnitude(s) > self.tau
         return kept, where(kept, s, 1.0)
 
-    def _odd(self, size):
+    def _odd(self, size: Array) -> Array:
         kept, x = self._kept(size)
         return where(kept, 1 / x, 0.0)
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         (a_kept, x), (b_kept, y) = self._kept(a), self._kept(b)
         return where(a_kept & b_kept, -1 / x / y, super().divided(a, b))
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         (a_kept, x), (b_kept, y), (c_kept, z) = map(self._kept, (a, b, c))
         across = super().second(a, b, c, ab, bc, ac)
         return where(a_kept & b_kept & c_kept, 1 / x / y / z, across)

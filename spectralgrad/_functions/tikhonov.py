@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .._bindings.array import array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .named import NAN, Named, number, where
 
 
@@ -38,10 +38,10 @@ class tikhonov(Named):
     odd = True
     parameter = "alpha"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
 
-    def _unit(self, s):
+    def _unit(self, s: Array) -> Arrays:
         """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
         alpha = self.alpha
         if not isinstance(alpha, float):
@@ -50,49 +50,49 @@ class tikhonov(Named):
         h = array_namespace(s).hypot(s, root)
         return s / h, root / h, h
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         u, _, h = self._unit(s)
         return u / h
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         (ua, va, ha), (ub, vb, hb) = self._unit(a), self._unit(b)
         return (va * vb - ua * ub) / ha / hb
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         # f(s) = Re 1/(s + i r) with r^2 = alpha, whose second difference is a product of three
         (ua, va, ha), (ub, vb, hb), (uc, vc, hc) = map(self._unit, (a, b, c))
         return ((ua * ub - va * vb) * uc - (ua * vb + va * ub) * vc) / ha / hb / hc
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _TikhonovByAlpha(self.alpha)
 
 
 class _TikhonovByAlpha(tikhonov):
     """-s/(s^2 + alpha)^2, the product of -s/(s^2 + alpha) and r(s) = 1/(s^2 + alpha)."""
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         u, _, h = self._unit(s)
         return -u / h / h / h
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         # Leibniz: (t r)[a, b] = t[a, b] r(b) + t(a) r[a, b] with r[a, b] = -(a + b) r(a) r(b)
         (ua, _, ha), (ub, _, hb) = self._unit(a), self._unit(b)
         steep = ua * (ua + ub * (hb / ha)) / ha / ha  # t(a) (a + b) r(a)
         return (steep - super().divided(a, b)) / hb / hb
 
-    def second(self, a, b, c, ab, bc, ac):
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return _TikhonovByAlphaTwice(self.alpha)
 
 
 class _TikhonovByAlphaTwice(_TikhonovByAlpha):
     """2 s/(s^2 + alpha)^3."""
 
-    def __call__(self, s):
+    def __call__(self, s: Array) -> Array:
         _, _, h = self._unit(s)
         return -2 * super().__call__(s) / h / h
 
-    def divided(self, a, b):
+    def divided(self, a: Array, b: Array) -> Array:
         return NAN * (a + b)

@@ -18,9 +18,9 @@ Schoenemann (1966), A generalized solution of the orthogonal Procrustes problem.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple
 
-from .._bindings.array import Array, array_namespace, eps
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._engine.arguments import enter
 from .._engine.checks import check_pair, check_weights
 from .._engine.elementary import filled, inverse, largest_entry, measured, root
@@ -44,23 +44,23 @@ from .polar import polar_factor
 from .svd import svd_factors
 
 
-class KabschResult(NamedTuple):
+class KabschResult(NamedTuple, Generic[ArrayT]):
     """q_n is near scale * rotation @ p_n + translation, at the root mean square distance rmsd."""
 
-    rotation: Array
-    translation: Array
-    scale: Array
-    rmsd: Array
+    rotation: ArrayT
+    translation: ArrayT
+    scale: ArrayT
+    rmsd: ArrayT
 
 
-class ProcrustesResult(NamedTuple):
+class ProcrustesResult(NamedTuple, Generic[ArrayT]):
     """A @ rotation is near B; `scale` is the nuclear norm of A^H B."""
 
-    rotation: Array
-    scale: Array
+    rotation: ArrayT
+    scale: ArrayT
 
 
-def _as_pair(A, B, function, names, *, alike):
+def _as_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> Arrays:
     """Two arrays of one batch and dtype, and what narrows results."""
     (A, narrow), (B, narrow_b) = enter(A, function, names[0]), enter(B, function, names[1])
     batch, dtype = check_pair(A, B, function, names, alike=alike)
@@ -70,7 +70,7 @@ def _as_pair(A, B, function, names, *, alike):
     return *(broadcast(x, (*batch, *x.shape[-2:])) for x in pair), narrow
 
 
-def _normalized(weights, P, batch):
+def _normalized(weights: Array, P: Array, batch: tuple[int, ...]) -> Array:
     """Weights that add up to one, (..., points)."""
     if weights is None:
         return filled(P, value=1 / P.shape[-2], axes=1, ones=0)
@@ -80,14 +80,16 @@ def _normalized(weights, P, batch):
     return multiply(inverse(inner(ones, w, axes=1)), w, axes=1)
 
 
-def _centred(w, P):
+def _centred(w: Array, P: Array) -> Arrays:
     """The centroid as a row, and the points about it."""
     centroid = matmul(row(w), P)
     ones = filled(P, value=1.0, axes=1, ones=1)
     return centroid, subtract(P, matmul(ones, centroid))
 
 
-def _rotation(w, p, q, noise, *, scale, reflection):
+def _rotation(
+    w: Array, p: Array, q: Array, noise: Array, *, scale: Any, reflection: bool
+) -> Arrays:
     """R, and c if wanted; the points are taken in units of their own."""
     size_p, size_q = largest_entry(p), largest_entry(q)
     unit_p = measured(p, size_p, axes=2, inverse=False)
@@ -104,7 +106,7 @@ def _rotation(w, p, q, noise, *, scale, reflection):
     return R, measured(ratio, size_p, axes=0, inverse=False)
 
 
-def _deviation(w, q, moved, noise):
+def _deviation(w: Array, q: Array, moved: Array, noise: Array) -> Array:
     """sqrt(sum w |q - moved|^2), with a kink at zero to rounding."""
     left = subtract(q, moved)
     size = largest_entry(left)
@@ -116,7 +118,14 @@ def _deviation(w, q, moved, noise):
 
 
 @operation("alignment", arrays=2, real=True, at_zeros=False)
-def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
+def kabsch(
+    P: ArrayT,
+    Q: ArrayT,
+    weights: ArrayT | None = None,
+    *,
+    scale: bool = False,
+    reflection: bool = False,
+) -> KabschResult[ArrayT]:
     r"""Rotation, translation and scale that bring the points P nearest to Q.
 
     Parameters
@@ -172,11 +181,11 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     else:
         ratio = filled(P, value=1.0, axes=2, ones=0)
     translation = unrow(subtract(q_mean, moved_mean))
-    return narrow(KabschResult(R, translation, ratio, _deviation(w, q, moved, noise)))
+    return KabschResult(*map(narrow, (R, translation, ratio, _deviation(w, q, moved, noise))))
 
 
 @operation("alignment", arrays=2, at_zeros=False)
-def procrustes(A, B, /):
+def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
     r"""The orthogonal matrix R that brings A R nearest to B.
 
     Parameters
@@ -221,4 +230,4 @@ def procrustes(A, B, /):
     R = polar_factor(nan_derivative_if(M, bad), U, S, Vh)
     total = measured(nuclear(M, U, S, Vh), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
-    return narrow(ProcrustesResult(R, total))
+    return ProcrustesResult(narrow(R), narrow(total))

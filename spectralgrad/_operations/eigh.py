@@ -18,10 +18,12 @@ collection of matrix derivative results, section 3.1.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from .._bindings.array import (
     Array,
+    Arrays,
+    ArrayT,
     adjoint,
     columnwise_dot,
     herm,
@@ -36,6 +38,7 @@ from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
     POLICIES,
+    Ties,
     default_gap_rtol,
     gaps,
     in_tie,
@@ -47,25 +50,25 @@ from .._spectrum.undefined import explain, insists
 from .declaration import operation
 
 
-class EighResult(NamedTuple):
+class EighResult(NamedTuple, Generic[ArrayT]):
     """Factors of (x + x^H)/2 = (eigenvectors * eigenvalues) @ eigenvectors^H."""
 
-    eigenvalues: Array
-    eigenvectors: Array
+    eigenvalues: ArrayT
+    eigenvectors: ArrayT
 
 
-def _tolerance(w, gap_rtol, ties):
+def _tolerance(w: Array, gap_rtol: float | None, ties: str) -> Array:
     """What counts as equal; a split has opened its ties by less than some would allow."""
     rtol = default_gap_rtol(w) if gap_rtol is None or ties == "split" else gap_rtol
     return rtol * largest(w)
 
 
-def eigh_forward(x, *, ties="nan", gap_rtol=None):
+def eigh_forward(x: Array, *, ties: str = "nan", gap_rtol: float | None = None) -> Arrays:
     w, Q = factorizations.eigh(x)
     return split_eigen(w) if ties == "split" else w, Q
 
 
-def _fragile(w, tolerance, ties):
+def _fragile(w: Array, tolerance: Array, ties: str) -> Array:
     """Columns in a tie, split or not: a second derivative does not follow from the first."""
     tied = in_tie(w, tolerance)
     if ties != "split":
@@ -73,7 +76,14 @@ def _fragile(w, tolerance, ties):
     return tied | in_tie(w, 2 * split_width(w, largest(w)))
 
 
-def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
+def eigh_jvp(
+    inputs: Arrays,
+    outputs: Arrays,
+    tangents: Arrays,
+    *,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+) -> Arrays:
     """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
     (w, Q), (dx,) = outputs, tangents
     tolerance = _tolerance(w, gap_rtol, ties)
@@ -87,7 +97,14 @@ def eigh_jvp(inputs, outputs, tangents, *, ties="nan", gap_rtol=None):
     return real(columnwise_dot(Q, dxh_Q)) + once, dQ
 
 
-def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
+def eigh_vjp(
+    inputs: Arrays,
+    outputs: Arrays,
+    cotangents: Arrays,
+    *,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+) -> Arrays:
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
     tolerance = _tolerance(w, gap_rtol, ties)
@@ -103,7 +120,15 @@ def eigh_vjp(inputs, outputs, cotangents, *, ties="nan", gap_rtol=None):
     return (herm(Q @ K @ adjoint(Q)),)
 
 
-def eigh_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None):
+def eigh_undefined(
+    inputs: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    *,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+) -> Array:
     w, _Q = outputs
     columns = in_tie(w, _tolerance(w, gap_rtol, ties))
     if len(directions) == 2:  # a cotangent, which may leave ties alone
@@ -126,7 +151,7 @@ _eigh = replace(eigh_factors, undefined=eigh_undefined, insists=insists)
     at_ties=False,
     second=False,
 )
-def eigh(x, /, *, ties="nan", gap_rtol=None):
+def eigh(x: ArrayT, /, *, ties: Ties = "nan", gap_rtol: float | None = None) -> EighResult[ArrayT]:
     r"""Eigendecomposition of the Hermitian part, differentiable in values and vectors.
 
     Parameters
@@ -169,4 +194,4 @@ def eigh(x, /, *, ties="nan", gap_rtol=None):
     x, narrow = enter(x, "eigh", square=True)
     check_choice(ties, POLICIES, "eigh", "ties")
     check_rtol(gap_rtol, "eigh")
-    return narrow(EighResult(*_eigh(x, ties=ties, gap_rtol=gap_rtol)))
+    return EighResult(*map(narrow, _eigh(x, ties=ties, gap_rtol=gap_rtol)))

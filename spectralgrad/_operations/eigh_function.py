@@ -10,18 +10,20 @@ Higher order Frechet derivatives of matrix functions.
 
 from __future__ import annotations
 
-from .._bindings.array import adjoint, array_namespace, conj, eps, herm
+from typing import Any
+
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, conj, eps, herm
 from .._bindings.lookup import sum_over_rows
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
-from .._functions.arguments import as_scalar_function
+from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
 from .._spectrum.ties import largest, unit_of
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
 
-def _values(w, semidefinite):
+def _values(w: Array, semidefinite: bool) -> Array:
     """w, where |w| <= n eps max|w| counts as zero if the function stands for a semidefinite one."""
     if not semidefinite or w.shape[-1] == 0:
         return w
@@ -29,7 +31,9 @@ def _values(w, semidefinite):
     return xp.where(xp.abs(w) <= w.shape[-1] * eps(w) * largest(w), 0.0, w)
 
 
-def eigh_value(factors, directions, parameters, *, f, semidefinite=False):
+def eigh_value(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
+) -> Array:
     w, Q = factors
     fw = f.with_parameter(parameters, 1)(_values(w, semidefinite))
     xp = array_namespace(w)
@@ -37,11 +41,13 @@ def eigh_value(factors, directions, parameters, *, f, semidefinite=False):
     return herm((Q * fw[..., None, :]) @ adjoint(Q))
 
 
-def _slopes(w, f, parameters):
+def _slopes(w: Array, f: Any, parameters: Arrays) -> Array:
     return f.with_parameter(parameters, 2).divided(w[..., :, None], w[..., None, :])
 
 
-def eigh_differential(factors, directions, parameters, *, f, semidefinite=False):
+def eigh_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
+) -> Array:
     w, Q = factors
     xp, values = array_namespace(w), _values(w, semidefinite)
     P = adjoint(Q) @ herm(directions[0]) @ Q
@@ -55,7 +61,9 @@ def eigh_differential(factors, directions, parameters, *, f, semidefinite=False)
     return herm(Q @ (G * P) @ adjoint(Q))
 
 
-def eigh_second(factors, directions, parameters, *, f, semidefinite=False):
+def eigh_second(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
+) -> Array:
     w, Q = factors
     xp, w = array_namespace(w), _values(w, semidefinite)
     G, unit = _slopes(w, f, parameters), unit_of(w)[..., None]
@@ -63,7 +71,7 @@ def eigh_second(factors, directions, parameters, *, f, semidefinite=False):
     X, Y = (adjoint(Q) @ herm(C) @ Q for C in (directions[0] / unit, directions[1]))
     a, c = w[..., None, :, None], w[..., None, None, :]
 
-    def body(b, G_k, x, y):
+    def body(b: Array, G_k: Array, x: Array, y: Array) -> Array:
         T = f3.second(a, b[..., None], c, G_k[..., :, None], G_k[..., None, :], G[..., None, :, :])
         product = conj(x)[..., :, None] * y[..., None, :]
         return xp.sum(unit[..., None] * T * (2 * herm(product)), axis=-3)
@@ -83,7 +91,7 @@ of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, ei
     options={"f": REQUIRED},
     hermitian=True,
 )
-def eigh_function(x, /, f):
+def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
 
     Parameters

@@ -7,23 +7,24 @@ roots, powers and the logarithm.
 
 from __future__ import annotations
 
+from .._bindings.array import ArrayT
 from .._engine.arguments import enter
 from .._functions import exponentials
-from .._functions.arguments import as_scalar_function
+from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import power
 from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
 
 
-def _of_hermitian(x, f, function, **options):
+def _of_hermitian(x: ArrayT, f: Function, function: str, **options: bool) -> ArrayT:
     x, narrow = enter(x, function, square=True)
     f, parameters = as_scalar_function(f, x, function)
     return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f, **options))
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def sqrtm(x, /):
+def sqrtm(x: ArrayT, /) -> ArrayT:
     """The square root of a positive semidefinite matrix.
 
     Parameters
@@ -58,7 +59,7 @@ def sqrtm(x, /):
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def inv_sqrtm(x, /):
+def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     """The inverse square root of a positive definite matrix, as in whitening.
 
     Parameters
@@ -93,7 +94,7 @@ def inv_sqrtm(x, /):
 
 
 @operation("functions of Hermitian matrices", example={"p": 2.5}, hermitian=True, definite=True)
-def powm(x, /, p):
+def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     """A power of a Hermitian matrix: whole, or real if it is positive semidefinite.
 
     Parameters
@@ -131,7 +132,7 @@ def powm(x, /, p):
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def logm(x, /):
+def logm(x: ArrayT, /) -> ArrayT:
     """The logarithm of a positive definite matrix.
 
     Parameters
@@ -165,7 +166,7 @@ def logm(x, /):
 
 
 @operation("functions of Hermitian matrices", hermitian=True)
-def expm(x, /):
+def expm(x: ArrayT, /) -> ArrayT:
     """The exponential of a Hermitian matrix.
 
     Parameters

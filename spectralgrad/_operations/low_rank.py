@@ -9,7 +9,10 @@ A cut inside a tie is undefined: NaN.
 
 from __future__ import annotations
 
-from .._bindings.array import adjoint, array_namespace, nan_where
+from collections.abc import Callable
+from typing import Any, Literal
+
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, nan_where
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
 from .._engine.checks import check_choice, check_rank
@@ -27,24 +30,24 @@ from .svd_differentials import svd_differential, svd_second
 from .svd_function import of_singular_values
 
 
-def _truncated(factors, directions, parameters, *, k):
+def _truncated(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
     return (U[..., :k] * S[..., None, :k]) @ Vh[..., :k, :]
 
 
-def _isometry(factors, directions, parameters, *, k):
+def _isometry(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, _, Vh = factors
     return U[..., :k] @ Vh[..., :k, :]
 
 
-def _is_tied(S, k):
+def _is_tied(S: Array, k: int) -> Array:
     return S[..., k - 1] - S[..., k] <= default_gap_rtol(S) * S[..., 0]
 
 
-def at_cut(rule, f):
+def at_cut(rule: Callable[..., Any], f: Any) -> Callable[..., Any]:
     """A rule for f(s, t) with t between s_k and s_(k+1)."""
 
-    def cut(factors, directions, parameters, *, k):
+    def cut(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
         S = factors[1]
         middle = S[..., k - 1] / 2 + S[..., k] / 2
         undefined = nan_where(_is_tied(S, k), S)[..., None, None]
@@ -53,11 +56,13 @@ def at_cut(rule, f):
     return cut
 
 
-def cut_rules(f):
+def cut_rules(f: Any) -> Arrays:
     return at_cut(svd_differential, f), at_cut(svd_second, f)
 
 
-def _truncated_differential(factors, directions, parameters, *, k):
+def _truncated_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int
+) -> Array:
     """The projection on the tangents of the rank-k matrices, and what their curvature adds.
 
     `svd_differential` of the hard threshold: G+- = 1 for kept pairs, 0 for dropped ones and
@@ -110,7 +115,7 @@ nothing: Primitive = Primitive(
     options={"k": REQUIRED},
     at_zeros=False,
 )
-def low_rank(x, /, k):
+def low_rank(x: ArrayT, /, k: int) -> ArrayT:
     """The best approximation of rank k: U_k S_k Vh_k.
 
     Parameters
@@ -152,7 +157,7 @@ def low_rank(x, /, k):
 
 
 @operation("subspaces", example={"k": 3}, at_zeros=False)
-def singular_projector(x, /, k, *, side="left"):
+def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] = "left") -> ArrayT:
     """The orthogonal projector on the span of the k leading singular vectors.
 
     Parameters

@@ -14,7 +14,9 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 
 from __future__ import annotations
 
-from .._bindings.array import array_namespace
+from typing import Any
+
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.linear import inner, multiply
@@ -31,13 +33,13 @@ from .polar import polar_differential, polar_second
 from .svd import svd_factors
 
 
-def norm_of(name, value, gradient):
+def norm_of(name: str, value: Any, gradient: Any) -> Array:
     """The norm with that gradient; inputs are A, U, S, Vh and the exponent, if that is free."""
 
-    def by_exponent(inputs, static):
+    def by_exponent(inputs: Arrays, static: Array) -> Array:
         return primitive(*inputs, **static | {"f": static["f"].by_parameter()})
 
-    def jvp(inputs, outputs, tangents, **static):
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
         terms = []
         if tangents[0] is not None:
             terms.append(inner(gradient(*inputs, **static), tangents[0], axes=2))
@@ -45,36 +47,36 @@ def norm_of(name, value, gradient):
             terms.append(multiply(tangents[4], by_exponent(inputs, static), axes=0))
         return sum(terms[1:], start=terms[0])
 
-    def vjp(inputs, outputs, cotangents, **static):
+    def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
         (bar,) = cotangents
         bars = (lambda: multiply(bar, gradient(*inputs, **static), axes=2), None, None, None)
         if len(inputs) == 4:
             return bars
         return *bars, lambda: multiply(bar, by_exponent(inputs, static), axes=0)
 
-    def forward(x, *held, **static):
+    def forward(x: Array, *held: Array, **static: Any) -> Array:
         return value(held[:3], held[3:], **static)
 
     primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3))
     return primitive
 
 
-def _sum_of_values(factors, parameters, *, k=None):
+def _sum_of_values(factors: Arrays, parameters: Arrays, *, k: int | None = None) -> Array:
     return array_namespace(factors[1]).sum(factors[1][..., :k], axis=-1)
 
 
-def _nonzero(factors):
+def _nonzero(factors: Arrays) -> Array:
     U, S, Vh = factors
     return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) < S
 
 
-def _nuclear_gradient(factors, directions, parameters):
+def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
     U, S, Vh = factors
     kept = array_namespace(S).astype(_nonzero(factors), S.dtype)
     return (U * kept[..., None, :]) @ Vh
 
 
-def _ky_fan_gradient(factors, directions, parameters, *, k):
+def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
     xp, at_cut = array_namespace(S), S[..., k - 1 : k]
     tolerance = default_gap_rtol(S) * first(S)
@@ -100,13 +102,13 @@ ky_fan = norm_of(
 )
 
 
-def sum_of_all(x):
+def sum_of_all(x: Array) -> Array:
     if not is_differentiated(x):
         return array_namespace(x).sum(factorizations.svdvals(x), axis=-1)
     return nuclear(x, *svd_factors(x))
 
 
-def _sum_of_largest(x, k):
+def _sum_of_largest(x: Array, k: int) -> Array:
     if k == min(x.shape[-2:]):
         return sum_of_all(x)
     if not is_differentiated(x):
@@ -114,12 +116,12 @@ def _sum_of_largest(x, k):
     return ky_fan(x, *svd_factors(x), k=k)
 
 
-def largest_of_all(x):
+def largest_of_all(x: Array) -> Array:
     return _sum_of_largest(x, min(1, *x.shape[-2:]))  # that of a matrix without entries is 0
 
 
 @operation("norms", rule=nuclear, inputs="x U S Vh", at_zeros=False)
-def nuclear_norm(x, /):
+def nuclear_norm(x: ArrayT, /) -> ArrayT:
     """Sum of the singular values.
 
     Parameters
@@ -161,7 +163,7 @@ def nuclear_norm(x, /):
     options={"k": REQUIRED},
     at_zeros=False,
 )
-def ky_fan_norm(x, /, k):
+def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     """Sum of the k largest singular values.
 
     Parameters
@@ -198,7 +200,7 @@ def ky_fan_norm(x, /, k):
 
 
 @operation("norms", at_ties=False, at_zeros=False)
-def spectral_norm(x, /):
+def spectral_norm(x: ArrayT, /) -> ArrayT:
     """The largest singular value.
 
     Parameters

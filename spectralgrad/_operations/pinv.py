@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .._bindings.array import array_namespace, eps, nan_where
+from collections.abc import Callable
+from typing import Any
+
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps, nan_where
 from .._engine.arguments import enter
 from .._engine.checks import check_rtol
 from .._engine.linear import adjoint_of
@@ -15,10 +18,10 @@ from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
 
 
-def _above(rule):
+def _above(rule: Callable[..., Any]) -> Callable[..., Any]:
     """A rule for 1/s beyond rtol s_1; NaN where a value lies at the threshold."""
 
-    def inverse(factors, directions, parameters, *, rtol):
+    def inverse(factors: Arrays, directions: Arrays, parameters: Arrays, *, rtol: float) -> Array:
         (U, S, Vh), xp = factors, array_namespace(factors[1])
         tau = rtol * first(S)
         out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=inverse_above(FREE))
@@ -41,7 +44,7 @@ pseudoinverse_adjoint = symmetric(
 
 
 @operation("functions of singular values", at_zeros=False)
-def pinv(x, /, *, rtol=None):
+def pinv(x: ArrayT, /, *, rtol: float | None = None) -> ArrayT:
     """The Moore-Penrose pseudoinverse, values up to rtol S[0] counting as zero.
 
     Parameters

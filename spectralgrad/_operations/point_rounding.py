@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from .._bindings.array import array_namespace, device, eps
+from .._bindings.array import Array, array_namespace, device, eps
 from .._engine.linear import constant
 from .polar import orientation
 
 
-def _undetermined(S, U, Vh, noise, *, reflection):
+def _undetermined(S: Array, U: Array, Vh: Array, noise: Array, *, reflection: bool) -> Array:
     """Whether H has several polar factors as far as its own error, relative to S[0], tells."""
     xp, d = array_namespace(S), S.shape[-1]
     if d == 0 or (d == 1 and not reflection):
@@ -21,7 +21,7 @@ def _undetermined(S, U, Vh, noise, *, reflection):
 undetermined = constant("undetermined", _undetermined)
 
 
-def _noise(P, centred_P, Q, centred_Q, *, points):
+def _noise(P: Array, centred_P: Array, Q: Array, centred_Q: Array, *, points: int) -> Array:
     """The relative error of a covariance: of its sum, and of the centring of its points."""
     xp, total = array_namespace(P), 1.0
     for x, centred in ((P, centred_P), (Q, centred_Q)):
@@ -33,7 +33,7 @@ def _noise(P, centred_P, Q, centred_Q, *, points):
 noise_of = constant("noise", _noise)
 
 
-def _kink_floor(size, whole, noise):
+def _kink_floor(size: Array, whole: Array, noise: Array) -> Array:
     """What a mean square in units of `size` may be and count as zero beside `whole` points."""
     xp = array_namespace(size)
     relative = noise * (whole / xp.where(size == 0, 1.0, size))

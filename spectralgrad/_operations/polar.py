@@ -15,9 +15,18 @@ decomposition and matrix sign function condition estimates; the second is our ow
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Generic, Literal, NamedTuple
 
-from .._bindings.array import Array, array_namespace, herm, is_complex, nan_where, skew
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    array_namespace,
+    herm,
+    is_complex,
+    nan_where,
+    skew,
+)
 from .._engine.arguments import enter
 from .._engine.checks import check_choice
 from .._engine.linear import hermitian_part, matmul, nan_unless_finite
@@ -28,13 +37,13 @@ from .svd import svd_factors
 from .svd_differentials import parts_of, sandwich, tall, with_complement, zeros_of
 
 
-def _sums(s):
+def _sums(s: Array) -> Array:
     """s_i + s_j off the diagonal; on it too, but never zero (there skew(M) is, for real x)."""
     total = s[..., :, None] + s[..., None, :]
     return guarded(total, 0.0)
 
 
-def _signed_values(factors, signed):
+def _signed_values(factors: Arrays, signed: bool) -> Array:
     """S, its last value signed if a rotation is meant; NaN where the factor is not determined."""
     U, S, Vh = factors
     xp, zero = array_namespace(S), zeros_of(factors)
@@ -48,7 +57,7 @@ def _signed_values(factors, signed):
     return s + nan_where(jumps, S)[..., None]
 
 
-def orientation(U, Vh):
+def orientation(U: Array, Vh: Array) -> Array:
     """det(U) det(V) of orthogonal U and V, exactly +1 or -1, as (..., 1)."""
     xp = array_namespace(U)
     # NumPy's det warns of NaN (2.4)
@@ -56,7 +65,7 @@ def orientation(U, Vh):
     return xp.where(next(signs) * next(signs) < 0, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
 
 
-def _oriented(factors, signed):
+def _oriented(factors: Arrays, signed: bool) -> Array:
     """Factors with the last row of Vh turned, if a rotation is meant."""
     U, S, Vh = factors
     if not signed or S.shape[-1] == 0:
@@ -66,12 +75,16 @@ def _oriented(factors, signed):
     return U, S, xp.concat([Vh[..., : n - 1, :], turned], axis=-2)
 
 
-def polar_value(factors, directions, parameters, *, signed=False):
+def polar_value(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+) -> Array:
     U, _, Vh = _oriented(factors, signed)
     return U @ Vh
 
 
-def polar_differential(factors, directions, parameters, *, signed=False):
+def polar_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+) -> Array:
     U, _, Vh = _oriented(factors, signed)
     s = _signed_values(factors, signed)
     total = _sums(s)
@@ -80,7 +93,9 @@ def polar_differential(factors, directions, parameters, *, signed=False):
 
 
 @tall
-def polar_second(factors, directions, parameters, *, signed=False):
+def polar_second(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+) -> Array:
     S = factors[1]
     factors, s = _oriented(factors, signed), _signed_values(factors, signed)
     scale = unit_of(S)[..., None]
@@ -98,11 +113,11 @@ def polar_second(factors, directions, parameters, *, signed=False):
 polar_factor = symmetric("orthogonalize", 3, polar_value, polar_differential, polar_second)
 
 
-class PolarResult(NamedTuple):
+class PolarResult(NamedTuple, Generic[ArrayT]):
     """x = U @ P (side="right") or P @ U (side="left")."""
 
-    U: Array
-    P: Array
+    U: ArrayT
+    P: ArrayT
 
 
 @operation(
@@ -112,7 +127,7 @@ class PolarResult(NamedTuple):
     options={"signed": False},
     at_zeros=False,
 )
-def orthogonalize(x, /):
+def orthogonalize(x: ArrayT, /) -> ArrayT:
     r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
 
     Parameters
@@ -149,7 +164,7 @@ def orthogonalize(x, /):
 
 
 @operation("polar factors", at_zeros=False)
-def polar(x, /, *, side="right"):
+def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarResult[ArrayT]:
     r"""Polar decomposition x = U P or x = P U, P positive semidefinite.
 
     Parameters
@@ -187,11 +202,11 @@ def polar(x, /, *, side="right"):
     U = polar_factor(x, *svd_factors(x))
     finite = nan_unless_finite(x)
     product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
-    return narrow(PolarResult(U, hermitian_part(product)))
+    return PolarResult(narrow(U), narrow(hermitian_part(product)))
 
 
 @operation("polar factors", square=True, real=True, at_zeros=False)
-def nearest_rotation(x, /):
+def nearest_rotation(x: ArrayT, /) -> ArrayT:
     r"""The rotation nearest to x: orthogonal, with determinant +1.
 
     Parameters

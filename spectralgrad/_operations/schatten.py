@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._bindings.array import array_namespace, nan_where, real
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, real
 from .._engine.arguments import enter
 from .._engine.linear import inner
 from .._engine.symmetric import symmetric
@@ -43,11 +43,11 @@ class Schatten:
     order: int = 0
     in_slices = True
 
-    def by_parameter(self):
+    def by_parameter(self) -> Array:
         return replace(self, order=self.order + 1)
 
 
-def _exponent(f, parameters, S):
+def _exponent(f: Any, parameters: Arrays, S: Array) -> Array:
     """p as (..., 1), and NaN where it is below 1 or infinite."""
     if not parameters:
         return f.p + 0.0 * first(S)
@@ -55,7 +55,7 @@ def _exponent(f, parameters, S):
     return array_namespace(p).where((p >= 1) & (p < float("inf")), p, float("nan"))
 
 
-def _norm(S, p):
+def _norm(S: Array, p: Array) -> Arrays:
     """N, and t with its logarithm, zeros having 0 for both; T as well."""
     xp, top = array_namespace(S), first(S)
     t = S / xp.where(top == 0, 1.0, top)
@@ -66,7 +66,7 @@ def _norm(S, p):
     return N, log_t, powers, xp.where(T == 0, 1.0, T)
 
 
-def _logarithmic(S, p):
+def _logarithmic(S: Array, p: Array) -> Arrays:
     """N, L1 and L2."""
     xp = array_namespace(S)
     N, log_t, powers, T = _norm(S, p)
@@ -77,7 +77,7 @@ def _logarithmic(S, p):
     return N, L1, L2
 
 
-def norm_value(factors, parameters, *, f):
+def norm_value(factors: Arrays, parameters: Arrays, *, f: Any) -> Array:
     S = factors[1]
     if S.shape[-1] == 0:
         return array_namespace(S).sum(S, axis=-1)
@@ -88,7 +88,7 @@ def norm_value(factors, parameters, *, f):
     return (N * (L1 if f.order == 1 else L1 * L1 + L2 if f.order == 2 else float("nan")))[..., 0]
 
 
-def _weights(factors, parameters, f):
+def _weights(factors: Arrays, parameters: Arrays, f: Any) -> Arrays:
     U, S, Vh = factors
     xp, p = array_namespace(S), _exponent(f, parameters, S)
     zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
@@ -100,7 +100,7 @@ def _weights(factors, parameters, f):
     return N, xp.where(zero, 0.0, g)
 
 
-def gradient_value(factors, directions, parameters, *, f):
+def gradient_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
     if S.shape[-1] == 0:
         return U @ Vh
@@ -108,7 +108,9 @@ def gradient_value(factors, directions, parameters, *, f):
     return (U * g[..., None, :]) @ Vh
 
 
-def gradient_differential(factors, directions, parameters, *, f):
+def gradient_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
+) -> Array:
     U, S, Vh = factors
     (C,), xp = directions, array_namespace(S)
     if S.shape[-1] == 0:
@@ -134,7 +136,7 @@ schatten = norm_of(
 
 
 @operation("norms", example={"p": 3.0})
-def schatten_norm(x, /, p):
+def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     """The p-norm of the singular values.
 
     Parameters
@@ -168,12 +170,14 @@ def schatten_norm(x, /, p):
     5.0
     """
     x, narrow = enter(x, "schatten_norm")
+    exponent: Any
+    parameters: Arrays = ()
     if is_array(p):
         exponent, parameters = FREE, (as_parameter(p, x, "schatten_norm", "p"),)
     elif p == math.inf:
         return narrow(largest_of_all(x))
     else:
-        exponent, parameters = number(p, "p", least=1), ()
+        exponent = number(p, "p", least=1)
         if exponent == 1:
             return narrow(sum_of_all(x))
     f = Schatten(exponent)

@@ -33,10 +33,12 @@ Wan and Zhang (2019), arXiv:1909.02659, for the phase. Splitting is our own.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple
 
 from .._bindings.array import (
     Array,
+    Arrays,
+    ArrayT,
     adjoint,
     array_namespace,
     columnwise_dot,
@@ -56,6 +58,7 @@ from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
     POLICIES,
+    Ties,
     default_gap_rtol,
     first,
     gaps,
@@ -69,26 +72,28 @@ from .._spectrum.undefined import explain, insists
 from .declaration import operation
 
 
-class SVDResult(NamedTuple):
+class SVDResult(NamedTuple, Generic[ArrayT]):
     """Factors of x = (U * S[..., None, :]) @ Vh."""
 
-    U: Array
-    S: Array
-    Vh: Array
+    U: ArrayT
+    S: ArrayT
+    Vh: ArrayT
 
 
-def svd_forward(x, *, full_matrices=False, ties="nan", gap_rtol=None):
+def svd_forward(
+    x: Array, *, full_matrices: bool = False, ties: str = "nan", gap_rtol: float | None = None
+) -> Arrays:
     U, S, Vh = factorizations.svd(x, full_matrices=full_matrices)
     return U, split_singular(S) if ties == "split" else S, Vh
 
 
-def tolerance_of(S, gap_rtol, ties):
+def tolerance_of(S: Array, gap_rtol: float | None, ties: str) -> Array:
     """What counts as equal; a split has opened its ties by less than some would allow."""
     rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
     return rtol * first(S)
 
 
-def fragile(S, tolerance, ties, free):
+def fragile(S: Array, tolerance: Array, ties: str, free: bool) -> Array:
     """Columns where a second derivative does not follow from the first.
 
     Those in a tie, split or not, and zero values: kinks |s| of a smooth signed s.
@@ -100,7 +105,15 @@ def fragile(S, tolerance, ties, free):
     return undefined | (S <= width) | in_tie(S, 2 * width)
 
 
-def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+def svd_jvp(
+    inputs: Arrays,
+    outputs: Arrays,
+    tangents: Arrays,
+    *,
+    full_matrices: bool = False,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+) -> Arrays:
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
     (x,), (U_all, S, Vh_all), (dx,) = inputs, outputs, tangents
     k = S.shape[-1]
@@ -123,14 +136,16 @@ def svd_jvp(inputs, outputs, tangents, *, full_matrices=False, ties="nan", gap_r
     return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
 
 
-def rotations(dP, S, tolerance):
+def rotations(dP: Array, S: Array, tolerance: Array) -> Arrays:
     """W_U and W_V from dP = U^H dA V."""
     half_sum = herm(dP) / gaps(S, tolerance)
     half_difference = skew(dP) / sums(S, tolerance)
     return half_sum + half_difference, half_sum - half_difference
 
 
-def _vectors_jvp(W_all, rotation, flow, inner, inverse_S, valid):
+def _vectors_jvp(
+    W_all: Array, rotation: Array, flow: Array, inner: Arrays, inverse_S: Array, valid: Array
+) -> Array:
     """Tangent of the columns on one side; `flow` is dA V on the left and dA^H U on the right."""
     rows, k = flow.shape[-2:]
     W = leading_columns(W_all, k)
@@ -144,7 +159,15 @@ def _vectors_jvp(W_all, rotation, flow, inner, inverse_S, valid):
     return array_namespace(dW).concat([dW, dW3], axis=-1)
 
 
-def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap_rtol=None):
+def svd_vjp(
+    inputs: Arrays,
+    outputs: Arrays,
+    cotangents: Arrays,
+    *,
+    full_matrices: bool = False,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+) -> Arrays:
     """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
     (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
     (m, n), k = x.shape[-2:], S.shape[-1]
@@ -179,14 +202,14 @@ def svd_vjp(inputs, outputs, cotangents, *, full_matrices=False, ties="nan", gap
     return (U @ K @ Vh,)
 
 
-def inner_cotangent(P, R, diagonal, S, tolerance):
+def inner_cotangent(P: Array, R: Array, diagonal: Array, S: Array, tolerance: Array) -> Array:
     """K from P = U^H U_bar, R = V_bar^H V and its own diagonal."""
     over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
     over_sums = (P + R) / sums(2 * S, 2 * tolerance)
     return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
 
 
-def _completed_cotangent(W_all, W_bar, k):
+def _completed_cotangent(W_all: Array, W_bar: Array, k: int) -> Array:
     """W_bar of the thin columns, with what reaches them through the completing ones."""
     if W_all.shape[-1] == k:
         return W_bar
@@ -194,7 +217,16 @@ def _completed_cotangent(W_all, W_bar, k):
     return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
 
 
-def svd_undefined(inputs, outputs, directions, result, *, ties="nan", gap_rtol=None, **_):
+def svd_undefined(
+    inputs: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    *,
+    ties: str = "nan",
+    gap_rtol: float | None = None,
+    **_: Any,
+) -> Array:
     (x,), (_, S, _) = inputs, outputs
     columns = gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), gauge.free_at_zero(x))
     if len(directions) == 3:  # a cotangent, which may leave ties alone
@@ -219,7 +251,9 @@ _svd = replace(svd_factors, undefined=svd_undefined, insists=insists)
     at_zeros=False,
     second=False,
 )
-def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
+def svd(
+    x: ArrayT, /, *, full_matrices: bool = True, ties: Ties = "nan", gap_rtol: float | None = None
+) -> SVDResult[ArrayT]:
     r"""Singular value decomposition, differentiable in U, S and Vh.
 
     Parameters
@@ -283,4 +317,6 @@ def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     check_choice(ties, POLICIES, "svd", "ties")
     check_rtol(gap_rtol, "svd")
     full_matrices = bool(full_matrices) and x.shape[-2] != x.shape[-1]
-    return narrow(SVDResult(*_svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol)))
+    return SVDResult(
+        *map(narrow, _svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol))
+    )

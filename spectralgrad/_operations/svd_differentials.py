@@ -40,13 +40,26 @@ variables of the SVD is our own.
 
 from __future__ import annotations
 
-from .._bindings.array import adjoint, array_namespace, conj, eps, herm, nan_where, skew
+from collections.abc import Callable
+from typing import Any
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    conj,
+    eps,
+    herm,
+    nan_where,
+    skew,
+)
 from .._bindings.lookup import adjoint_times, sum_over_rows
 from .._spectrum.divided_differences import widest_quotient
 from .._spectrum.ties import unit_of, zero_tolerance
 
 
-def sandwich(U, Vh, C, couple, h):
+def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h: Array) -> Array:
     """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size."""
     m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
     if m >= n:
@@ -60,12 +73,12 @@ def sandwich(U, Vh, C, couple, h):
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
 
 
-def zeros_of(factors):
+def zeros_of(factors: Arrays) -> Array:
     U, S, Vh = factors
     return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
 
 
-def svd_couplings(factors, f, parameters):
+def svd_couplings(factors: Arrays, f: Any, parameters: Arrays) -> Arrays:
     """S with exact zeros, G+, G- and h; NaN where F is discontinuous."""
     U, S, Vh = factors
     xp, zero = array_namespace(S), zeros_of(factors)
@@ -84,23 +97,23 @@ def svd_couplings(factors, f, parameters):
     return s, on_pairs.divided(s[..., :, None], s[..., None, :]), minus, h
 
 
-def svd_value(factors, directions, parameters, *, f):
+def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
     return (U * f.with_parameter(parameters, 1)(S)[..., None, :]) @ Vh
 
 
-def svd_differential(factors, directions, parameters, *, f):
+def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, _, Vh = factors
     _, plus, minus, h = svd_couplings(factors, f, parameters)
 
-    def couple(M):
+    def couple(M: Array) -> Array:
         M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
         return (plus + minus) * M + (plus - minus) * adjoint(M)
 
     return sandwich(U, Vh, directions[0], couple, h)
 
 
-def parts_of(factors, C):
+def parts_of(factors: Arrays, C: Array) -> Arrays:
     """C V, U^H C V, and the latter's Hermitian and skew-Hermitian parts."""
     U, _, Vh = factors
     CV = C @ adjoint(Vh)
@@ -108,10 +121,10 @@ def parts_of(factors, C):
     return CV, M, herm(M), skew(M)
 
 
-def tall(second):
+def tall(second: Callable[..., Any]) -> Callable[..., Any]:
     """A rule for m >= n, applied to the adjoint of what is wide."""
 
-    def rule(factors, directions, parameters, **static):
+    def rule(factors: Arrays, directions: Arrays, parameters: Arrays, **static: Any) -> Array:
         U, S, Vh = factors
         if U.shape[-2] >= Vh.shape[-1]:
             return second(factors, directions, parameters, **static)
@@ -121,7 +134,9 @@ def tall(second):
     return rule
 
 
-def with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus):
+def with_complement(
+    factors: Arrays, E: Array, h_parts: Arrays, k_parts: Arrays, phi_plus: Array, phi_minus: Array
+) -> Array:
     """U E V^H with what the left complement adds."""
     U, _, Vh = factors
     if U.shape[-2] == U.shape[-1]:
@@ -135,7 +150,7 @@ def with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus):
 
 
 @tall
-def svd_second(factors, directions, parameters, *, f):
+def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     S = factors[1]
     xp, scale = array_namespace(S), unit_of(S)
     s, plus, minus, h = svd_couplings(factors, f, parameters)
@@ -160,18 +175,20 @@ def svd_second(factors, directions, parameters, *, f):
     return with_complement(factors, E, h_parts, k_parts, unit * phi_plus, unit * phi_minus)
 
 
-def _svd_triples(f, s, plus, minus, of_h, of_k, scale):
+def _svd_triples(
+    f: Any, s: Array, plus: Array, minus: Array, of_h: Arrays, of_k: Arrays, scale: Any
+) -> Array:
     """E, one slice of k at a time; its rows hold X_kj, and X_ik = +-conj(X_ki)."""
     unit = scale[..., None, None]
     a, c = s[..., None, :, None], s[..., None, None, :]
     g, gm = plus[..., None, :, :], minus[..., None, :, :]
     xp = array_namespace(s)
 
-    def products(x, y):
+    def products(x: Array, y: Array) -> Array:
         """X_ik Y_kj, up to X's sign."""
         return conj(x)[..., :, None] * y[..., None, :]
 
-    def body(b, g_k, gm_k, p, q, p2, q2):
+    def body(b: Array, g_k: Array, gm_k: Array, p: Array, q: Array, p2: Array, q2: Array) -> Array:
         b = b[..., None]
         g_i, g_j = g_k[..., :, None], g_k[..., None, :]
         gm_i, gm_j = gm_k[..., :, None], gm_k[..., None, :]

@@ -5,9 +5,10 @@ Their derivatives are derived in `svd_differentials`.
 
 from __future__ import annotations
 
+from .._bindings.array import ArrayT
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
-from .._functions.arguments import as_scalar_function
+from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.thresholds import soft_threshold
 from .declaration import REQUIRED, operation
@@ -24,7 +25,7 @@ of_singular_values = symmetric("svd_function", 3, svd_value, svd_differential, s
     inputs="x U S Vh",
     options={"f": REQUIRED},
 )
-def svd_function(x, /, f):
+def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     r"""U f(S) Vh, with a derivative at ties, at low rank and at zero.
 
     Parameters
@@ -70,7 +71,7 @@ def svd_function(x, /, f):
 
 
 @operation("functions of singular values", example={"tau": 0.7})
-def singular_value_threshold(x, /, tau):
+def singular_value_threshold(x: ArrayT, /, tau: float | ArrayT) -> ArrayT:
     r"""U max(S - tau, 0) Vh, the proximal operator of tau times the nuclear norm.
 
     Parameters

@@ -9,7 +9,16 @@ singular values.
 
 from __future__ import annotations
 
-from .._bindings.array import adjoint, columnwise_dot, herm, once_differentiable, real
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    adjoint,
+    columnwise_dot,
+    herm,
+    once_differentiable,
+    real,
+)
 from .._engine.arguments import enter
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
@@ -20,17 +29,17 @@ from .eigh import eigh_factors
 from .svd import svd_factors
 
 
-def svdvals_forward(x, U, S, Vh):
+def svdvals_forward(x: Array, U: Array, S: Array, Vh: Array) -> Array:
     return S + 0.0
 
 
-def svdvals_jvp(inputs, outputs, tangents):
+def svdvals_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     x, U, S, Vh = inputs
     tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
     return tangent + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
 
 
-def svdvals_vjp(inputs, outputs, cotangents):
+def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     x, U, S, Vh = inputs
     # a zero value is a kink: |s| of a smooth signed s
     S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
@@ -40,16 +49,16 @@ def svdvals_vjp(inputs, outputs, cotangents):
 of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3))
 
 
-def eigvalsh_forward(x, w, Q):
+def eigvalsh_forward(x: Array, w: Array, Q: Array) -> Array:
     return w + 0.0
 
 
-def eigvalsh_jvp(inputs, outputs, tangents):
+def eigvalsh_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     _, _, Q = inputs
     return real(columnwise_dot(Q, herm(tangents[0]) @ Q))
 
 
-def eigvalsh_vjp(inputs, outputs, cotangents):
+def eigvalsh_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     _, _, Q = inputs
     return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
 
@@ -66,7 +75,7 @@ of_eigh = Primitive("eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, ca
     at_zeros=False,
     second=False,
 )
-def svdvals(x, /):
+def svdvals(x: ArrayT, /) -> ArrayT:
     """Singular values, descending, with a gradient that needs no gap.
 
     Parameters
@@ -117,7 +126,7 @@ def svdvals(x, /):
     at_ties=False,
     second=False,
 )
-def eigvalsh(x, /):
+def eigvalsh(x: ArrayT, /) -> ArrayT:
     """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
 
     Parameters

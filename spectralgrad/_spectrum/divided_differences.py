@@ -21,6 +21,7 @@ order, with f[x, y] in place of f and, for x >= y >= z and theta = (y - z)/(x - 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def quotient(difference: Array, a: Array, b: Array, equal: Array) -> Array:
     return xp.where(d == 0, equal, difference / xp.where(d == 0, 1.0, d))
 
 
-def by_quadrature(f: Callable, df: Callable, a: Array, b: Array) -> Array:
+def by_quadrature(f: Callable[..., Any], df: Callable[..., Any], a: Array, b: Array) -> Array:
     """f[a, b] of a function known by its values and its derivative."""
     xp = array_namespace(a, b)
     fa, fb, dfa, dfb = f(a), f(b), df(a), df(b)
@@ -63,7 +64,9 @@ def by_quadrature(f: Callable, df: Callable, a: Array, b: Array) -> Array:
     return xp.where(xp.abs((q - mean) * d) <= slack, mean, q)
 
 
-def widest_quotient(a, b, c, ab, bc, ac, at_tie) -> tuple[Array, Array]:
+def widest_quotient(
+    a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array, at_tie: Any
+) -> tuple[Array, Array]:
     """f[a, b, c] from the first differences f[a, b], f[b, c], f[a, c], and the width of the three.
 
     The difference is taken over the widest of the three gaps, where it cancels least; `at_tie` is
@@ -79,7 +82,9 @@ def widest_quotient(a, b, c, ab, bc, ac, at_tie) -> tuple[Array, Array]:
     return xp.where(tied, at_tie, change / xp.where(tied, 1.0, gap)), xp.abs(gap)
 
 
-def second_by_quadrature(d2f: Callable, a, b, c, ab, bc, ac) -> Array:
+def second_by_quadrature(
+    d2f: Callable[..., Any], a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
+) -> Array:
     """f[a, b, c] of a function known by its first differences and its second derivative."""
     xp = array_namespace(a, b, c)
     x, z = xp.maximum(xp.maximum(a, b), c), xp.minimum(xp.minimum(a, b), c)
@@ -100,7 +105,9 @@ def second_by_quadrature(d2f: Callable, a, b, c, ab, bc, ac) -> Array:
 NEAR = 1 / 32  # the series stops at its ninth term: (2/3 of that)^9 is below eps
 
 
-def second_by_series(a, b, c, ab, bc, ac, series: Callable) -> Array:
+def second_by_series(
+    a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array, series: Callable[..., Any]
+) -> Array:
     r"""f[a, b, c] by Taylor's series about the mean of close arguments, else by the quotient.
 
     `series(m)` gives a radius r, a factor g and coefficients k_n with

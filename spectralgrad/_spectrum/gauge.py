@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from operator import or_
+from typing import Any
 
 from .._bindings.array import (
     Array,
+    Arrays,
     adjoint,
     array_namespace,
     columnwise_dot,
@@ -88,13 +90,13 @@ def split_residual(residual: Array, opened: Array, found: Array, allowance: Arra
     return xp.abs(residual) / size * (xp.abs(opened - found) / size) > allowance
 
 
-def undefined_columns(S, tolerance, free):
+def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
     """Columns in a tie, and those of a zero value if that leaves its vectors or phase `free`."""
     tied = in_tie(S, tolerance)
     return tied | (2 * S <= tolerance) if free else tied
 
 
-def free_at_zero(x):
+def free_at_zero(x: Array) -> Array:
     """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
     return is_complex(x) or x.shape[-2] != x.shape[-1]
 
@@ -112,7 +114,9 @@ def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Arr
     return once_differentiable(real(array_namespace(inner).sum(entries, axis=axis)), fragile)
 
 
-def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
+def svd_undetermined(
+    x: Array, factors: Arrays, cotangents: Arrays, inner: Arrays, tolerance: Array, ties: str
+) -> Array:
     """The members where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
     xp, k = array_namespace(x), S.shape[-1]
@@ -136,7 +140,13 @@ def svd_undetermined(x, factors, cotangents, inner, tolerance, ties):
     return bad
 
 
-def svd_split_residual(found, vectors, values, thin_bars, inner):
+def svd_split_residual(
+    found: Any,
+    vectors: Sequence[Array],
+    values: Array,
+    thin_bars: Sequence[Array | None],
+    inner: Arrays,
+) -> Array:
     """Pairs by gap and by sum, and complements by value; `found` are the values before."""
     (U, V), (S, S_bar), (P, R) = vectors, values, inner
     xp, k = array_namespace(S), S.shape[-1]
@@ -153,7 +163,9 @@ def svd_split_residual(found, vectors, values, thin_bars, inner):
     return xp.any(bad, axis=-1)
 
 
-def eigh_undetermined(x, w, Q, cotangents, P, tolerance, ties):
+def eigh_undetermined(
+    x: Array, w: Array, Q: Array, cotangents: Arrays, P: Array, tolerance: Array, ties: str
+) -> Array:
     """The members where the loss is not determined by x, or has no derivative."""
     w_bar, Q_bar = cotangents
     xp = array_namespace(w)

@@ -7,14 +7,17 @@ quotient an exact zero.
 
 from __future__ import annotations
 
+from typing import Literal, get_args
+
 from .._bindings.array import Array, array_namespace, device, eps
 
-POLICIES = ("nan", "raise", "drop", "split")
+Ties = Literal["nan", "raise", "drop", "split"]
+POLICIES: tuple[str, ...] = get_args(Ties)
 
 
 def default_gap_rtol(values: Array) -> float:
     """eps^(3/4): a computed gap has an error of eps, and this leaves a quarter of the digits."""
-    return eps(values) ** 0.75
+    return float(eps(values) ** 0.75)
 
 
 def zero_tolerance(size: int, S: Array) -> Array:
@@ -101,7 +104,7 @@ def largest(w: Array) -> Array:
     return xp.maximum(xp.abs(first(w)), xp.abs(w[..., max(0, w.shape[-1] - 1) :]))
 
 
-def unit_of(values):
+def unit_of(values: Array) -> Array:
     """A positive scale of the spectrum, (..., 1)."""
     xp = array_namespace(values)
     if values.shape[-1] == 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._bindings.array import Array, array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning
 
 FUNCTIONS_INSTEAD = (
@@ -20,11 +20,11 @@ def explain(
     name: str,
     values: tuple[str, Array],
     undefined: Array,
-    directions: tuple,
-    result: tuple,
+    directions: Arrays,
+    result: Arrays,
     ties: str,
 ) -> Exception | None:
-    """Name the first member that came out NaN and the columns to blame, on readable arrays.
+    """Name the first batch element that came out NaN and the columns to blame, on readable arrays.
 
     None where the input or a direction held the NaN already.
     """
@@ -51,7 +51,8 @@ def explain(
     else:
         return None
     others = int(xp.sum(xp.astype(members, xp.int64))) - 1
-    where = f"member {member}" if (member := _unravel(index, tuple(v.shape[:-1]))) else "x"
+    place = _unravel(index, tuple(v.shape[:-1]))
+    where = f"batch element {place}" if place else "x"
     where += f" (and {others} more)" if others else ""
     message = f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {remedy}."
     if ties == "raise":

@@ -149,7 +149,7 @@ def truncated_svd(
         unconverged=unconverged,
         params=params,
     )
-    return narrow(SVDResult(*out[:3]))
+    return SVDResult(*map(narrow, out[:3]))
 
 
 def decompose(
