@@ -44,7 +44,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from typing import Any, cast
 
 from ._engine.checks import check_count, check_tol
 from ._engine.primitive import Primitive, answered
@@ -53,6 +53,7 @@ from ._operations import eigh, eigh_function, low_rank, norms, polar, svd, svd_f
 from ._truncated import rules as truncated
 from ._truncated.krylov import default_tol
 from ._truncated.operands import whole
+from ._truncated.options import Options
 from ._truncated.solvers import beyond, by_size
 
 
@@ -127,11 +128,13 @@ def _with_triplets(rule: Callable, count: int) -> Callable:
                 (U, S, Vh, *rest, None),
                 (*directions, None, None, None, None),
                 operand=operand,
-                method=method,
-                adjoint_tol=check_tol(adjoint_tol, name, "adjoint_tol", default_tol(products)),
-                most=10 * check_count(maxiter, name, "maxiter", 1),
-                ties=ties,
-                gap_rtol=gap_rtol,
+                options=Options(
+                    ties=cast("Any", ties),
+                    gap_rtol=gap_rtol,
+                    maxiter=check_count(maxiter, name, "maxiter", 1),
+                    adjoint=cast("Any", method),
+                    adjoint_tol=check_tol(adjoint_tol, name, "adjoint_tol", default_tol(products)),
+                ),
             )[:count]
         return answers if count > 1 or isinstance(x, tuple | list) else answers[0]
 

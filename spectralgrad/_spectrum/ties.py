@@ -7,8 +7,11 @@ quotient an exact zero.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from .._bindings.array import Array, array_namespace, device, eps
 
+Ties = Literal["nan", "raise", "drop", "split"]
 POLICIES = ("nan", "raise", "drop", "split")
 
 

@@ -33,6 +33,7 @@ from .._bindings.lookup import adjoint_times, loop, native, project_out
 from .._engine.primitive import Primitive
 from .._engine.products import Products
 from .._spectrum.ties import first, guarded
+from .options import Options
 
 TRACED = 100  # iterations where none may be read
 
@@ -50,12 +51,12 @@ def _divisors(S: Array) -> Array:
     return 1 / guarded(S, 0.0)[..., None, :]
 
 
-def _tied(e: Array, S: Array, rtol: float | None) -> Array:
+def _tied(e: Array, S: Array, options: Options) -> Array:
     """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
     xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
-    if rtol is None:
+    if options.ties != "drop":
         return xp.zeros_like(gap, dtype=xp.bool)
-    return gap <= rtol * first(S)[..., None]
+    return gap <= options.tolerance(S)[..., None]
 
 
 def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
@@ -81,7 +82,7 @@ def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
     return x * inverse, y * inverse
 
 
-def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: int, gap_rtol: float):
+def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, options: Options):
     """x, y of a tall A, without components where tied.
 
     A member is NaN where the residual did not come below tol, or where a direction p has a
@@ -102,7 +103,7 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: in
         return real(columnwise_dot(x, y))[..., None, :]
 
     def unconverged(r):
-        return xp.sqrt(dot(r, r)) > tol * norm
+        return xp.sqrt(dot(r, r)) > options.adjoint_tol * norm
 
     def body(state):
         y, r, p, rz, least = state
@@ -125,27 +126,27 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: in
     z = preconditioned(rhs)
     state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z), xp.ones_like(norm))
     y, r, _, _, least = loop(
-        lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
+        lambda state: xp.any(unconverged(state[1])), body, state, options.most, traced=TRACED
     )
-    tie = least <= 2 * gap_rtol * (first(S)[..., None] * inverse)
+    tie = least <= 2 * options.rtol(S) * (first(S)[..., None] * inverse)
     bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
     y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
     return (a + B(y)) * inverse, y
 
 
-def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, gap_rtol, drop):
+def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, options):
     V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
-    tied = _tied(e, S, gap_rtol if drop else None)
+    tied = _tied(e, S, options)
     in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
     in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
     a, b = a - E_U @ in_a, b - E_V @ in_b
-    A, options = operand.products(*leaves), {"tol": tol, "most": most, "gap_rtol": gap_rtol}
-    if method == "full":
+    A = operand.products(*leaves)
+    if options.adjoint == "full":
         x, y = _closed_form(a, b, U, S, V, E_U, e, E_V, tied)
     elif A.shape[0] >= A.shape[1]:
-        x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, **options)
+        x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, options)
     else:
-        y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tied, **options)
+        y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tied, options)
     # of a tie that is dropped, the half-difference remains
     minus = (in_a - in_b) / 2 / guarded(S[..., None, :] + e[..., :, None], 0.0)
     return x + E_U @ minus, y - E_V @ minus
@@ -168,7 +169,7 @@ def _dependence(inputs, solution, operand):
     return product, places
 
 
-def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
+def _solve_jvp(inputs, outputs, tangents, *, operand, options):
     xp = array_namespace(inputs[0])
     product, places = _dependence(inputs, outputs, operand)
     dots = [xp.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
@@ -177,13 +178,13 @@ def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
         primals = tuple(inputs[i] for i in places)
         da, db = native(a).pushforward(product, primals, tuple(dots[i] for i in places))
         a, b = a - da, b - db
-    return solve(a, b, *inputs[2:], operand=operand, **options)
+    return solve(a, b, *inputs[2:], operand=operand, options=options)
 
 
-def _solve_vjp(inputs, outputs, bars, *, operand, **options):
+def _solve_vjp(inputs, outputs, bars, *, operand, options):
     xp = array_namespace(inputs[0])
     bars = (xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
-    a, b = solve(*bars, *inputs[2:], operand=operand, **options)
+    a, b = solve(*bars, *inputs[2:], operand=operand, options=options)
     product, places = _dependence(inputs, outputs, operand)
     pullback = native(a).vjp(product, *(inputs[i] for i in places))[1]
     by_place = dict(zip(places, pullback((-a, -b)), strict=True))

@@ -29,6 +29,7 @@ from .._engine.primitive import Primitive, read
 from .._engine.products import identity_slices, products_of
 from .._spectrum.ties import default_gap_rtol, unit_of, zero_tolerance
 from .operands import DENSE, WHOLE, Entries
+from .options import Options
 from .svd import decompose
 
 
@@ -192,12 +193,9 @@ def truncation_error(
     >>> float(sg.truncation_error(np.diag([5.0, 4.0, 3.0]), 1))
     5.0
     """
-    options = {"oversample": oversample, "tol": tol, "maxiter": maxiter, "seed": seed}
-    # U, S and Vh come in as factors that x carries: how they would be differentiated is no matter
-    options |= {"ties": "nan", "gap_rtol": None, "adjoint": None, "adjoint_tol": None}
-    operand, leaves, out, narrow = decompose(
-        x, k, "truncation_error", solver=solver, unconverged=unconverged, params=params, **options
-    )
+    # U, S and Vh come in as factors that x carries: how they are differentiated does not matter
+    options = Options("nan", None, solver, oversample, tol, maxiter, seed, unconverged=unconverged)
+    operand, leaves, out, narrow = decompose(x, k, "truncation_error", options, params)
     U, S, Vh, _, following, *_ = out
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)

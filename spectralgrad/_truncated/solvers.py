@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from .._engine.products import Products
 from .._spectrum import factorizations
 from .krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from .operands import DENSE
+from .options import Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
@@ -29,51 +33,65 @@ def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
     return "full" if small or blocks_of(A.shape, block) < 4 else "krylov"
 
 
-def in_full(operand: Any, leaves: tuple, A: Products) -> tuple[Array, Array, Array]:
-    """All triplets, of the matrix itself."""
-    return factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
-
-
 def _multiplied_out(A: Products) -> Array:
     xp, shorter = array_namespace(A.like), min(A.shape)
     eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
     return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
 
 
-def find(
-    operand: Any, leaves: tuple, k: int, *, solver: Any, block: int, tol, maxiter: int, seed: int
-) -> Triplets:
+def find(operand: Any, leaves: tuple, options: Options) -> Triplets:
     """At least k triplets; those beyond are a surplus."""
-    A = operand.products(*leaves)
-    if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
-        U, S, Vh = in_full(operand, leaves, A)
-        if operand is DENSE:
-            return Triplets(U, S, Vh, 0.0 * S[..., 0])
-        return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
-    if solver == "krylov":
-        random = start_block(A.shape, block, A.like, seed)
-        batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
-        return leading_triplets(A, k, random, batch, tol=tol, maxiter=maxiter)
-    if callable(solver):
-        found = solver(operand.matrix(*leaves), k)
-    else:
-        found = _svds(solver, operand.matrix(*leaves), A, k, block, seed)
-    return _sorted(found, A, k, seed)
+    A, solver = operand.products(*leaves), options.solver
+    if isinstance(solver, str):
+        return SOLVERS[solver](operand, leaves, A, options)
+    return _sorted(solver(operand.matrix(*leaves), options.k), A, options)
 
 
-def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) -> tuple:
-    """By ARPACK through SciPy or CuPyX, both of which call it svds."""
-    library = array_namespace(A.like).__name__.rpartition(".")[2]
-    if library != {"scipy": "numpy", "cupyx": "cupy"}[name] or k >= min(A.shape):
+def _full(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+    """All triplets, of the matrix itself."""
+    U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
+    if operand is DENSE:
+        return Triplets(U, S, Vh, 0.0 * S[..., 0])
+    k = options.k
+    return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
+
+
+def _krylov(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+    """By the block Krylov iteration, where its blocks fit."""
+    if blocks_of(A.shape, options.block) < 4:
+        return _full(operand, leaves, A, options)
+    random = start_block(A.shape, options.block, A.like, options.seed)
+    batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
+    bound, most = options.accepted, options.maxiter
+    return leading_triplets(A, options.k, random, batch, tol=bound, maxiter=most)
+
+
+def _scipy(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+    """By `svds` of SciPy."""
+    svds = _svds("scipy", "numpy", operand.matrix(*leaves), A, options)
+    start = np.random.default_rng(options.seed).standard_normal(min(A.shape))
+    return _sorted(svds(v0=start.astype(A.like.dtype)), A, options)
+
+
+def _cupyx(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+    """By `svds` of CuPyX, which takes no start."""
+    svds = _svds("cupyx.scipy", "cupy", operand.matrix(*leaves), A, options)
+    return _sorted(svds(), A, options)
+
+
+SOLVERS = {"krylov": _krylov, "full": _full, "scipy": _scipy, "cupyx": _cupyx}
+
+
+def _svds(module: str, library: str, matrix: Any, A: Products, options: Options) -> Callable:
+    """`svds` of a module, which calls ARPACK, with its matrix and k; for arrays of one library."""
+    came = array_namespace(A.like).__name__.rpartition(".")[2]
+    if came != library or options.k >= min(A.shape):
         raise ValueError(
-            f"truncated_svd: solver={name!r} came for a matrix of shape {A.shape} of {library}; "
+            f"truncated_svd: solver={options.solver!r} came for a matrix of shape {A.shape} of {came}; "
             "svds takes arrays and operators of its own library (NumPy, CuPy), and finds fewer "
             "than min(m, n) triplets. Choose 'krylov' or 'full'."
         )
-    if name == "cupyx":
-        from cupyx.scipy.sparse import linalg
-    else:
-        from scipy.sparse import linalg
+    linalg = import_module(f"{module}.sparse.linalg")
     if callable(getattr(matrix, "matmat", None)) and not isinstance(matrix, linalg.LinearOperator):
         matrix = linalg.LinearOperator(
             A.shape,
@@ -83,21 +101,20 @@ def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) ->
             rmatmat=A.rmatmat,
             dtype=A.like.dtype,
         )
-    start = np.random.default_rng(seed).standard_normal(min(A.shape)).astype(matrix.dtype)
-    options = {"v0": start} if name == "scipy" else {}
-    return linalg.svds(matrix, k=min(block, min(A.shape) - 1), **options)
+    return partial(linalg.svds, matrix, k=min(options.block, min(A.shape) - 1))
 
 
-def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
+def _sorted(found: Any, A: Products, options: Options) -> Triplets:
     """A solver's triplets in descending order, what follows them, and the residual they have.
 
     Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
     """
+    k = options.k
     U, S, Vh = _checked(found, A.shape, k)
     xp = array_namespace(U)
     order = xp.argsort(S, descending=True)
     U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
-    rest = beyond(A, U, Vh, seed)
+    rest = beyond(A, U, Vh, options.seed)
     residual = true_residual(A, U[:, :k], S[:k], Vh[:k, :])
     if rest[1].shape[-1]:
         top = xp.where(S[0] == 0, 1.0, S[0])
@@ -141,7 +158,7 @@ def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, 
 
 
 def check_solver(solver: Any, adjoint: Any) -> None:
-    if not (callable(solver) or solver in (None, "krylov", "full", "scipy", "cupyx")):
+    if not (callable(solver) or solver in (None, *SOLVERS)):
         raise ValueError(
             f"truncated_svd: `solver` is {solver!r}; wanted 'krylov', 'full', 'scipy', 'cupyx', a "
             "callable (x, k) -> U, S, Vh, or None for a choice by size."
