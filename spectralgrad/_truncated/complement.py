@@ -66,7 +66,7 @@ def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
     return xp.where(apart, 1 / xp.where(apart, gap, 1.0), 0.0)
 
 
-def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
+def _closed_form(a, b, S, E_U, e, E_V, tied):
     """With all of the discarded triplets.
 
     In the pair (E_j, F_j) of these N_i is [[s, -e], [-e, s]], whose inverse is 1/(s - e) on the
@@ -142,7 +142,7 @@ def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, options):
     a, b = a - E_U @ in_a, b - E_V @ in_b
     A = operand.products(*leaves)
     if options.adjoint == "full":
-        x, y = _closed_form(a, b, U, S, V, E_U, e, E_V, tied)
+        x, y = _closed_form(a, b, S, E_U, e, E_V, tied)
     elif A.shape[0] >= A.shape[1]:
         x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, options)
     else:

@@ -76,16 +76,15 @@ def _split(S, e):
     return opened + xp.maximum(floor - opened[..., -1:], 0.0 * floor)
 
 
-def _is_free(U, Vh):
-    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
-    return is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
-
-
-def _undefined_columns(S, e, tolerance, free):
-    """As in `_gauge`, of the kept values and the next."""
-    xp = array_namespace(S)
-    extended = xp.concat([S, first(e)], axis=-1)
-    return gauge.undefined_columns(extended, tolerance, free)
+def _columns(found: Found, options: Options):
+    """The kept values and the next, which of them are undefined, and the kept that are fragile."""
+    U, S, Vh, _, e, *_ = found
+    # vectors of a lone zero value are free by a phase, or in a complement
+    free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
+    tolerance, extended = options.tolerance(S), array_namespace(S).concat([S, first(e)], axis=-1)
+    undefined = gauge.undefined_columns(extended, tolerance, free)
+    once = undefined[..., : S.shape[-1]] | fragile(S, tolerance, options.ties, free)
+    return extended, undefined, once
 
 
 def _solved(leaves, found: Found, a, b, idle, operand, options: Options):
@@ -106,11 +105,10 @@ def _solved(leaves, found: Found, a, b, idle, operand, options: Options):
 def truncated_jvp(leaves, outputs, dots, *, operand, options: Options):
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
     found, ties = Found(*outputs), options.ties
-    U, S, Vh, _, e, *_ = found
-    V, k = adjoint(Vh), S.shape[-1]
-    tolerance, free = options.tolerance(S), _is_free(U, Vh)
-    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
-    once = once_differentiable(S, undefined | fragile(S, tolerance, ties, free))
+    U, S, Vh, *_ = found
+    V, tolerance = adjoint(Vh), options.tolerance(S)
+    _, undefined, once = _columns(found, options)
+    undefined, once = undefined[..., : S.shape[-1]], once_differentiable(S, once)
     valid = 1 + once
     if ties == "drop":
         undefined = undefined & (2 * S <= tolerance)
@@ -127,12 +125,11 @@ def truncated_jvp(leaves, outputs, dots, *, operand, options: Options):
 def truncated_vjp(leaves, outputs, bars, *, operand, options: Options):
     """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
     found, ties = Found(*outputs), options.ties
-    (U, S, Vh, _, e, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
-    xp, V, k = array_namespace(S), adjoint(Vh), S.shape[-1]
+    (U, S, Vh, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
+    xp, V, tolerance = array_namespace(S), adjoint(Vh), options.tolerance(S)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    tolerance, free = options.tolerance(S), _is_free(U, Vh)
-    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
-    once = undefined | fragile(S, tolerance, ties, free)
+    _, undefined, once = _columns(found, options)
+    undefined = undefined[..., : S.shape[-1]]
     diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
         return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
@@ -176,10 +173,9 @@ def _undetermined(operand, leaves, found: Found, bars, inner, undefined, ties):
 def _why(leaves, outputs, directions, result, *, operand, options: Options):
     """Why a result is NaN: a tie that a cotangent touches, or a solve that did not converge."""
     found, ties = Found(*outputs), options.ties
-    U, S, Vh, _, e, *_ = found
+    U, S, Vh, *_ = found
     xp, k = array_namespace(S), S.shape[-1]
-    extended = xp.concat([S, first(e)], axis=-1)
-    columns = _undefined_columns(S, e, options.tolerance(S), _is_free(U, Vh))
+    extended, columns, _ = _columns(found, options)
     bad, given = xp.any(columns, axis=-1), directions
     if len(directions) == len(outputs):  # cotangents, which may leave ties alone
         given = U_bar, S_bar, Vh_bar = directions[:3]
@@ -188,8 +184,7 @@ def _why(leaves, outputs, directions, result, *, operand, options: Options):
             0.0 if bar is None else adjoint_times(W, bar)
             for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
         )
-        used = gauge.touched(S_bar, bars[0], bars[2])
-        reached = columns[..., :k] & used
+        reached = columns[..., :k] & gauge.touched(S_bar, bars[0], bars[2])
         bad = _undetermined(operand, leaves, found, bars, inner, reached, ties)
         columns = xp.concat([reached, columns[..., k:]], axis=-1)
     poisoned = nan_where(bad, S)[..., None, None]

@@ -87,9 +87,9 @@ def _svds(module: str, library: str, matrix: Any, A: Products, options: Options)
     came = array_namespace(A.like).__name__.rpartition(".")[2]
     if came != library or options.k >= min(A.shape):
         raise ValueError(
-            f"truncated_svd: solver={options.solver!r} came for a matrix of shape {A.shape} of {came}; "
-            "svds takes arrays and operators of its own library (NumPy, CuPy), and finds fewer "
-            "than min(m, n) triplets. Choose 'krylov' or 'full'."
+            f"truncated_svd: solver={options.solver!r} came for a matrix of shape {A.shape} of "
+            f"{came}; svds takes arrays and operators of its own library (NumPy, CuPy), and finds "
+            "fewer than min(m, n) triplets. Choose 'krylov' or 'full'."
         )
     linalg = import_module(f"{module}.sparse.linalg")
     if callable(getattr(matrix, "matmat", None)) and not isinstance(matrix, linalg.LinearOperator):
