@@ -1,6 +1,6 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
-from . import functions, operators, rules, testing
+from . import functions, operators, testing
 from ._engine.errors import (
     ConvergenceError,
     ConvergenceWarning,
@@ -23,6 +23,9 @@ from ._operations.svdvals import eigvalsh, svdvals
 from ._truncated.cut import cut
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
+
+# isort: split
+from . import rules  # which the declarations of the operations above fill
 
 __all__ = [
     "ConvergenceError",

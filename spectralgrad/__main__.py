@@ -1,7 +1,7 @@
 """``python -m spectralgrad check``: are derivatives right on this machine, library by library?
 
-Every operation is held against central differences and the adjoint identity, in double precision,
-on real and complex matrices, and on repeated singular values where it has a derivative there.
+Every operation is compared with central differences and by the adjoint identity, in double
+precision, on real and complex matrices, and on repeated values where it has a derivative there.
 """
 
 from __future__ import annotations
@@ -16,57 +16,44 @@ from typing import Any
 
 import numpy as np
 
-import spectralgrad as sg
-
 from ._bindings.array import Array
+from ._operations.declaration import OPERATIONS, Operation, table
 from .testing import pullback_error, tangent_errors
 
 LIBRARIES = ("numpy", "array_api_strict", "torch", "jax", "cupy")
 BOUND = 1e-9
 
 
-def _thin(x: Array) -> Any:
-    return sg.svd(x, full_matrices=False)
-
-
-AT_SIMPLE = {"svd": _thin, "svdvals": sg.svdvals, "eigh": sg.eigh, "eigvalsh": sg.eigvalsh}
-AT_TIES: dict[str, Callable] = {
-    "orthogonalize": sg.orthogonalize,
-    "polar": sg.polar,
-    "pinv": sg.pinv,
-    "low_rank": lambda x: sg.low_rank(x, 3),
-    "projector": lambda x: sg.singular_projector(x, 3),
-    "nuclear_norm": sg.nuclear_norm,
-    "schatten_norm": lambda x: sg.schatten_norm(x, 3.0),
-    "ky_fan_norm": lambda x: sg.ky_fan_norm(x, 3),
-    "svd_function tanh": lambda x: sg.svd_function(x, sg.functions.tanh),
-    "expm": sg.expm,
-}
-
-
-def _matrices() -> tuple[np.ndarray, np.ndarray]:
-    """A stack of two with simple spectra, and one with a triple singular value, both complex."""
+def _matrices(operation: Operation) -> list[np.ndarray[Any, Any]]:
+    """Complex and real ones that the operation takes, some of them with a triple value."""
     rng = np.random.default_rng(0)
     simple = rng.standard_normal((2, 4, 4)) + 1j * rng.standard_normal((2, 4, 4))
     U, _, Vh = np.linalg.svd(simple[0])
-    return simple, (U * np.array([2.0, 2.0, 2.0, 1.0])) @ Vh
+    tied = (U * np.array([2.0, 2.0, 2.0, 1.0])) @ (U.conj().T if operation.hermitian else Vh)
+    if operation.definite:
+        simple = simple @ np.conj(np.swapaxes(simple, -1, -2)) / 4 + np.eye(4)
+    found = [simple, simple.real, *([tied] if operation.at_ties else [])]
+    return [x for x in found if not (operation.real and np.iscomplexobj(x))]
 
 
 def _worst_errors(
-    asarray: Callable[[np.ndarray], Array], compiled: Callable[..., Any]
+    asarray: Callable[[np.ndarray[Any, Any]], Array],
+    compiled: Callable[..., Any],
+    operations: list[str],
 ) -> Iterator[tuple[str, float]]:
-    simple, tied = _matrices()
-    for name, plain in (AT_SIMPLE | AT_TIES).items():
-        fun = compiled(plain)
-        inputs = [simple, simple.real, *([tied] if name in AT_TIES else [])]
-        errors = []
-        for values in inputs:
-            x = asarray(values)
-            errors += [pullback_error(fun, x), *tangent_errors(fun, x)]
-        yield name, max(errors, key=lambda error: np.inf if np.isnan(error) else error)
+    for operation in OPERATIONS.values():
+        if operation.name not in operations:
+            continue
+        fun = compiled(partial(operation.function, **operation.example))
+        errors: list[float] = []
+        for values in _matrices(operation):
+            # a second argument, if it takes one, is the first with its rows turned round
+            x = [asarray(values[..., ::step, :].copy()) for step in (1, -1)[: operation.arrays]]
+            errors += [pullback_error(fun, *x), *tangent_errors(fun, *x)]
+        yield operation.name, max(errors, key=lambda error: np.inf if np.isnan(error) else error)
 
 
-def _devices(library: str) -> dict[str, Callable[[np.ndarray], Array]]:
+def _devices(library: str) -> dict[str, Callable[[np.ndarray[Any, Any]], Array]]:
     """The devices that a library finds, and how an array gets there."""
     module = importlib.import_module(library)
     if library == "torch":
@@ -83,9 +70,9 @@ def _devices(library: str) -> dict[str, Callable[[np.ndarray], Array]]:
     return {"cpu": module.asarray}
 
 
-def check(libraries: list[str], device: str | None) -> bool:
-    """Print the table; whether every row is right."""
-    row = "{:<17} {:<12} {:<6} {:<18} {:>9}  {}".format
+def check(libraries: list[str], device: str | None, operations: list[str]) -> bool:
+    """Print the table; return whether every row is right."""
+    row = "{:<17} {:<12} {:<6} {:<24} {:>9}  {}".format
     print(row("library", "version", "device", "operation", "error", "verdict"))
     passed, rows = True, 0
     for library in libraries:
@@ -94,7 +81,7 @@ def check(libraries: list[str], device: str | None) -> bool:
         compiled = module.jit if library == "jax" else lambda fun: fun  # as its users do
         for name, asarray in _devices(library).items():
             if device in (None, name):
-                for operation, error in _worst_errors(asarray, compiled):
+                for operation, error in _worst_errors(asarray, compiled, operations):
                     ok, rows = error <= BOUND, rows + 1
                     verdict = "right" if ok else f"WRONG (over {BOUND:g})"
                     print(row(library, version, name, operation, f"{error:.1e}", verdict))
@@ -110,11 +97,23 @@ def main(argv: list[str] | None = None) -> int:
     command = commands.add_parser("check", help="check derivatives on the libraries installed")
     command.add_argument("--library", choices=LIBRARIES, help="this one alone")
     command.add_argument("--device", help="such as cpu or cuda; default all")
+    command.add_argument(
+        "operations", nargs="*", metavar="OPERATION", help="such as svd; default all"
+    )
+    commands.add_parser("operations", help="print the table of operations, in Markdown")
     options = parser.parse_args(argv)
+    if options.command == "operations":
+        print(table())
+        return 0
+    unknown = [name for name in options.operations if name not in OPERATIONS]
+    if unknown:
+        parser.error(f"no operation {unknown[0]!r}; there are {', '.join(OPERATIONS)}")
     installed = [name for name in LIBRARIES if importlib.util.find_spec(name) is not None]
     if options.library and options.library not in installed:
         parser.error(f"{options.library} is not installed; found {', '.join(installed)}")
-    return 0 if check([options.library] if options.library else installed, options.device) else 1
+    libraries = [options.library] if options.library else installed
+    passed = check(libraries, options.device, options.operations or list(OPERATIONS))
+    return 0 if passed else 1
 
 
 if __name__ == "__main__":

@@ -5,30 +5,16 @@ Every rule has one signature:
     rule_vjp(inputs, outputs, cotangents, **options) -> cotangents of the inputs
     rule_jvp(inputs, outputs, tangents, **options)   -> tangents of the outputs
 
-Where there is one input, output or cotangent, a bare array does for a tuple of one, and a bare
-`inputs` gets a bare answer; None stands for zero. Rules neither warn nor raise: what is undefined
-is NaN. The convention is dL = Re sum(conj(x_bar) * dx).
-
-=================  ===============  ============  =========================
-rule               inputs           outputs       options
-=================  ===============  ============  =========================
-svd                x                U, S, Vh      ties, gap_rtol
-svdvals            x, U, S, Vh      S
-eigh               x                w, Q          ties, gap_rtol
-eigvalsh           x, w, Q          w
-svd_function       x, U, S, Vh      out           f
-eigh_function      x, w, Q          out           f
-orthogonalize      x, U, S, Vh      out           signed
-low_rank           x, U, S, Vh      out           k < min(m, n)
-nuclear_norm       x, U, S, Vh      out
-ky_fan_norm        x, U, S, Vh      out           k < min(m, n)
-truncated_svd      x                U, S, Vh      ties, gap_rtol, adjoint, adjoint_tol, maxiter
-=================  ===============  ============  =========================
+Where there is one input, output or cotangent, a bare array can stand for a tuple of one, and a bare
+`inputs` gets a bare result; None stands for zero. Rules neither warn nor raise where a derivative
+is undefined: the result is NaN. The convention is dL = Re sum(conj(x_bar) * dx).
 
 With factors among the inputs, x carries the whole derivative and the factors' cotangents are None.
-Where f has an array for a parameter, that counts as one more input, at the end. `signed=True` is
-the nearest rotation. The factors of `truncated_svd` are the k largest triplets, from any solver; x
-is an array, a sparse matrix or an operator, the cotangent of the last two an `operators.LowRank`.
+Where f has an array for a parameter, that is one more input, at the end. `signed=True` is the
+nearest rotation. The factors of `truncated_svd` are the k largest triplets, from any solver; x is
+an array, a sparse matrix or an operator, the cotangent of the last two an `operators.LowRank`.
+
+{table}
 
 Examples
 --------
@@ -42,106 +28,150 @@ array([[1., 0.],
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, cast
+import inspect
+from typing import Any, Protocol
 
-from ._engine.checks import check_count, check_tol
-from ._engine.primitive import Primitive, answered
+from ._bindings.array import Arrays
+from ._engine.checks import check_choice, check_rank, check_rtol
+from ._engine.primitive import answered
 from ._functions.arguments import as_scalar_function
-from ._operations import eigh, eigh_function, low_rank, norms, polar, svd, svd_function, svdvals
-from ._truncated import rules as truncated
-from ._truncated.krylov import default_tol
-from ._truncated.operands import whole
-from ._truncated.options import Options
-from ._truncated.solvers import beyond, by_size
+from ._operations.declaration import OPERATIONS, REQUIRED, Operation
+from ._spectrum.ties import POLICIES
 
 
-def _tupled(arrays: Any) -> tuple:
+class Rule(Protocol):
+    """A jvp or a vjp, of the signature that all rules have."""
+
+    __name__: str
+
+    def __call__(self, inputs: Any, outputs: Any, directions: Any, /, **options: Any) -> Any: ...
+
+
+def _tupled(arrays: Any) -> Arrays:
     return tuple(arrays) if isinstance(arrays, tuple | list) else (arrays,)
 
 
-def _plain(rule: Callable, answers_for: int) -> Callable:
-    """Let bare arrays stand for tuples of one, as the given argument does for the answer."""
+def _checked(options: dict[str, Any], declared: Operation, x: Any, name: str) -> dict[str, Any]:
+    """The options with their defaults."""
+    unknown = [option for option in options if option not in declared.options]
+    missing = [
+        option
+        for option, default in declared.options.items()
+        if default is REQUIRED and option not in options
+    ]
+    if unknown or missing:
+        came = f"option `{unknown[0]}` is unknown" if unknown else f"`{missing[0]}` is missing"
+        wanted = ", ".join(declared.options) or "none"
+        raise TypeError(f"sg.rules.{name}: {came}; the options are: {wanted}.")
+    options = dict(declared.options) | options
+    if "ties" in options:
+        check_choice(options["ties"], POLICIES, f"sg.rules.{name}", "ties")
+    if "gap_rtol" in options:
+        check_rtol(options["gap_rtol"], f"sg.rules.{name}")
+    if "k" in options:
+        options["k"] = check_rank(options["k"], x, f"sg.rules.{name}")
+    return options
 
-    @wraps(rule)
-    def plain(inputs: Any, outputs: Any, directions: Any, /, **options: Any) -> Any:
-        args: tuple = tuple(map(_tupled, (inputs, outputs, directions)))
+
+def _make(declared: Operation, kind: str) -> Rule:
+    """The public rule: bare arrays for tuples of one, options checked, f as users give it."""
+    name, of_inputs = f"{declared.name}_{kind}", kind == "vjp"
+
+    def rule(inputs: Any, outputs: Any, directions: Any, /, **options: Any) -> Any:
+        args = tuple(map(_tupled, (inputs, outputs, directions)))
+        options = _checked(options, declared, args[0][0], name)
         if "f" in options:
-            options["f"], parameters = as_scalar_function(options["f"], args[0][0], rule.__name__)
-            args = (*args[0], *parameters), *args[1:]
+            f, parameters = as_scalar_function(options["f"], args[0][0], f"sg.rules.{name}")
+            options["f"], args = f, ((*args[0], *parameters), *args[1:])
+        count = len(args[0] if of_inputs else args[1])
         if all(direction is None for direction in args[2]):
-            result = (None,) * len(args[answers_for])
+            result: Arrays = (None,) * count
         else:
-            result = rule(*args, **options)
-            result = answered(
-                result if isinstance(result, tuple) else (result,), range(len(args[answers_for]))
+            result = _tupled(getattr(declared.rule, kind)(*args, **options))
+            result = answered(result, range(count))
+        bare = not isinstance(inputs if of_inputs else outputs, tuple | list)
+        return result[0] if bare else result
+
+    role, given = ("cotangents", "outputs") if of_inputs else ("tangents", "inputs")
+    found = (
+        f"Cotangents of the inputs of `{declared.name}`"
+        if of_inputs
+        else (f"Tangents of the outputs of `{declared.name}`")
+    )
+    rule.__name__ = rule.__qualname__ = name
+    rule.__module__ = __name__
+    rule.__doc__ = _DOCSTRING.format(
+        found=found,
+        inputs=declared.inputs.replace(" ", ", "),
+        outputs=declared.outputs.replace(" ", ", "),
+        role=role,
+        given=given,
+        options=", ".join(declared.options) or "none",
+        function=declared.name,
+    )
+    positional, by_name = inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.KEYWORD_ONLY
+    rule.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(part, positional) for part in ("inputs", "outputs", role)]
+        + [inspect.Parameter(o, by_name, default=d) for o, d in declared.options.items()]
+    )
+    return rule
+
+
+_DOCSTRING = """{found}, given its inputs and outputs.
+
+Parameters
+----------
+inputs : {inputs}
+outputs : {outputs}
+{role} : like {given}
+    None stands for zero. A bare array can stand for a tuple of one.
+**options
+    {options}: as for `{function}`.
+
+Returns
+-------
+{found}; NaN where the derivative is undefined.
+
+Raises
+------
+TypeError, ValueError
+    For an option that is unknown, missing or out of range.
+"""
+
+
+def _table() -> str:
+    """The rules of every operation, with inputs, outputs and options."""
+    rows = [("rule", "inputs", "outputs", "options")]
+    for declared in OPERATIONS.values():
+        if declared.rule is not None:
+            inputs, outputs = (
+                names.replace(" ", ", ") for names in (declared.inputs, declared.outputs)
             )
-        return result if isinstance((inputs, outputs)[answers_for], tuple | list) else result[0]
-
-    return plain
-
-
-def _pair(primitive: Primitive) -> tuple[Callable, Callable]:
-    return _plain(primitive.jvp, answers_for=1), _plain(primitive.vjp, answers_for=0)
-
-
-svd_jvp, svd_vjp = _pair(svd.svd_factors)
-svdvals_jvp, svdvals_vjp = _pair(svdvals.of_svd)
-eigh_jvp, eigh_vjp = _pair(eigh.eigh_factors)
-eigvalsh_jvp, eigvalsh_vjp = _pair(svdvals.of_eigh)
-svd_function_jvp, svd_function_vjp = _pair(svd_function.of_singular_values)
-eigh_function_jvp, eigh_function_vjp = _pair(eigh_function.of_eigenvalues)
-orthogonalize_jvp, orthogonalize_vjp = _pair(polar.polar_factor)
-low_rank_jvp, low_rank_vjp = _pair(low_rank.best_of_rank)
-nuclear_norm_jvp, nuclear_norm_vjp = _pair(norms.nuclear)
-ky_fan_norm_jvp, ky_fan_norm_vjp = _pair(norms.ky_fan)
+            rows.append((declared.name, inputs, outputs, ", ".join(declared.options)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    ruler = tuple("=" * width for width in widths)
+    cells = [ruler, rows[0], ruler, *rows[1:], ruler]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    )
 
 
-def _with_triplets(rule: Callable, count: int) -> Callable:
-    """A rule of `truncated_svd` for triplets found elsewhere; it has `count` answers."""
-
-    @wraps(rule)
-    def plain(
-        x: Any,
-        triplets: tuple,
-        directions: Any,
-        /,
-        *,
-        ties: str = "nan",
-        gap_rtol: float | None = None,
-        adjoint: str | None = None,
-        adjoint_tol: float | None = None,
-        maxiter: int = 100,
-    ) -> Any:
-        name = rule.__name__
-        (A,), (U, S, Vh), directions = _tupled(x), triplets, _tupled(directions)
-        operand, k = whole(A), S.shape[-1]
-        products = operand.products(A)
-        method = adjoint or by_size(operand, (A,), products, k)
-        rest = beyond(products, U, Vh, full=method == "full")
-        if all(direction is None for direction in directions):
-            answers: tuple = (None,) * count
-        else:
-            answers = rule(
-                (A,),
-                (U, S, Vh, *rest, None),
-                (*directions, None, None, None, None),
-                operand=operand,
-                options=Options(
-                    ties=cast("Any", ties),
-                    gap_rtol=gap_rtol,
-                    maxiter=check_count(maxiter, name, "maxiter", 1),
-                    adjoint=cast("Any", method),
-                    adjoint_tol=check_tol(adjoint_tol, name, "adjoint_tol", default_tol(products)),
-                ),
-            )[:count]
-        return answers if count > 1 or isinstance(x, tuple | list) else answers[0]
-
-    return plain
+__doc__ = (__doc__ or "").replace("{table}", _table())
+_RULES = {
+    f"{declared.name}_{kind}": _make(declared, kind)
+    for declared in OPERATIONS.values()
+    if declared.rule is not None
+    for kind in ("jvp", "vjp")
+}
+__all__ = sorted(_RULES)
 
 
-truncated_svd_jvp = _with_triplets(truncated.truncated_jvp, 3)
-truncated_svd_vjp = _with_triplets(truncated.truncated_vjp, 1)
+def __getattr__(name: str) -> Rule:
+    if name in _RULES:
+        return _RULES[name]
+    raise AttributeError(f"module {__name__!r} has no rule {name!r}; it has {', '.join(__all__)}")
 
-__all__ = sorted(name for name in globals() if name.endswith(("_jvp", "_vjp")))
+
+def __dir__() -> list[str]:
+    return __all__

@@ -43,7 +43,7 @@ def hermitian(values, *, seed=0, is_complex=False):
 
 def sample(operation, shape, *, seed=0, is_complex=False):
     """A random matrix that the operation is defined for."""
-    x = random(shape, seed=seed, is_complex=is_complex and "c" in operation.fields)
+    x = random(shape, seed=seed, is_complex=is_complex and not operation.real)
     if not operation.definite:
         return x
     return x @ np.conj(np.swapaxes(x, -1, -2)) + np.eye(shape[-1])

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import spectralgrad as sg
+from spectralgrad._operations.declaration import OPERATIONS as DECLARED
 
 F = sg.functions
 
@@ -27,19 +28,19 @@ RATIO = F.ScalarFunction(ratio, ratio_derivative, ratio_second)
 
 
 @dataclass(frozen=True)
-class Operation:
-    """A function of x; what its input must be and whether it exists at ties and at zero values."""
+class Case:
+    """A function of x under test: what its input must be, and where it is differentiable."""
 
     name: str
     call: Callable
-    square: bool = False
-    at_ties: bool = True
-    at_zeros: bool = True
+    square: bool
+    definite: bool  # of positive definite matrices
+    real: bool
+    at_ties: bool
+    at_zeros: bool
+    second: bool  # has derivatives of second order by rule
     scale_power: int | None = None  # F(c A) = c^p F(A); None where there is no such law
-    definite: bool = False  # of positive definite matrices
     cut: bool = False  # between the second and the third value
-    fields: str = "rc"
-    second: bool = True  # has derivatives of second order by rule
     curved_at_zeros: bool = False  # no second derivative at a zero value, though a first
 
     def exists_at(self, spectrum: str, *, twice: bool = False) -> bool:
@@ -58,96 +59,64 @@ class Operation:
         return True
 
 
-def thin_svd(x):
-    return sg.svd(x, full_matrices=False)
+def case(name: str, label: str | None = None, *, out: str | None = None, **given) -> Case:
+    """A case of the operation of that name: the facts of its declaration, or what is given.
+
+    What is neither is an option of the operation; `out` picks one of several results.
+    """
+    declared = DECLARED[name]
+    facts = {fact: getattr(declared, fact) for fact in FACTS}
+    facts["square"] = declared.square or declared.hermitian
+    own = {fact: given.pop(fact) for fact in Case.__dataclass_fields__.keys() & given.keys()}
+
+    def call(x):
+        result = getattr(sg, name)(x, **given)
+        return result if out is None else getattr(result, out)
+
+    return Case(label or name, call, **facts | own)
 
 
-def _svd_function(f):
-    return lambda x: sg.svd_function(x, f)
-
-
-def _eigh_function(f):
-    return lambda x: sg.eigh_function(x, f)
-
-
+FACTS = ("square", "definite", "real", "at_ties", "at_zeros", "second")
 OPERATIONS = (
-    Operation("svd", thin_svd, at_ties=False, at_zeros=False, second=False),
-    Operation("svd_full", sg.svd, at_ties=False, at_zeros=False, second=False),
-    Operation("svdvals", sg.svdvals, at_ties=False, at_zeros=False, scale_power=1, second=False),
-    Operation("eigh", sg.eigh, square=True, at_ties=False, second=False),
-    Operation("eigvalsh", sg.eigvalsh, square=True, at_ties=False, scale_power=1, second=False),
-    Operation("orthogonalize", sg.orthogonalize, at_zeros=False, scale_power=0),
-    Operation("polar_left", lambda x: sg.polar(x, side="left"), at_zeros=False),
-    Operation("polar_P", lambda x: sg.polar(x).P, at_zeros=False, scale_power=1),
-    Operation(
-        "nearest_rotation",
-        sg.nearest_rotation,
-        square=True,
-        at_zeros=False,
-        scale_power=0,
-        fields="r",
-    ),
-    Operation("pinv", sg.pinv, at_zeros=False),
-    Operation("low_rank", lambda x: sg.low_rank(x, 2), at_zeros=False, scale_power=1, cut=True),
-    Operation(
-        "left_projector",
-        lambda x: sg.singular_projector(x, 2),
-        at_zeros=False,
-        scale_power=0,
-        cut=True,
-    ),
-    Operation(
-        "right_projector",
-        lambda x: sg.singular_projector(x, 2, side="right"),
-        at_zeros=False,
-        scale_power=0,
-        cut=True,
-    ),
-    Operation(
-        "truncated_svd",
-        lambda x: sg.truncated_svd(x, 2, solver="krylov", adjoint="krylov"),
-        at_ties=False,
-        at_zeros=False,
-        cut=True,
-        second=False,
-    ),
-    Operation(
-        "truncation_error",
-        lambda x: sg.truncation_error(x, 2),
-        at_ties=False,
-        at_zeros=False,
-        scale_power=1,
-        cut=True,
-        second=False,
-    ),
-    Operation("nuclear_norm", sg.nuclear_norm, at_zeros=False, scale_power=1),
-    Operation("spectral_norm", sg.spectral_norm, at_ties=False, at_zeros=False, scale_power=1),
-    Operation(
-        "ky_fan_norm", lambda x: sg.ky_fan_norm(x, 2), at_zeros=False, scale_power=1, cut=True
-    ),
-    Operation("schatten_3", lambda x: sg.schatten_norm(x, 3), scale_power=1),
-    Operation(
-        "schatten_1.5", lambda x: sg.schatten_norm(x, 1.5), scale_power=1, curved_at_zeros=True
-    ),
-    Operation("svd_function:identity", _svd_function(F.identity), scale_power=1),
-    Operation("svd_function:tanh", _svd_function(F.tanh)),
-    Operation("svd_function:expm1", _svd_function(F.expm1), curved_at_zeros=True),
-    Operation("svd_function:cube", _svd_function(F.power(3))),
-    Operation("svd_function:power", _svd_function(F.power(2.5))),
-    Operation("svd_function:log1p", _svd_function(F.log1p), curved_at_zeros=True),
-    Operation("singular_value_threshold", lambda x: sg.singular_value_threshold(x, 0.7)),
-    Operation("svd_function:clip", _svd_function(F.clip(1.1))),
-    Operation("svd_function:tikhonov", _svd_function(F.tikhonov(0.3))),
-    Operation("svd_function:sqrt", _svd_function(F.sqrt), at_zeros=False),
-    Operation("svd_function:ratio", _svd_function(RATIO), curved_at_zeros=True),
-    Operation("eigh_function:tanh", _eigh_function(F.tanh), square=True),
-    Operation("eigh_function:cube", _eigh_function(F.power(3)), square=True),
-    Operation("eigh_function:pair", _eigh_function(CUBE_PAIR), square=True),
-    Operation("expm", sg.expm, square=True),
-    Operation("logm", sg.logm, square=True, definite=True, at_zeros=False),
-    Operation("sqrtm", sg.sqrtm, square=True, definite=True, at_zeros=False),
-    Operation("inv_sqrtm", sg.inv_sqrtm, square=True, definite=True, at_zeros=False),
-    Operation("powm", lambda x: sg.powm(x, 2.3), square=True, definite=True),
+    case("svd", full_matrices=False),
+    case("svd", "svd_full"),
+    case("svdvals", scale_power=1),
+    case("eigh"),
+    case("eigvalsh", scale_power=1),
+    case("orthogonalize", scale_power=0),
+    case("polar", "polar_left", side="left"),
+    case("polar", "polar_P", out="P", scale_power=1),
+    case("nearest_rotation", scale_power=0),
+    case("pinv"),
+    case("low_rank", k=2, scale_power=1, cut=True),
+    case("singular_projector", "left_projector", k=2, scale_power=0, cut=True),
+    case("singular_projector", "right_projector", k=2, side="right", scale_power=0, cut=True),
+    case("truncated_svd", k=2, solver="krylov", adjoint="krylov", cut=True),
+    case("truncation_error", k=2, scale_power=1, cut=True),
+    case("nuclear_norm", scale_power=1),
+    case("spectral_norm", scale_power=1),
+    case("ky_fan_norm", k=2, scale_power=1, cut=True),
+    case("schatten_norm", "schatten_3", p=3, scale_power=1),
+    case("schatten_norm", "schatten_1.5", p=1.5, scale_power=1, curved_at_zeros=True),
+    case("svd_function", "svd_function:identity", f=F.identity, scale_power=1),
+    case("svd_function", "svd_function:tanh", f=F.tanh),
+    case("svd_function", "svd_function:expm1", f=F.expm1, curved_at_zeros=True),
+    case("svd_function", "svd_function:cube", f=F.power(3)),
+    case("svd_function", "svd_function:power", f=F.power(2.5)),
+    case("svd_function", "svd_function:log1p", f=F.log1p, curved_at_zeros=True),
+    case("singular_value_threshold", tau=0.7),
+    case("svd_function", "svd_function:clip", f=F.clip(1.1)),
+    case("svd_function", "svd_function:tikhonov", f=F.tikhonov(0.3)),
+    case("svd_function", "svd_function:sqrt", f=F.sqrt, at_zeros=False),
+    case("svd_function", "svd_function:ratio", f=RATIO, curved_at_zeros=True),
+    case("eigh_function", "eigh_function:tanh", f=F.tanh),
+    case("eigh_function", "eigh_function:cube", f=F.power(3)),
+    case("eigh_function", "eigh_function:pair", f=CUBE_PAIR),
+    case("expm"),
+    case("logm"),
+    case("sqrtm"),
+    case("inv_sqrtm"),
+    case("powm", p=2.3),
 )
 SECOND = [operation for operation in OPERATIONS if operation.second]
 REFERENCE = {

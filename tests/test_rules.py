@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import numpy as np
 import pytest
 from matrices import random, with_spectrum
@@ -70,6 +72,34 @@ def test_bare_arrays_do_for_tuples_of_one():
         (x, *factors), out, x, f=(np.tanh, lambda s: np.cosh(s) ** -2)
     )
     np.testing.assert_allclose(tangent, sg.rules.svd_function_jvp((x, *factors), out, x, f=TANH))
+
+
+def test_rules_have_names_signatures_and_docstrings():
+    for name in sg.rules.__all__:
+        rule = getattr(sg.rules, name)
+        assert rule.__name__ == name
+        assert name.rpartition("_")[0] in inspect.getdoc(rule)
+        role = "cotangents" if name.endswith("_vjp") else "tangents"
+        assert list(inspect.signature(rule).parameters)[:3] == ["inputs", "outputs", role]
+    assert "ties='nan'" in str(inspect.signature(sg.rules.svd_vjp))
+    assert "low_rank       x, U, S, Vh  out       k" in sg.rules.__doc__
+
+
+def test_options_are_checked():
+    x = random((3, 3))
+    factors, bars = np.linalg.svd(x), (None, np.ones(3), None)
+    with pytest.raises(ValueError, match=r"sg\.rules\.svd_vjp: `ties` is 'dorp'; wanted one of"):
+        sg.rules.svd_vjp(x, factors, bars, ties="dorp")
+    with pytest.raises(ValueError, match=r"sg\.rules\.svd_jvp: `gap_rtol` is -1"):
+        sg.rules.svd_jvp(x, factors, x, gap_rtol=-1)
+    with pytest.raises(TypeError, match=r"option `tie` is unknown; the options are: ties, gap"):
+        sg.rules.svd_vjp(x, factors, bars, tie="nan")
+    with pytest.raises(TypeError, match=r"sg\.rules\.low_rank_vjp: `k` is missing"):
+        sg.rules.low_rank_vjp((x, *factors), x, x)
+    with pytest.raises(ValueError, match=r"low_rank_vjp: `k` is 9"):
+        sg.rules.low_rank_vjp((x, *factors), x, x, k=9)
+    with pytest.raises(AttributeError, match="no rule 'svd_pjv'"):
+        _ = sg.rules.svd_pjv
 
 
 def test_rules_neither_warn_nor_raise():

@@ -37,6 +37,7 @@ from .._engine.linear import (
     subtract,
     unrow,
 )
+from .declaration import operation
 from .norms import nuclear
 from .point_rounding import kink_floor, noise_of, undetermined
 from .polar import polar_factor
@@ -114,6 +115,7 @@ def _deviation(w, q, moved, noise):
     return measured(root(squares, floor), size, axes=0, inverse=True)
 
 
+@operation("alignment", arrays=2, real=True, at_zeros=False)
 def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     r"""Rotation, translation and scale that bring the points P nearest to Q.
 
@@ -173,6 +175,7 @@ def kabsch(P, Q, weights=None, *, scale=False, reflection=False):
     return narrow(KabschResult(R, translation, ratio, _deviation(w, q, moved, noise)))
 
 
+@operation("alignment", arrays=2, at_zeros=False)
 def procrustes(A, B, /):
     r"""The orthogonal matrix R that brings A R nearest to B.
 

@@ -44,6 +44,7 @@ from .._spectrum.ties import (
     split_width,
 )
 from .._spectrum.undefined import explain, insists
+from .declaration import operation
 
 
 class EighResult(NamedTuple):
@@ -116,6 +117,15 @@ eigh_factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp, outputs=2)
 _eigh = replace(eigh_factors, undefined=eigh_undefined, insists=insists)
 
 
+@operation(
+    "factors and values",
+    rule=eigh_factors,
+    outputs="w Q",
+    options={"ties": "nan", "gap_rtol": None},
+    hermitian=True,
+    at_ties=False,
+    second=False,
+)
 def eigh(x, /, *, ties="nan", gap_rtol=None):
     r"""Eigendecomposition of the Hermitian part, differentiable in values and vectors.
 

@@ -15,7 +15,9 @@ from .._bindings.lookup import sum_over_rows
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import as_scalar_function
+from .._functions.exponentials import tanh
 from .._spectrum.ties import largest, unit_of
+from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
 
@@ -73,6 +75,14 @@ def eigh_second(factors, directions, parameters, *, f, semidefinite=False):
 of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, eigh_second)
 
 
+@operation(
+    "functions of Hermitian matrices",
+    example={"f": tanh},
+    rule=of_eigenvalues,
+    inputs="x w Q",
+    options={"f": REQUIRED},
+    hermitian=True,
+)
 def eigh_function(x, /, f):
     r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
 

@@ -11,6 +11,7 @@ from .._engine.arguments import enter
 from .._functions import exponentials
 from .._functions.arguments import as_scalar_function
 from .._functions.powers import power
+from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
 
@@ -21,6 +22,7 @@ def _of_hermitian(x, f, function, **options):
     return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f, **options))
 
 
+@operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
 def sqrtm(x, /):
     """The square root of a positive semidefinite matrix.
 
@@ -55,6 +57,7 @@ def sqrtm(x, /):
     return _of_hermitian(x, exponentials.sqrt, "sqrtm", semidefinite=True)
 
 
+@operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
 def inv_sqrtm(x, /):
     """The inverse square root of a positive definite matrix, as in whitening.
 
@@ -89,6 +92,7 @@ def inv_sqrtm(x, /):
     return _of_hermitian(x, power(-0.5), "inv_sqrtm", semidefinite=True)
 
 
+@operation("functions of Hermitian matrices", example={"p": 2.5}, hermitian=True, definite=True)
 def powm(x, /, p):
     """A power of a Hermitian matrix: whole, or real if it is positive semidefinite.
 
@@ -126,6 +130,7 @@ def powm(x, /, p):
     return _of_hermitian(x, power(p), "powm", semidefinite=True)
 
 
+@operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
 def logm(x, /):
     """The logarithm of a positive definite matrix.
 
@@ -159,6 +164,7 @@ def logm(x, /):
     return _of_hermitian(x, exponentials.log, "logm", semidefinite=True)
 
 
+@operation("functions of Hermitian matrices", hermitian=True)
 def expm(x, /):
     """The exponential of a Hermitian matrix.
 

@@ -20,6 +20,7 @@ from .._functions.exponentials import identity
 from .._functions.named import FREE
 from .._functions.thresholds import hard_threshold, step
 from .._spectrum.ties import default_gap_rtol
+from .declaration import REQUIRED, operation
 from .polar import polar_factor
 from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second
@@ -101,6 +102,14 @@ nothing: Primitive = Primitive(
 )
 
 
+@operation(
+    "functions of singular values",
+    example={"k": 3},
+    rule=best_of_rank,
+    inputs="x U S Vh",
+    options={"k": REQUIRED},
+    at_zeros=False,
+)
 def low_rank(x, /, k):
     """The best approximation of rank k: U_k S_k Vh_k.
 
@@ -142,6 +151,7 @@ def low_rank(x, /, k):
     return narrow(best_of_rank(x, *svd_factors(x), k=k))
 
 
+@operation("subspaces", example={"k": 3}, at_zeros=False)
 def singular_projector(x, /, k, *, side="left"):
     """The orthogonal projector on the span of the k leading singular vectors.
 

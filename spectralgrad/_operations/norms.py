@@ -25,6 +25,7 @@ from .._functions.named import FREE
 from .._functions.thresholds import step
 from .._spectrum import factorizations
 from .._spectrum.ties import default_gap_rtol, first, zero_tolerance
+from .declaration import REQUIRED, operation
 from .low_rank import cut_rules
 from .polar import polar_differential, polar_second
 from .svd import svd_factors
@@ -117,6 +118,7 @@ def largest_of_all(x):
     return _sum_of_largest(x, min(1, *x.shape[-2:]))  # that of a matrix without entries is 0
 
 
+@operation("norms", rule=nuclear, inputs="x U S Vh", at_zeros=False)
 def nuclear_norm(x, /):
     """Sum of the singular values.
 
@@ -151,6 +153,14 @@ def nuclear_norm(x, /):
     return narrow(sum_of_all(x))
 
 
+@operation(
+    "norms",
+    example={"k": 3},
+    rule=ky_fan,
+    inputs="x U S Vh",
+    options={"k": REQUIRED},
+    at_zeros=False,
+)
 def ky_fan_norm(x, /, k):
     """Sum of the k largest singular values.
 
@@ -187,6 +197,7 @@ def ky_fan_norm(x, /, k):
     return narrow(_sum_of_largest(x, check_rank(k, x, "ky_fan_norm")))
 
 
+@operation("norms", at_ties=False, at_zeros=False)
 def spectral_norm(x, /):
     """The largest singular value.
 

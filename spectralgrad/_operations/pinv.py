@@ -10,6 +10,7 @@ from .._engine.symmetric import symmetric
 from .._functions.named import FREE
 from .._functions.thresholds import inverse_above
 from .._spectrum.ties import first, zero_tolerance
+from .declaration import operation
 from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
 
@@ -39,6 +40,7 @@ pseudoinverse_adjoint = symmetric(
 )
 
 
+@operation("functions of singular values", at_zeros=False)
 def pinv(x, /, *, rtol=None):
     """The Moore-Penrose pseudoinverse, values up to rtol S[0] counting as zero.
 

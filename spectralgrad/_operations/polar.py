@@ -23,6 +23,7 @@ from .._engine.checks import check_choice
 from .._engine.linear import hermitian_part, matmul, nan_unless_finite
 from .._engine.symmetric import symmetric
 from .._spectrum.ties import guarded, unit_of, zero_tolerance
+from .declaration import operation
 from .svd import svd_factors
 from .svd_differentials import parts_of, sandwich, tall, with_complement, zeros_of
 
@@ -104,6 +105,13 @@ class PolarResult(NamedTuple):
     P: Array
 
 
+@operation(
+    "polar factors",
+    rule=polar_factor,
+    inputs="x U S Vh",
+    options={"signed": False},
+    at_zeros=False,
+)
 def orthogonalize(x, /):
     r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
 
@@ -140,6 +148,7 @@ def orthogonalize(x, /):
     return narrow(polar_factor(x, *svd_factors(x)))
 
 
+@operation("polar factors", at_zeros=False)
 def polar(x, /, *, side="right"):
     r"""Polar decomposition x = U P or x = P U, P positive semidefinite.
 
@@ -181,6 +190,7 @@ def polar(x, /, *, side="right"):
     return narrow(PolarResult(U, hermitian_part(product)))
 
 
+@operation("polar factors", square=True, real=True, at_zeros=False)
 def nearest_rotation(x, /):
     r"""The rotation nearest to x: orthogonal, with determinant +1.
 

@@ -29,6 +29,7 @@ from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array, number
 from .._functions.powers import power
 from .._spectrum.ties import first, zero_tolerance
+from .declaration import operation
 from .norms import largest_of_all, norm_of, sum_of_all
 from .svd import svd_factors
 from .svd_differentials import svd_differential
@@ -132,6 +133,7 @@ schatten = norm_of(
 )
 
 
+@operation("norms", example={"p": 3.0})
 def schatten_norm(x, /, p):
     """The p-norm of the singular values.
 

@@ -66,6 +66,7 @@ from .._spectrum.ties import (
     sums,
 )
 from .._spectrum.undefined import explain, insists
+from .declaration import operation
 
 
 class SVDResult(NamedTuple):
@@ -209,6 +210,15 @@ svd_factors = Primitive("svd", svd_forward, svd_jvp, svd_vjp, outputs=3)
 _svd = replace(svd_factors, undefined=svd_undefined, insists=insists)
 
 
+@operation(
+    "factors and values",
+    rule=svd_factors,
+    outputs="U S Vh",
+    options={"ties": "nan", "gap_rtol": None},
+    at_ties=False,
+    at_zeros=False,
+    second=False,
+)
 def svd(x, /, *, full_matrices=True, ties="nan", gap_rtol=None):
     r"""Singular value decomposition, differentiable in U, S and Vh.
 

@@ -8,13 +8,22 @@ from __future__ import annotations
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import as_scalar_function
+from .._functions.exponentials import tanh
 from .._functions.thresholds import soft_threshold
+from .declaration import REQUIRED, operation
 from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
 
 of_singular_values = symmetric("svd_function", 3, svd_value, svd_differential, svd_second)
 
 
+@operation(
+    "functions of singular values",
+    example={"f": tanh},
+    rule=of_singular_values,
+    inputs="x U S Vh",
+    options={"f": REQUIRED},
+)
 def svd_function(x, /, f):
     r"""U f(S) Vh, with a derivative at ties, at low rank and at zero.
 
@@ -60,6 +69,7 @@ def svd_function(x, /, f):
     return narrow(of_singular_values(x, *svd_factors(x), *parameters, f=f))
 
 
+@operation("functions of singular values", example={"tau": 0.7})
 def singular_value_threshold(x, /, tau):
     r"""U max(S - tau, 0) Vh, the proximal operator of tau times the nuclear norm.
 

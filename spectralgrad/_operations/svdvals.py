@@ -15,6 +15,7 @@ from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
 from .._spectrum.ties import zero_tolerance
+from .declaration import operation
 from .eigh import eigh_factors
 from .svd import svd_factors
 
@@ -56,6 +57,15 @@ def eigvalsh_vjp(inputs, outputs, cotangents):
 of_eigh = Primitive("eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2))
 
 
+@operation(
+    "factors and values",
+    rule=of_svd,
+    inputs="x U S Vh",
+    outputs="S",
+    at_ties=False,
+    at_zeros=False,
+    second=False,
+)
 def svdvals(x, /):
     """Singular values, descending, with a gradient that needs no gap.
 
@@ -98,6 +108,15 @@ def svdvals(x, /):
     return narrow(of_svd(x, *svd_factors(x)))
 
 
+@operation(
+    "factors and values",
+    rule=of_eigh,
+    inputs="x w Q",
+    outputs="w",
+    hermitian=True,
+    at_ties=False,
+    second=False,
+)
 def eigvalsh(x, /):
     """Eigenvalues of the Hermitian part, ascending, with a gradient that needs no gap.
 

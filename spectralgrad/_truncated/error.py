@@ -27,6 +27,7 @@ from .._engine.errors import ConvergenceWarning
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive, read
 from .._engine.products import identity_slices, products_of
+from .._operations.declaration import operation
 from .._spectrum.ties import default_gap_rtol, unit_of, zero_tolerance
 from .operands import DENSE, WHOLE, Entries
 from .options import Options
@@ -139,6 +140,7 @@ def _jvp(inputs, outputs, tangents, *, operand, count):
 error_of = Primitive("truncation_error", _forward, _jvp, _vjp)
 
 
+@operation("large matrices", example={"k": 3}, at_ties=False, at_zeros=False, second=False)
 def truncation_error(
     x,
     /,

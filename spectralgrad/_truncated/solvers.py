@@ -16,14 +16,14 @@ from .._engine.products import Products
 from .._spectrum import factorizations
 from .krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from .operands import DENSE
-from .options import Options
+from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
 EXTRA = 8  # triplets looked for beyond somebody else's
 
 
-def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
+def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> Method:
     """Whether "full" or "krylov" is the choice for this size."""
     if operand is DENSE:
         x = leaves[0]

@@ -10,8 +10,10 @@ from .._bindings.lookup import library_of
 from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import read
+from .._operations.declaration import operation
 from .._operations.svd import SVDResult
 from .._spectrum.ties import POLICIES
+from . import given_triplets
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
 from .options import Options
@@ -19,6 +21,16 @@ from .rules import Found, triplets
 from .solvers import by_size, check_solver
 
 
+@operation(
+    "large matrices",
+    example={"k": 3},
+    rule=given_triplets,
+    outputs="U S Vh",
+    options=given_triplets.OPTIONS,
+    at_ties=False,
+    at_zeros=False,
+    second=False,
+)
 def truncated_svd(
     x,
     /,
