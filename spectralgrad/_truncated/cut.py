@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
-from .._bindings.array import array_namespace
+from .._bindings.array import AnyArray, array_namespace
 from .._engine.checks import check_count, check_rtol, check_values
 from .._spectrum.ties import default_gap_rtol, first
 
 
-def cut(S, /, k, *, rtol=None):
+def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
     """The number of values nearest to k that splits no multiplet.
 
     Parameters

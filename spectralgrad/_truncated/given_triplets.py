@@ -35,8 +35,8 @@ def _rule(
     products = operand.products(A)
     method = adjoint or by_size(operand, (A,), products, k)
     rest = beyond(products, U, Vh, full=method == "full")
-    maxiter = check_count(maxiter, "sg.rules.truncated_svd", "maxiter", 1)
     tol = check_tol(adjoint_tol, "sg.rules.truncated_svd", "adjoint_tol", default_tol(products))
+    maxiter = check_count(maxiter, "sg.rules.truncated_svd", "maxiter", 1)
     return rule(
         (A,),
         (U, S, Vh, *rest, None),

@@ -12,6 +12,7 @@ from .._spectrum.ties import Ties, default_gap_rtol, first
 Method = Literal["krylov", "full"]
 Solver = Literal["krylov", "full", "scipy", "cupyx"] | Callable[..., Any]
 Unconverged = Literal["warn", "raise"]
+Params = tuple[Any, ...] | list[Any]  # nested, of arrays
 
 
 @dataclass(frozen=True)

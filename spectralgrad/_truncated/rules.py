@@ -15,10 +15,11 @@ a tie leaves the kept space undetermined.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .._bindings.array import (
     Array,
+    Arrays,
     adjoint,
     array_namespace,
     columnwise_dot,
@@ -33,7 +34,7 @@ from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive, read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
-from .._spectrum.ties import first, split_singular, split_width
+from .._spectrum.ties import Ties, first, split_singular, split_width
 from .._spectrum.undefined import explain, insists
 from .complement import solve
 from .options import Options
@@ -52,7 +53,7 @@ class Found(NamedTuple):
     residual: Array | None = None
 
 
-def _forward(*leaves, operand, options: Options) -> Found:
+def _forward(*leaves: Any, operand: Any, options: Options) -> Found:
     """NaN for U, S and Vh where a residual above what is accepted cannot be reported."""
     found, k = find(operand, leaves, options), options.k
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
@@ -67,7 +68,7 @@ def _forward(*leaves, operand, options: Options) -> Found:
     return Found(U, S, Vh, *surplus, found.residual)
 
 
-def _split(S, e):
+def _split(S: Array, e: Array) -> Array:
     """S with its ties opened, above e_1."""
     xp, opened = array_namespace(S), split_singular(S)
     if e.shape[-1] == 0:
@@ -76,7 +77,7 @@ def _split(S, e):
     return opened + xp.maximum(floor - opened[..., -1:], 0.0 * floor)
 
 
-def _columns(found: Found, options: Options):
+def _columns(found: Found, options: Options) -> Arrays:
     """The kept values and the next, which of them are undefined, and the kept that are fragile."""
     U, S, Vh, _, e, *_ = found
     # vectors of a lone zero value are free by a phase, or in a complement
@@ -87,12 +88,15 @@ def _columns(found: Found, options: Options):
     return extended, undefined, once
 
 
-def _solved(leaves, found: Found, a, b, idle, operand, options: Options):
+def _solved(
+    leaves: Arrays, found: Found, rhs: Arrays, idle: Array, operand: Any, options: Options
+) -> Arrays:
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
     U, S, Vh, _, e, *_ = found
     xp = array_namespace(S)
     a, b = (
-        xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (adjoint(Vh), b))
+        xp.where(idle[..., None, :], 0.0, project_out(W, R))
+        for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
         above = xp.max(e, axis=-1) - S[..., -1] > options.tolerance(S)[..., 0]
@@ -102,7 +106,9 @@ def _solved(leaves, found: Found, a, b, idle, operand, options: Options):
     return function(a, b, *found[:6], *leaves, operand=operand, options=options)
 
 
-def truncated_jvp(leaves, outputs, dots, *, operand, options: Options):
+def truncated_jvp(
+    leaves: Arrays, outputs: Arrays, dots: Arrays, *, operand: Any, options: Options
+) -> Arrays:
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
     found, ties = Found(*outputs), options.ties
     U, S, Vh, *_ = found
@@ -117,12 +123,14 @@ def truncated_jvp(leaves, outputs, dots, *, operand, options: Options):
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
-    X, Y = _solved(leaves, found, dA_V, dAh_U, undefined, operand, options)
+    X, Y = _solved(leaves, found, (dA_V, dAh_U), undefined, operand, options)
     dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
     return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
 
 
-def truncated_vjp(leaves, outputs, bars, *, operand, options: Options):
+def truncated_vjp(
+    leaves: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, options: Options
+) -> Any:
     """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
     found, ties = Found(*outputs), options.ties
     (U, S, Vh, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
@@ -142,12 +150,20 @@ def truncated_vjp(leaves, outputs, bars, *, operand, options: Options):
     diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
     K = inner_cotangent(P, R, diagonal, S, tolerance)
     idle = (undefined & (2 * S <= tolerance) if ties == "drop" else undefined) | bad[..., None]
-    a, b = (xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
-    X, Y = _solved(leaves, found, a, b, idle, operand, options)
+    rhs = tuple(xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
+    X, Y = _solved(leaves, found, rhs, idle, operand, options)
     return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
 
 
-def _undetermined(operand, leaves, found: Found, bars, inner, undefined, ties):
+def _undetermined(
+    operand: Any,
+    leaves: Arrays,
+    found: Found,
+    bars: Arrays,
+    inner: Arrays,
+    undefined: Array,
+    ties: Ties,
+) -> Array:
     """The members where the loss is not determined by x, or has no derivative."""
     U, S, Vh, E_U, e, E_Vh, _ = found
     (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
@@ -170,7 +186,15 @@ def _undetermined(operand, leaves, found: Found, bars, inner, undefined, ties):
     return bad
 
 
-def _why(leaves, outputs, directions, result, *, operand, options: Options):
+def _why(
+    leaves: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    *,
+    operand: Any,
+    options: Options,
+) -> Exception | None:
     """Why a result is NaN: a tie that a cotangent touches, or a solve that did not converge."""
     found, ties = Found(*outputs), options.ties
     U, S, Vh, *_ = found

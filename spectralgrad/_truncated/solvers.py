@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, adjoint, array_namespace, beside, device
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device
 from .._bindings.lookup import library_of, project_out
 from .._engine.products import Products
 from .._spectrum import factorizations
@@ -23,7 +23,7 @@ DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
 EXTRA = 8  # triplets looked for beyond somebody else's
 
 
-def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> Method:
+def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
     """Whether "full" or "krylov" is the choice for this size."""
     if operand is DENSE:
         x = leaves[0]
@@ -39,15 +39,15 @@ def _multiplied_out(A: Products) -> Array:
     return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
 
 
-def find(operand: Any, leaves: tuple, options: Options) -> Triplets:
+def find(operand: Any, leaves: Arrays, options: Options) -> Triplets:
     """At least k triplets; those beyond are a surplus."""
     A, solver = operand.products(*leaves), options.solver
-    if isinstance(solver, str):
-        return SOLVERS[solver](operand, leaves, A, options)
-    return _sorted(solver(operand.matrix(*leaves), options.k), A, options)
+    if callable(solver):
+        return _sorted(solver(operand.matrix(*leaves), options.k), A, options)
+    return SOLVERS[solver](operand, leaves, A, options)
 
 
-def _full(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """All triplets, of the matrix itself."""
     U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
     if operand is DENSE:
@@ -56,7 +56,7 @@ def _full(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplet
     return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
 
 
-def _krylov(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """By the block Krylov iteration, where its blocks fit."""
     if blocks_of(A.shape, options.block) < 4:
         return _full(operand, leaves, A, options)
@@ -66,23 +66,30 @@ def _krylov(operand: Any, leaves: tuple, A: Products, options: Options) -> Tripl
     return leading_triplets(A, options.k, random, batch, tol=bound, maxiter=most)
 
 
-def _scipy(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+def _scipy(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """By `svds` of SciPy."""
     svds = _svds("scipy", "numpy", operand.matrix(*leaves), A, options)
     start = np.random.default_rng(options.seed).standard_normal(min(A.shape))
     return _sorted(svds(v0=start.astype(A.like.dtype)), A, options)
 
 
-def _cupyx(operand: Any, leaves: tuple, A: Products, options: Options) -> Triplets:
+def _cupyx(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """By `svds` of CuPyX, which takes no start."""
     svds = _svds("cupyx.scipy", "cupy", operand.matrix(*leaves), A, options)
     return _sorted(svds(), A, options)
 
 
-SOLVERS = {"krylov": _krylov, "full": _full, "scipy": _scipy, "cupyx": _cupyx}
+SOLVERS: dict[Any, Callable[..., Triplets]] = {
+    "krylov": _krylov,
+    "full": _full,
+    "scipy": _scipy,
+    "cupyx": _cupyx,
+}
 
 
-def _svds(module: str, library: str, matrix: Any, A: Products, options: Options) -> Callable:
+def _svds(
+    module: str, library: str, matrix: Any, A: Products, options: Options
+) -> Callable[..., Any]:
     """`svds` of a module, which calls ARPACK, with its matrix and k; for arrays of one library."""
     came = array_namespace(A.like).__name__.rpartition(".")[2]
     if came != library or options.k >= min(A.shape):
@@ -104,7 +111,7 @@ def _svds(module: str, library: str, matrix: Any, A: Products, options: Options)
     return partial(linalg.svds, matrix, k=min(options.block, min(A.shape) - 1))
 
 
-def _sorted(found: Any, A: Products, options: Options) -> Triplets:
+def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
     """A solver's triplets in descending order, what follows them, and the residual they have.
 
     Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
@@ -124,7 +131,7 @@ def _sorted(found: Any, A: Products, options: Options) -> Triplets:
     return Triplets(U, S, Vh, residual)
 
 
-def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> tuple:
+def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> Arrays:
     """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
     V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
@@ -145,7 +152,7 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 
-def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, Array]:
+def _checked(found: Iterable[Array], shape: tuple[int, int], k: int) -> Arrays:
     found = tuple(found)
     shapes = [tuple(getattr(part, "shape", ("?",))) for part in found]
     count = shapes[1][0] if len(shapes) == 3 and len(shapes[1]) == 1 else 0

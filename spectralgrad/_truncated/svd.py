@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, cast
 
-from .._bindings.array import array_namespace, eps
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
 from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
-from .._spectrum.ties import POLICIES
+from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
-from .options import Options
+from .options import Method, Options, Params, Solver, Unconverged
 from .rules import Found, triplets
 from .solvers import by_size, check_solver
 
@@ -32,22 +34,22 @@ from .solvers import by_size, check_solver
     second=False,
 )
 def truncated_svd(
-    x,
+    x: ArrayT | Callable[..., Any],
     /,
-    k,
+    k: int,
     *,
-    ties="nan",
-    gap_rtol=None,
-    solver=None,
-    oversample=None,
-    tol=None,
-    maxiter=100,
-    seed=0,
-    adjoint=None,
-    adjoint_tol=None,
-    unconverged="warn",
-    params=None,
-):
+    ties: Ties = "nan",
+    gap_rtol: float | None = None,
+    solver: Solver | None = None,
+    oversample: int | None = None,
+    tol: float | None = None,
+    maxiter: int = 100,
+    seed: int = 0,
+    adjoint: Method | None = None,
+    adjoint_tol: float | None = None,
+    unconverged: Unconverged = "warn",
+    params: ArrayT | Params | None = None,
+) -> SVDResult[ArrayT]:
     r"""The k largest singular triplets, differentiable without the rest of the spectrum.
 
     Parameters
@@ -135,13 +137,16 @@ def truncated_svd(
     >>> np.allclose(pullback((None, np.array([0.0, 1.0]), None))[0], np.diag([0.0, 1.0, 0.0, 0.0]))
     True
     """
-    given = ties, gap_rtol, solver, oversample, tol, maxiter, seed, adjoint, adjoint_tol
-    options = Options(*given, unconverged)
+    options = Options(
+        ties, gap_rtol, solver, oversample, tol, maxiter, seed, adjoint, adjoint_tol, unconverged
+    )
     _, _, found, narrow = decompose(x, k, "truncated_svd", options, params)
-    return narrow(SVDResult(found.U, found.S, found.Vh))
+    return SVDResult(*map(narrow, found[:3]))
 
 
-def decompose(x, k, function: str, options: Options, params):
+def decompose(
+    x: Any, k: int, function: str, options: Options, params: Any
+) -> tuple[Any, Arrays, Found, Callable[[Any], Any]]:
     """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
     check_choice(options.ties, POLICIES, function, "ties")
     check_rtol(options.gap_rtol, function)
@@ -155,7 +160,7 @@ def decompose(x, k, function: str, options: Options, params):
     return operand, leaves, found, narrow
 
 
-def _resolved(options: Options, k, operand, leaves, function: str) -> Options:
+def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: str) -> Options:
     """The options with every choice made, for a matrix of this kind, size and dtype."""
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
@@ -174,13 +179,13 @@ def _resolved(options: Options, k, operand, leaves, function: str) -> Options:
         accepted=check_tol(options.tol, function, "tol", loose),
         maxiter=check_count(options.maxiter, function, "maxiter", 1),
         seed=check_count(options.seed, function, "seed", 0),
-        adjoint=options.adjoint or (solver if own else chosen),
+        adjoint=options.adjoint or (cast("Method", solver) if own else chosen),
         adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
         reported=library_of(leaves[0]).values(leaves[0]) is not None,
     )
 
 
-def _report(residual, options: Options):
+def _report(residual: Array, options: Options) -> None:
     """Say that the iteration did not converge."""
     found = read(residual)
     if found is None or 0 in found.shape:
