@@ -131,6 +131,7 @@ def test_operators_and_sparse_matrices_give_the_same(shape, is_complex):
 
 
 @by_dtype
+@pytest.mark.filterwarnings("ignore:Exited:UserWarning")  # LOBPCG's, by its random start
 def test_other_solvers(is_complex):
     x = sparse((90, 70), is_complex)
     wanted = by_full_svd(x, 5, squares)

@@ -28,16 +28,28 @@ system in both vectors and its preconditioner are our own.
 
 from __future__ import annotations
 
-from .._bindings.array import Array, adjoint, array_namespace, columnwise_dot, nan_where, real
+from collections.abc import Callable
+from typing import Any
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    nan_where,
+    real,
+)
 from .._bindings.lookup import adjoint_times, loop, native, project_out
 from .._engine.primitive import Primitive
-from .._engine.products import Products
+from .._engine.products import Product, Products
 from .._spectrum.ties import first, guarded
+from .options import Options
 
 TRACED = 100  # iterations where none may be read
 
 
-def _system(A: Products, U: Array, V: Array):
+def _system(A: Products, U: Array, V: Array) -> tuple[Product, Product]:
     """B X and B^H Y."""
     return (
         lambda X: project_out(U, A.matmat(project_out(V, X))),
@@ -50,12 +62,12 @@ def _divisors(S: Array) -> Array:
     return 1 / guarded(S, 0.0)[..., None, :]
 
 
-def _tied(e: Array, S: Array, rtol: float | None) -> Array:
+def _tied(e: Array, S: Array, options: Options) -> Array:
     """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
     xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
-    if rtol is None:
+    if options.ties != "drop":
         return xp.zeros_like(gap, dtype=xp.bool)
-    return gap <= rtol * first(S)[..., None]
+    return gap <= options.tolerance(S)[..., None]
 
 
 def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
@@ -65,7 +77,9 @@ def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
     return xp.where(apart, 1 / xp.where(apart, gap, 1.0), 0.0)
 
 
-def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
+def _closed_form(
+    a: Array, b: Array, S: Array, E_U: Array, e: Array, E_V: Array, tied: Array
+) -> Arrays:
     """With all of the discarded triplets.
 
     In the pair (E_j, F_j) of these N_i is [[s, -e], [-e, s]], whose inverse is 1/(s - e) on the
@@ -81,30 +95,40 @@ def _closed_form(a, b, U, S, V, E_U, e, E_V, tied):
     return x * inverse, y * inverse
 
 
-def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: int, gap_rtol: float):
+def _conjugate_gradients(
+    A: Products,
+    a: Array,
+    b: Array,
+    vectors: tuple[Array, Array],
+    S: Array,
+    surplus: tuple[Array, Array],
+    tied: Array,
+    options: Options,
+) -> Arrays:
     """x, y of a tall A, without components where tied.
 
     A member is NaN where the residual did not come below tol, or where a direction p has a
     Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) that tells of a tie.
     """
+    (U, V), (e, E_V) = vectors, surplus
     xp, inverse = array_namespace(a), _divisors(S)
     B, Bh = _system(A, U, V)
     r = e[..., :, None] * inverse
     boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
 
-    def spare(R):
+    def spare(R: Array) -> Array:
         return R - E_V @ xp.where(tied, adjoint_times(E_V, R), 0.0)
 
-    def preconditioned(r):
+    def preconditioned(r: Array) -> Array:
         return r + E_V @ (boost * adjoint_times(E_V, r))
 
-    def dot(x, y):
+    def dot(x: Array, y: Array) -> Array:
         return real(columnwise_dot(x, y))[..., None, :]
 
-    def unconverged(r):
-        return xp.sqrt(dot(r, r)) > tol * norm
+    def unconverged(r: Array) -> Array:
+        return xp.sqrt(dot(r, r)) > options.adjoint_tol * norm
 
-    def body(state):
+    def body(state: Arrays) -> Arrays:
         y, r, p, rz, least = state
         active = unconverged(r)
         q = spare(p - Bh(B(p) * inverse) * inverse)
@@ -125,40 +149,43 @@ def _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, *, tol: float, most: in
     z = preconditioned(rhs)
     state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z), xp.ones_like(norm))
     y, r, _, _, least = loop(
-        lambda state: xp.any(unconverged(state[1])), body, state, most, traced=TRACED
+        lambda state: xp.any(unconverged(state[1])), body, state, options.most, traced=TRACED
     )
-    tie = least <= 2 * gap_rtol * (first(S)[..., None] * inverse)
+    tie = least <= 2 * options.rtol(S) * (first(S)[..., None] * inverse)
     bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
     y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
     return (a + B(y)) * inverse, y
 
 
-def _forward(a, b, U, S, Vh, E_U, e, E_Vh, *leaves, operand, method, tol, most, gap_rtol, drop):
+def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
+    (a, b, U, S, Vh, E_U, e, E_Vh), leaves = inputs[:8], inputs[8:]
     V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
-    tied = _tied(e, S, gap_rtol if drop else None)
+    tied = _tied(e, S, options)
     in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
     in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
     a, b = a - E_U @ in_a, b - E_V @ in_b
-    A, options = operand.products(*leaves), {"tol": tol, "most": most, "gap_rtol": gap_rtol}
-    if method == "full":
-        x, y = _closed_form(a, b, U, S, V, E_U, e, E_V, tied)
+    A = operand.products(*leaves)
+    if options.adjoint == "full":
+        x, y = _closed_form(a, b, S, E_U, e, E_V, tied)
     elif A.shape[0] >= A.shape[1]:
-        x, y = _conjugate_gradients(A, a, b, U, S, V, e, E_V, tied, **options)
+        x, y = _conjugate_gradients(A, a, b, (U, V), S, (e, E_V), tied, options)
     else:
-        y, x = _conjugate_gradients(A.adjoint(), b, a, V, S, U, e, E_U, tied, **options)
+        y, x = _conjugate_gradients(A.adjoint(), b, a, (V, U), S, (e, E_U), tied, options)
     # of a tie that is dropped, the half-difference remains
     minus = (in_a - in_b) / 2 / guarded(S[..., None, :] + e[..., :, None], 0.0)
     return x + E_U @ minus, y - E_V @ minus
 
 
-def _dependence(inputs, solution, operand):
+def _dependence(
+    inputs: Arrays, solution: Arrays, operand: Any
+) -> tuple[Callable[..., Arrays], list[int]]:
     """N (x, y) as a function of what N depends on, and the places of that among the inputs."""
     xp, (x, y) = array_namespace(inputs[0]), solution
     floating = ("real floating", "complex floating")
     leaves = [i for i in range(8, len(inputs)) if xp.isdtype(inputs[i].dtype, floating)]
     places = [2, 3, 4, *leaves]
 
-    def product(*arrays):
+    def product(*arrays: Array) -> Arrays:
         held = dict(enumerate(inputs)) | dict(zip(places, arrays, strict=True))
         U, S, Vh = (held[i] for i in (2, 3, 4))
         A = operand.products(*(held[i] for i in range(8, len(inputs))))
@@ -168,7 +195,9 @@ def _dependence(inputs, solution, operand):
     return product, places
 
 
-def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
+def _solve_jvp(
+    inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, options: Options
+) -> Arrays:
     xp = array_namespace(inputs[0])
     product, places = _dependence(inputs, outputs, operand)
     dots = [xp.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
@@ -177,13 +206,16 @@ def _solve_jvp(inputs, outputs, tangents, *, operand, **options):
         primals = tuple(inputs[i] for i in places)
         da, db = native(a).pushforward(product, primals, tuple(dots[i] for i in places))
         a, b = a - da, b - db
-    return solve(a, b, *inputs[2:], operand=operand, **options)
+    solution: Arrays = solve(a, b, *inputs[2:], operand=operand, options=options)
+    return solution
 
 
-def _solve_vjp(inputs, outputs, bars, *, operand, **options):
+def _solve_vjp(
+    inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, options: Options
+) -> Arrays:
     xp = array_namespace(inputs[0])
-    bars = (xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
-    a, b = solve(*bars, *inputs[2:], operand=operand, **options)
+    bars = tuple(xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
+    a, b = solve(*bars, *inputs[2:], operand=operand, options=options)
     product, places = _dependence(inputs, outputs, operand)
     pullback = native(a).vjp(product, *(inputs[i] for i in places))[1]
     by_place = dict(zip(places, pullback((-a, -b)), strict=True))

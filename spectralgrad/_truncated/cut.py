@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
-from .._bindings.array import array_namespace
+from .._bindings.array import AnyArray, Array, array_namespace
 from .._engine.checks import check_count, check_rtol, check_values
 from .._spectrum.ties import default_gap_rtol, first
 
 
-def cut(S, /, k, *, rtol=None):
+def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
     """The number of values nearest to k that splits no multiplet.
 
     Parameters
@@ -44,12 +45,13 @@ def cut(S, /, k, *, rtol=None):
     k = check_count(k, "cut", "k", 1, n)
     check_rtol(rtol, "cut", "rtol")
     width = (default_gap_rtol(S) if rtol is None else rtol) * first(S)
-    xp, gap = array_namespace(S), S[..., :-1] - S[..., 1:]
-    if not bool(xp.all(gap >= 0)) or not bool(xp.all(xp.isfinite(S))):
+    xp, values = array_namespace(S), cast("Array", S)
+    gap = values[..., :-1] - values[..., 1:]
+    if not bool(xp.all(gap >= 0)) or not bool(xp.all(xp.isfinite(values))):
         raise ValueError(
             "cut: `S` holds values that are not finite, or not in descending order; wanted "
             "singular values as svdvals has them. Sort what svds of SciPy returns."
         )
     places = xp.all(xp.reshape(gap > width, (math.prod(S.shape[:-1]), n - 1)), axis=0)
-    cuts = [i + 1 for i in range(n - 1) if bool(places[i])] + [n]
+    cuts: list[int] = [i + 1 for i in range(n - 1) if bool(places[i])] + [n]
     return min(cuts, key=lambda i: (abs(i - k), i))

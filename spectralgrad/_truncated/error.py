@@ -12,8 +12,14 @@ At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from operator import add
+from typing import Any
 
 from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
     adjoint,
     array_namespace,
     conj,
@@ -26,14 +32,15 @@ from .._bindings.lookup import native, sparse_library
 from .._engine.errors import ConvergenceWarning
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive, read
-from .._engine.products import identity_slices, products_of
+from .._engine.products import Products, identity_slices, products_of
 from .._operations.declaration import operation
 from .._spectrum.ties import default_gap_rtol, unit_of, zero_tolerance
 from .operands import DENSE, WHOLE, Entries
+from .options import Options, Params, Solver, Unconverged
 from .svd import decompose
 
 
-def _entries(operand, leaves):
+def _entries(operand: Any, leaves: Arrays) -> Array | None:
     """The entries of a sparse matrix, no two at one place; None for all else."""
     if isinstance(operand, Entries):
         return leaves[0]
@@ -51,16 +58,16 @@ def _entries(operand, leaves):
     return A.data
 
 
-def _residual(A, U, S, Vh, block):
+def _residual(A: Products, U: Array, S: Array, Vh: Array, block: Array) -> Array:
     """(A - U S V^H) times a block."""
     return A.matmat(block) - (U * S[..., None, :]) @ (Vh @ block)
 
 
-def _sum_of_squares(x, axes):
+def _sum_of_squares(x: Array, axes: tuple[int, ...] | None) -> Array:
     return array_namespace(x).sum(real(conj(x[None, ...])[0, ...] * x), axis=axes)
 
 
-def _forward(*inputs, operand, count):
+def _forward(*inputs: Any, operand: Any, count: int) -> Array:
     """e, from the leaves, U, S, Vh and the next values."""
     leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
     xp, unit = array_namespace(S), unit_of(S)[..., 0]
@@ -80,7 +87,7 @@ def _forward(*inputs, operand, count):
     return unit * xp.sqrt(xp.where(lost, 0.0, square)) + nan_where(lost, S)
 
 
-def _slope(inputs, outputs, count):
+def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
@@ -92,7 +99,7 @@ def _slope(inputs, outputs, count):
     return slope + nan_where(tied & ~zero, S)
 
 
-def _vjp(inputs, outputs, bars, *, operand, count):
+def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int) -> Arrays:
     leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
     c = bars[0] * _slope(inputs, outputs, count)
     held = (None,) * 4
@@ -105,16 +112,16 @@ def _vjp(inputs, outputs, bars, *, operand, count):
         values, rows, cols = leaves
         return c * values + part.at(rows, cols), None, None, *held
     A, library = operand.products(*leaves), native(leaves[0])
-    totals = None
+    totals: Arrays = ()
     for block in identity_slices(A.like, A.shape[1]):
         R = c * _residual(A, U, S, Vh, block)
         pull = library.vjp(lambda *arrays, X=block: operand.products(*arrays).matmat(X), *leaves)[1]
         terms = pull(R)
-        totals = terms if totals is None else [a + b for a, b in zip(totals, terms, strict=True)]
+        totals = tuple(map(add, totals, terms)) if totals else terms
     return *totals, *held
 
 
-def _jvp(inputs, outputs, tangents, *, operand, count):
+def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, count: int) -> Array:
     """<A - U S V^H, dA>/e."""
     leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
     xp, slope = array_namespace(S), _slope(inputs, outputs, count)
@@ -141,18 +148,18 @@ error_of = Primitive("truncation_error", _forward, _jvp, _vjp)
 
 @operation("large matrices", example={"k": 3}, at_ties=False, at_zeros=False, second=False)
 def truncation_error(
-    x,
+    x: ArrayT | Callable[..., Any],
     /,
-    k,
+    k: int,
     *,
-    solver=None,
-    oversample=None,
-    tol=None,
-    maxiter=100,
-    seed=0,
-    unconverged="warn",
-    params=None,
-):
+    solver: Solver | None = None,
+    oversample: int | None = None,
+    tol: float | None = None,
+    maxiter: int = 100,
+    seed: int = 0,
+    unconverged: Unconverged = "warn",
+    params: ArrayT | Params | None = None,
+) -> ArrayT:
     r"""The Frobenius norm of what the k largest triplets leave: sqrt(sum of discarded s^2).
 
     Parameters
@@ -194,12 +201,9 @@ def truncation_error(
     >>> float(sg.truncation_error(np.diag([5.0, 4.0, 3.0]), 1))
     5.0
     """
-    options = {"oversample": oversample, "tol": tol, "maxiter": maxiter, "seed": seed}
-    # U, S and Vh come in as factors that x carries: how they would be differentiated is no matter
-    options |= {"ties": "nan", "gap_rtol": None, "adjoint": None, "adjoint_tol": None}
-    operand, leaves, out, narrow = decompose(
-        x, k, "truncation_error", solver=solver, unconverged=unconverged, params=params, **options
-    )
+    # U, S and Vh come in as factors that x carries: how they are differentiated does not matter
+    options = Options("nan", None, solver, oversample, tol, maxiter, seed, unconverged=unconverged)
+    operand, leaves, out, narrow = decompose(x, k, "truncation_error", options, params)
     U, S, Vh, _, following, *_ = out
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)
@@ -213,4 +217,5 @@ def truncation_error(
                 ConvergenceWarning,
                 stacklevel=2,
             )
-    return narrow(e)
+    result: ArrayT = narrow(e)
+    return result

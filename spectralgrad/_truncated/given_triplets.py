@@ -7,9 +7,11 @@ from typing import Any
 
 from .._bindings.array import Array, Arrays
 from .._engine.checks import check_count, check_tol
+from .._spectrum.ties import Ties
 from . import rules
 from .krylov import default_tol
 from .operands import whole
+from .options import Method, Options
 from .solvers import beyond, by_size
 
 OPTIONS = {"ties": "nan", "gap_rtol": None, "adjoint": None, "adjoint_tol": None, "maxiter": 100}
@@ -21,9 +23,9 @@ def _rule(
     triplets: Arrays,
     directions: Arrays,
     *,
-    ties: str,
+    ties: Ties,
     gap_rtol: float | None,
-    adjoint: str | None,
+    adjoint: Method | None,
     adjoint_tol: float | None,
     maxiter: int,
 ) -> Arrays:
@@ -34,16 +36,13 @@ def _rule(
     method = adjoint or by_size(operand, (A,), products, k)
     rest = beyond(products, U, Vh, full=method == "full")
     tol = check_tol(adjoint_tol, "sg.rules.truncated_svd", "adjoint_tol", default_tol(products))
+    maxiter = check_count(maxiter, "sg.rules.truncated_svd", "maxiter", 1)
     return rule(
         (A,),
         (U, S, Vh, *rest, None),
         (*directions, None, None, None, None),
         operand=operand,
-        method=method,
-        adjoint_tol=tol,
-        most=10 * check_count(maxiter, "sg.rules.truncated_svd", "maxiter", 1),
-        ties=ties,
-        gap_rtol=gap_rtol,
+        options=Options(ties, gap_rtol, maxiter=maxiter, adjoint=method, adjoint_tol=tol),
     )
 
 

@@ -23,12 +23,14 @@ bidiagonalization methods; Musco and Musco (2015), arXiv:1504.05477, for blocks 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .._bindings.array import (
     Array,
+    Arrays,
     adjoint,
     array_namespace,
     beside,
@@ -39,6 +41,7 @@ from .._bindings.array import (
 )
 from .._bindings.host import qr
 from .._bindings.lookup import adjoint_times, loop, project_out
+from .._engine.products import Products
 from .._spectrum import factorizations
 
 BLOCKS, KEPT = 6, 3  # in the basis, and of these at a restart
@@ -58,9 +61,9 @@ def blocks_of(shape: tuple[int, int], block: int) -> int:
     return min(BLOCKS, min(shape) // block - 1)
 
 
-def default_tol(A) -> float:
+def default_tol(A: Products) -> float:
     """What residuals may be, over S[0]: the rounding of products with A and their sums."""
-    return max(8 * max(A.shape) ** 0.5, 128.0) * eps(A.like)
+    return max(8 * math.sqrt(max(A.shape)), 128.0) * eps(A.like)
 
 
 def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> Array:
@@ -73,7 +76,9 @@ def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> A
     return xp.asarray(normal, dtype=like.dtype, device=device(like))
 
 
-def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: int) -> Triplets:
+def leading_triplets(
+    A: Products, k: int, random: Array, batch: tuple[int, ...], *, tol: float, maxiter: int
+) -> Triplets:
     """At least k triplets of the products A, from a start of as many columns as `random` has.
 
     `random` is what `start_block` makes. A member of the batch with a NaN or an Inf is all NaN.
@@ -86,7 +91,7 @@ def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: in
     F = qr(random[: A.shape[1], :])
     F = xp.broadcast_to(F, (*batch, *F.shape))
 
-    def unconverged(state):
+    def unconverged(state: Arrays) -> Array:
         return xp.any(state[-1] > tol)  # False for NaN
 
     U, S, V, _, _, residual = loop(
@@ -99,13 +104,13 @@ def leading_triplets(A, k: int, random: Array, batch: tuple, *, tol, maxiter: in
 class _Cycle:
     """From the kept triplets U, S, V, the products A^H U and a new block F to better ones."""
 
-    def __init__(self, A, k: int, random: Array) -> None:
+    def __init__(self, A: Products, k: int, random: Array) -> None:
         self.A, self.k, self.random = A, k, random
         self.block = random.shape[-1]
         self.blocks = blocks_of(A.shape, self.block)
         self.kept = min(KEPT, self.blocks // 2) * self.block
 
-    def __call__(self, state: tuple) -> tuple:
+    def __call__(self, state: Arrays) -> Arrays:
         P, S, Q, AhP, F, _ = state
         xp, A = array_namespace(F), self.A
         # lists of blocks: to copy a basis that grows would take its memory twice
@@ -150,13 +155,13 @@ def _combined(basis: list[Array], Y: Array) -> Array:
     return total
 
 
-def _diagonal(S: Array, dtype) -> Array:
+def _diagonal(S: Array, dtype: Any) -> Array:
     xp = array_namespace(S)
     eye = xp.eye(S.shape[-1], dtype=dtype, device=device(S))
     return eye * xp.astype(S, dtype)[..., None, :]
 
 
-def _upper(xp, columns: list[list[Array]]) -> Array:
+def _upper(xp: Any, columns: list[list[Array]]) -> Array:
     """The square matrix of block columns, each given down to its diagonal block."""
     heights = [C.shape[-2] for C in columns[-1]]
     padded = []
@@ -183,7 +188,7 @@ def _largest_norm(R: Array, S: Array) -> Array:
     return xp.max(_norms(R), axis=-1) / xp.where(top == 0, 1.0, top)
 
 
-def true_residual(A, U: Array, S: Array, Vh: Array) -> Array:
+def true_residual(A: Products, U: Array, S: Array, Vh: Array) -> Array:
     """The greatest of ||A v - s u|| and ||A^H u - s v|| over S[0], and of what U^H U - I holds."""
     xp, V = array_namespace(U), adjoint(Vh)
     found = _largest_norm(A.matmat(V) - U * S[..., None, :], S)

@@ -19,6 +19,7 @@ from typing import Any
 
 from .._bindings.array import (
     Array,
+    Arrays,
     adjoint,
     array_namespace,
     beside,
@@ -47,11 +48,11 @@ class _Dense:
         """What the user knows as the matrix."""
         return leaves[0]
 
-    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+    def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         """The leaves' cotangents for that of A, the sum of left_i right_i^H."""
         return (beside(left) @ adjoint(beside(right)),)
 
-    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+    def tangents(self, leaves: Arrays, dots: Arrays, U: Array, V: Array) -> tuple[Array, Array]:
         """dA V and dA^H U."""
         dA = products_of(dots[0])
         return dA.matmat(V), dA.rmatmat(U)
@@ -60,7 +61,7 @@ class _Dense:
 class _Whole(_Dense):
     """An object that has products; its cotangent is a `LowRank`."""
 
-    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+    def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         return (LowRank(beside(left), beside(right)),)
 
 
@@ -82,24 +83,25 @@ class _OfParameters:
     def matrix(self, *leaves: Array) -> Any:
         return self.build(*leaves)
 
-    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+    def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         block = beside(right)
         pullback = native(leaves[0]).vjp(
             lambda *arrays: self.products(*arrays).matmat(block), *leaves
         )[1]
         return tuple(pullback(beside(left)))
 
-    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+    def tangents(self, leaves: Arrays, dots: Arrays, U: Array, V: Array) -> tuple[Array, Array]:
         xp = array_namespace(*leaves)
         dots = tuple(
             xp.zeros_like(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
         )
 
-        def both(*arrays):
+        def both(*arrays: Array) -> Arrays:
             A = self.products(*arrays)
             return A.matmat(V), A.rmatmat(U)
 
-        return native(leaves[0]).pushforward(both, leaves, dots)
+        dA_V, dAh_U = native(leaves[0]).pushforward(both, leaves, dots)
+        return dA_V, dAh_U
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,11 +117,11 @@ class Entries:
     def matrix(self, *leaves: Array) -> Any:
         return self.library.sparse_matrix(*leaves, self.shape)
 
-    def cotangents(self, leaves: tuple, left: list, right: list) -> tuple:
+    def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         _, rows, cols = leaves
         return LowRank(beside(left), beside(right)).at(rows, cols), None, None
 
-    def tangents(self, leaves: tuple, dots: tuple, U: Array, V: Array) -> tuple[Array, Array]:
+    def tangents(self, leaves: Arrays, dots: Arrays, U: Array, V: Array) -> tuple[Array, Array]:
         dA = self.products(dots[0], *leaves[1:])
         return dA.matmat(V), dA.rmatmat(U)
 
@@ -127,7 +129,7 @@ class Entries:
 DENSE, WHOLE = _Dense(), _Whole()
 
 
-def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable]:
+def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable[[Any], Any]]:
     """As `enter` for an array; else x itself."""
     if params is not None or not is_dense(x):
         return x, lambda result: result
@@ -152,7 +154,7 @@ def whole(x: Any) -> Any:
     return DENSE if is_dense(x) else WHOLE
 
 
-def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
+def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
     """What the user gave as a static operand and its leaves."""
     if params is not None:
         return _of_parameters(x, params, function)
@@ -173,7 +175,7 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, tuple]:
     return WHOLE, (x,)
 
 
-def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, tuple]:
+def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, Arrays]:
     leaves = leaves_of(params)
     if not all(is_jax_array(leaf) or is_torch_array(leaf) for leaf in leaves):
         raise TypeError(

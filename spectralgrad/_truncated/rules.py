@@ -15,7 +15,11 @@ a tie leaves the kept space undetermined.
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from .._bindings.array import (
+    Array,
+    Arrays,
     adjoint,
     array_namespace,
     columnwise_dot,
@@ -28,33 +32,43 @@ from .._bindings.array import (
 from .._bindings.lookup import adjoint_times, autodiff_of, project_out
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive, read
-from .._operations.svd import fragile, inner_cotangent, rotations, tolerance_of
+from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
-from .._spectrum.ties import default_gap_rtol, first, split_singular, split_width
+from .._spectrum.ties import Ties, first, split_singular, split_width
 from .._spectrum.undefined import explain, insists
 from .complement import solve
+from .options import Options
 from .solvers import beyond, find
 
 
-def _forward(*leaves, operand, k, solver, method, search, ties, accepted, heard, **_):
-    """U, S, Vh, a surplus E_U, e, E_Vh, and the residual.
+class Found(NamedTuple):
+    """What the Primitive `triplets` returns: k triplets, a surplus, and the residual."""
 
-    Where a residual above what is accepted could not be heard of, U, S and Vh are NaN.
-    """
-    found = find(operand, leaves, k, solver=solver, **dict(search))
+    U: Array
+    S: Array
+    Vh: Array
+    E_U: Array
+    e: Array
+    E_Vh: Array
+    residual: Array | None = None
+
+
+def _forward(*leaves: Any, operand: Any, options: Options) -> Found:
+    """NaN for U, S and Vh where a residual above what is accepted cannot be reported."""
+    found, k = find(operand, leaves, options), options.k
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
     surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
-    if method == "full" and solver != "full":
+    if options.adjoint == "full" and options.solver != "full":
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
-    if ties == "split":
+    if options.ties == "split":
         S = _split(S, surplus[1])
-    if not heard or read(found.residual) is None:
-        poison = nan_where(found.residual > accepted, S)[..., None]
+    if not options.reported or read(found.residual) is None:
+        poison = nan_where(found.residual > options.accepted, S)[..., None]
         U, S, Vh = U + poison[..., None], S + poison, Vh + poison[..., None]
-    return U, S, Vh, *surplus, found.residual
+    return Found(U, S, Vh, *surplus, found.residual)
 
 
-def _split(S, e):
+def _split(S: Array, e: Array) -> Array:
     """S with its ties opened, above e_1."""
     xp, opened = array_namespace(S), split_singular(S)
     if e.shape[-1] == 0:
@@ -63,47 +77,45 @@ def _split(S, e):
     return opened + xp.maximum(floor - opened[..., -1:], 0.0 * floor)
 
 
-def _is_free(U, Vh):
-    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
-    return is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
+def _columns(found: Found, options: Options) -> Arrays:
+    """The kept values and the next, which of them are undefined, and the kept that are fragile."""
+    U, S, Vh, _, e, *_ = found
+    # vectors of a lone zero value are free by a phase, or in a complement
+    free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
+    tolerance, extended = options.tolerance(S), array_namespace(S).concat([S, first(e)], axis=-1)
+    undefined = gauge.undefined_columns(extended, tolerance, free)
+    once = undefined[..., : S.shape[-1]] | fragile(S, tolerance, options.ties, free)
+    return extended, undefined, once
 
 
-def _undefined_columns(S, e, tolerance, free):
-    """As in `_gauge`, of the kept values and the next."""
-    xp = array_namespace(S)
-    extended = xp.concat([S, first(e)], axis=-1)
-    return gauge.undefined_columns(extended, tolerance, free)
-
-
-def _solved(leaves, outputs, a, b, idle, *, adjoint_tol, ties, gap_rtol, **options):
+def _solved(
+    leaves: Arrays, found: Found, rhs: Arrays, idle: Array, operand: Any, options: Options
+) -> Arrays:
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
-    U, S, Vh = outputs[:3]
-    xp, e = array_namespace(S), outputs[4]
-    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
+    U, S, Vh, _, e, *_ = found
+    xp = array_namespace(S)
     a, b = (
-        xp.where(idle[..., None, :], 0.0, project_out(W, R)) for W, R in ((U, a), (adjoint(Vh), b))
+        xp.where(idle[..., None, :], 0.0, project_out(W, R))
+        for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
-        a = a + nan_where(xp.max(e, axis=-1) - S[..., -1] > rtol * S[..., 0], S)[..., None, None]
+        above = xp.max(e, axis=-1) - S[..., -1] > options.tolerance(S)[..., 0]
+        a = a + nan_where(above, S)[..., None, None]
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve if autodiff_of(leaves[0]) else solve.forward
-    return function(
-        *(a, b, *outputs[:6], *leaves),
-        **{name: options[name] for name in ("operand", "method", "most")},
-        tol=adjoint_tol,
-        gap_rtol=rtol,
-        drop=ties == "drop",
-    )
+    solution: Arrays = function(a, b, *found[:6], *leaves, operand=operand, options=options)
+    return solution
 
 
-def truncated_jvp(leaves, outputs, dots, **options):
+def truncated_jvp(
+    leaves: Arrays, outputs: Arrays, dots: Arrays, *, operand: Any, options: Options
+) -> Arrays:
     """Tangents of U, S, Vh; NaN in the columns that are undefined, except under "drop"."""
-    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
-    U, S, Vh, _, e, *_ = outputs
-    V, k = adjoint(Vh), S.shape[-1]
-    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
-    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
-    once = once_differentiable(S, undefined | fragile(S, tolerance, ties, free))
+    found, ties = Found(*outputs), options.ties
+    U, S, Vh, *_ = found
+    V, tolerance = adjoint(Vh), options.tolerance(S)
+    _, undefined, once = _columns(found, options)
+    undefined, once = undefined[..., : S.shape[-1]], once_differentiable(S, once)
     valid = 1 + once
     if ties == "drop":
         undefined = undefined & (2 * S <= tolerance)
@@ -112,40 +124,49 @@ def truncated_jvp(leaves, outputs, dots, **options):
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
-    X, Y = _solved(leaves, outputs, dA_V, dAh_U, undefined, **options)
+    X, Y = _solved(leaves, found, (dA_V, dAh_U), undefined, operand, options)
     dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
     return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
 
 
-def truncated_vjp(leaves, outputs, bars, **options):
+def truncated_vjp(
+    leaves: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, options: Options
+) -> Any:
     """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
-    operand, ties, gap_rtol = (options[name] for name in ("operand", "ties", "gap_rtol"))
-    (U, S, Vh, _, e, *_), (U_bar, S_bar, Vh_bar) = outputs, bars[:3]
-    xp, V, k = array_namespace(S), adjoint(Vh), S.shape[-1]
+    found, ties = Found(*outputs), options.ties
+    (U, S, Vh, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
+    xp, V, tolerance = array_namespace(S), adjoint(Vh), options.tolerance(S)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    tolerance, free = tolerance_of(S, gap_rtol, ties), _is_free(U, Vh)
-    undefined = _undefined_columns(S, e, tolerance, free)[..., :k]
-    once = undefined | fragile(S, tolerance, ties, free)
+    _, undefined, once = _columns(found, options)
+    undefined = undefined[..., : S.shape[-1]]
     diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
         return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
 
     P = 0.0 if U_bar is None else adjoint_times(U, U_bar)
     R = 0.0 if V_bar is None else Vh_bar @ V
-    bad = _undetermined(operand, leaves, outputs, (U_bar, S_bar, V_bar), (P, R), undefined, ties)
+    bad = _undetermined(operand, leaves, found, (U_bar, S_bar, V_bar), (P, R), undefined, ties)
     diagonal = diagonal + nan_where(bad, S)[..., None]
     diagonal = diagonal + gauge.once_in_cotangent(P, once, axis=-2)
     diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
     K = inner_cotangent(P, R, diagonal, S, tolerance)
     idle = (undefined & (2 * S <= tolerance) if ties == "drop" else undefined) | bad[..., None]
-    a, b = (xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
-    X, Y = _solved(leaves, outputs, a, b, idle, **options)
+    rhs = tuple(xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
+    X, Y = _solved(leaves, found, rhs, idle, operand, options)
     return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
 
 
-def _undetermined(operand, leaves, outputs, bars, inner, undefined, ties):
+def _undetermined(
+    operand: Any,
+    leaves: Arrays,
+    found: Found,
+    bars: Arrays,
+    inner: Arrays,
+    undefined: Array,
+    ties: Ties,
+) -> Array:
     """The members where the loss is not determined by x, or has no derivative."""
-    U, S, Vh, E_U, e, E_Vh, *_ = outputs
+    U, S, Vh, E_U, e, E_Vh, _ = found
     (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
     if ties == "drop":
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
@@ -154,26 +175,32 @@ def _undetermined(operand, leaves, outputs, bars, inner, undefined, ties):
         bad = bad | gauge.phase_residual((U, V), (U_bar, V_bar))
     if ties != "split":
         return bad
-    found = real(columnwise_dot(U, operand.products(*leaves).matmat(V)))
-    bad = bad | gauge.svd_split_residual(found, (U, V), (S, S_bar), (U_bar, V_bar), inner)
+    before = real(columnwise_dot(U, operand.products(*leaves).matmat(V)))
+    bad = bad | gauge.svd_split_residual(before, (U, V), (S, S_bar), (U_bar, V_bar), inner)
     norms = gauge.column_norms(U_bar, V_bar)
     allowance = gauge.split_allowance(S_bar, norms, first(S))[..., None]
-    opened, before = (s[..., None, :] - e[..., :, None] for s in (S, found))
+    gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (S, before))
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None:
-            seen = gauge.split_residual(adjoint_times(E, W_bar), opened, before, allowance)
+            seen = gauge.split_residual(adjoint_times(E, W_bar), gap, gap_before, allowance)
             bad = bad | xp.any(seen, axis=(-2, -1))
     return bad
 
 
 def _why(
-    leaves, outputs, directions, result, *, operand, ties, gap_rtol, adjoint_tol, unconverged, **_
-):
+    leaves: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    *,
+    operand: Any,
+    options: Options,
+) -> Exception | None:
     """Why a result is NaN: a tie that a cotangent touches, or a solve that did not converge."""
-    U, S, Vh, _, e, *_ = outputs
+    found, ties = Found(*outputs), options.ties
+    U, S, Vh, *_ = found
     xp, k = array_namespace(S), S.shape[-1]
-    extended = xp.concat([S, first(e)], axis=-1)
-    columns = _undefined_columns(S, e, tolerance_of(S, gap_rtol, ties), _is_free(U, Vh))
+    extended, columns, _ = _columns(found, options)
     bad, given = xp.any(columns, axis=-1), directions
     if len(directions) == len(outputs):  # cotangents, which may leave ties alone
         given = U_bar, S_bar, Vh_bar = directions[:3]
@@ -182,21 +209,20 @@ def _why(
             0.0 if bar is None else adjoint_times(W, bar)
             for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
         )
-        used = gauge.touched(S_bar, bars[0], bars[2])
-        reached = columns[..., :k] & used
-        bad = _undetermined(operand, leaves, outputs, bars, inner, reached, ties)
+        reached = columns[..., :k] & gauge.touched(S_bar, bars[0], bars[2])
+        bad = _undetermined(operand, leaves, found, bars, inner, reached, ties)
         columns = xp.concat([reached, columns[..., k:]], axis=-1)
     poisoned = nan_where(bad, S)[..., None, None]
     told = explain("truncated_svd", ("S", extended), columns, given, (poisoned,), ties)
     finite = all(bool(xp.all(xp.isfinite(d))) for d in (S, *given) if hasattr(d, "ndim"))
     if told is not None or not finite:
         return told
-    problem = ConvergenceError if unconverged == "raise" else ConvergenceWarning
+    problem = ConvergenceError if options.unconverged == "raise" else ConvergenceWarning
     return problem(
         "truncated_svd: the derivative is NaN, since its linear system was not solved to "
-        f"adjoint_tol = {adjoint_tol:.2g} in the iterations it had. S[k - 1] and the next value "
-        "may be too close: move the cut to a gap (sg.cut), raise maxiter or oversample, or choose "
-        "adjoint='full'."
+        f"adjoint_tol = {options.adjoint_tol:.2g} in the iterations it had. S[k - 1] and the next "
+        "value may be too close: move the cut to a gap (sg.cut), raise maxiter or oversample, or "
+        "choose adjoint='full'."
     )
 
 
@@ -207,5 +233,5 @@ triplets = Primitive(
     truncated_vjp,
     outputs=7,
     undefined=_why,
-    insists=insists,
+    insists=lambda *, options, **_: insists(ties=options.ties),
 )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, adjoint, array_namespace, beside, device
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device
 from .._bindings.lookup import library_of, project_out
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
 from .operands import DENSE
+from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
 EXTRA = 8  # triplets looked for beyond somebody else's
 
 
-def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
+def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
     """Whether "full" or "krylov" is the choice for this size."""
     if operand is DENSE:
         x = leaves[0]
@@ -29,51 +33,72 @@ def by_size(operand: Any, leaves: tuple, A: Products, block: int) -> str:
     return "full" if small or blocks_of(A.shape, block) < 4 else "krylov"
 
 
-def in_full(operand: Any, leaves: tuple, A: Products) -> tuple[Array, Array, Array]:
-    """All triplets, of the matrix itself."""
-    return factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
-
-
 def _multiplied_out(A: Products) -> Array:
     xp, shorter = array_namespace(A.like), min(A.shape)
     eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
     return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
 
 
-def find(
-    operand: Any, leaves: tuple, k: int, *, solver: Any, block: int, tol, maxiter: int, seed: int
-) -> Triplets:
+def find(operand: Any, leaves: Arrays, options: Options) -> Triplets:
     """At least k triplets; those beyond are a surplus."""
-    A = operand.products(*leaves)
-    if solver == "full" or (solver == "krylov" and blocks_of(A.shape, block) < 4):
-        U, S, Vh = in_full(operand, leaves, A)
-        if operand is DENSE:
-            return Triplets(U, S, Vh, 0.0 * S[..., 0])
-        return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
-    if solver == "krylov":
-        random = start_block(A.shape, block, A.like, seed)
-        batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
-        return leading_triplets(A, k, random, batch, tol=tol, maxiter=maxiter)
+    A, solver = operand.products(*leaves), options.solver
     if callable(solver):
-        found = solver(operand.matrix(*leaves), k)
-    else:
-        found = _svds(solver, operand.matrix(*leaves), A, k, block, seed)
-    return _sorted(found, A, k, seed)
+        return _sorted(solver(operand.matrix(*leaves), options.k), A, options)
+    return SOLVERS[solver](operand, leaves, A, options)
 
 
-def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) -> tuple:
-    """By ARPACK through SciPy or CuPyX, both of which call it svds."""
-    library = array_namespace(A.like).__name__.rpartition(".")[2]
-    if library != {"scipy": "numpy", "cupyx": "cupy"}[name] or k >= min(A.shape):
+def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
+    """All triplets, of the matrix itself."""
+    U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
+    if operand is DENSE:
+        return Triplets(U, S, Vh, 0.0 * S[..., 0])
+    k = options.k
+    return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
+
+
+def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
+    """By the block Krylov iteration, where its blocks fit."""
+    if blocks_of(A.shape, options.block) < 4:
+        return _full(operand, leaves, A, options)
+    random = start_block(A.shape, options.block, A.like, options.seed)
+    batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
+    bound, most = options.accepted, options.maxiter
+    return leading_triplets(A, options.k, random, batch, tol=bound, maxiter=most)
+
+
+def _scipy(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
+    """By `svds` of SciPy."""
+    svds = _svds("scipy", "numpy", operand.matrix(*leaves), A, options)
+    start = np.random.default_rng(options.seed).standard_normal(min(A.shape))
+    return _sorted(svds(v0=start.astype(A.like.dtype)), A, options)
+
+
+def _cupyx(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
+    """By `svds` of CuPyX, which takes no start."""
+    svds = _svds("cupyx.scipy", "cupy", operand.matrix(*leaves), A, options)
+    return _sorted(svds(), A, options)
+
+
+SOLVERS: dict[Any, Callable[..., Triplets]] = {
+    "krylov": _krylov,
+    "full": _full,
+    "scipy": _scipy,
+    "cupyx": _cupyx,
+}
+
+
+def _svds(
+    module: str, library: str, matrix: Any, A: Products, options: Options
+) -> Callable[..., Any]:
+    """`svds` of a module, which calls ARPACK, with its matrix and k; for arrays of one library."""
+    came = array_namespace(A.like).__name__.rpartition(".")[2]
+    if came != library or options.k >= min(A.shape):
         raise ValueError(
-            f"truncated_svd: solver={name!r} came for a matrix of shape {A.shape} of {library}; "
-            "svds takes arrays and operators of its own library (NumPy, CuPy), and finds fewer "
-            "than min(m, n) triplets. Choose 'krylov' or 'full'."
+            f"truncated_svd: solver={options.solver!r} came for a matrix of shape {A.shape} of "
+            f"{came}; svds takes arrays and operators of its own library (NumPy, CuPy), and finds "
+            "fewer than min(m, n) triplets. Choose 'krylov' or 'full'."
         )
-    if name == "cupyx":
-        from cupyx.scipy.sparse import linalg
-    else:
-        from scipy.sparse import linalg
+    linalg = import_module(f"{module}.sparse.linalg")
     if callable(getattr(matrix, "matmat", None)) and not isinstance(matrix, linalg.LinearOperator):
         matrix = linalg.LinearOperator(
             A.shape,
@@ -83,21 +108,20 @@ def _svds(name: str, matrix: Any, A: Products, k: int, block: int, seed: int) ->
             rmatmat=A.rmatmat,
             dtype=A.like.dtype,
         )
-    start = np.random.default_rng(seed).standard_normal(min(A.shape)).astype(matrix.dtype)
-    options = {"v0": start} if name == "scipy" else {}
-    return linalg.svds(matrix, k=min(block, min(A.shape) - 1), **options)
+    return partial(linalg.svds, matrix, k=min(options.block, min(A.shape) - 1))
 
 
-def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
+def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
     """A solver's triplets in descending order, what follows them, and the residual they have.
 
     Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
     """
+    k = options.k
     U, S, Vh = _checked(found, A.shape, k)
     xp = array_namespace(U)
     order = xp.argsort(S, descending=True)
     U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
-    rest = beyond(A, U, Vh, seed)
+    rest = beyond(A, U, Vh, options.seed)
     residual = true_residual(A, U[:, :k], S[:k], Vh[:k, :])
     if rest[1].shape[-1]:
         top = xp.where(S[0] == 0, 1.0, S[0])
@@ -107,7 +131,7 @@ def _sorted(found: Any, A: Products, k: int, seed: int) -> Triplets:
     return Triplets(U, S, Vh, residual)
 
 
-def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> tuple:
+def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> Arrays:
     """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
     V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
@@ -128,7 +152,7 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 
-def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, Array]:
+def _checked(found: Iterable[Array], shape: tuple[int, int], k: int) -> Arrays:
     found = tuple(found)
     shapes = [tuple(getattr(part, "shape", ("?",))) for part in found]
     count = shapes[1][0] if len(shapes) == 3 and len(shapes[1]) == 1 else 0
@@ -141,7 +165,7 @@ def _checked(found: Any, shape: tuple[int, int], k: int) -> tuple[Array, Array, 
 
 
 def check_solver(solver: Any, adjoint: Any) -> None:
-    if not (callable(solver) or solver in (None, "krylov", "full", "scipy", "cupyx")):
+    if not (callable(solver) or solver in (None, *SOLVERS)):
         raise ValueError(
             f"truncated_svd: `solver` is {solver!r}; wanted 'krylov', 'full', 'scipy', 'cupyx', a "
             "callable (x, k) -> U, S, Vh, or None for a choice by size."

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
 
-from .._bindings.array import array_namespace, eps
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
 from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
-from .._spectrum.ties import POLICIES
+from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
-from .rules import triplets
+from .options import Method, Options, Params, Solver, Unconverged
+from .rules import Found, triplets
 from .solvers import by_size, check_solver
 
 
@@ -30,22 +34,22 @@ from .solvers import by_size, check_solver
     second=False,
 )
 def truncated_svd(
-    x,
+    x: ArrayT | Callable[..., Any],
     /,
-    k,
+    k: int,
     *,
-    ties="nan",
-    gap_rtol=None,
-    solver=None,
-    oversample=None,
-    tol=None,
-    maxiter=100,
-    seed=0,
-    adjoint=None,
-    adjoint_tol=None,
-    unconverged="warn",
-    params=None,
-):
+    ties: Ties = "nan",
+    gap_rtol: float | None = None,
+    solver: Solver | None = None,
+    oversample: int | None = None,
+    tol: float | None = None,
+    maxiter: int = 100,
+    seed: int = 0,
+    adjoint: Method | None = None,
+    adjoint_tol: float | None = None,
+    unconverged: Unconverged = "warn",
+    params: ArrayT | Params | None = None,
+) -> SVDResult[ArrayT]:
     r"""The k largest singular triplets, differentiable without the rest of the spectrum.
 
     Parameters
@@ -133,112 +137,75 @@ def truncated_svd(
     >>> np.allclose(pullback((None, np.array([0.0, 1.0]), None))[0], np.diag([0.0, 1.0, 0.0, 0.0]))
     True
     """
-    _, _, out, narrow = decompose(
-        x,
-        k,
-        "truncated_svd",
-        ties=ties,
-        gap_rtol=gap_rtol,
-        solver=solver,
-        oversample=oversample,
-        tol=tol,
-        maxiter=maxiter,
-        seed=seed,
-        adjoint=adjoint,
-        adjoint_tol=adjoint_tol,
-        unconverged=unconverged,
-        params=params,
+    options = Options(
+        ties, gap_rtol, solver, oversample, tol, maxiter, seed, adjoint, adjoint_tol, unconverged
     )
-    return SVDResult(*map(narrow, out[:3]))
+    _, _, found, narrow = decompose(x, k, "truncated_svd", options, params)
+    return SVDResult(*map(narrow, found[:3]))
 
 
 def decompose(
-    x,
-    k,
-    function,
-    *,
-    ties,
-    gap_rtol,
-    solver,
-    oversample,
-    tol,
-    maxiter,
-    seed,
-    adjoint,
-    adjoint_tol,
-    unconverged,
-    params,
-):
+    x: Any, k: int, function: str, options: Options, params: Any
+) -> tuple[Any, Arrays, Found, Callable[[Any], Any]]:
     """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
-    check_choice(ties, POLICIES, function, "ties")
-    check_rtol(gap_rtol, function)
-    check_choice(unconverged, ("warn", "raise"), function, "unconverged")
-    check_solver(solver, adjoint)
+    check_choice(options.ties, POLICIES, function, "ties")
+    check_rtol(options.gap_rtol, function)
+    check_choice(options.unconverged, ("warn", "raise"), function, "unconverged")
+    check_solver(options.solver, options.adjoint)
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
+    options = _resolved(options, k, operand, leaves, function)
+    found = Found(*triplets(*leaves, operand=operand, options=options))
+    _report(found.residual, options)
+    return operand, leaves, found, narrow
+
+
+def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: str) -> Options:
+    """The options with every choice made, for a matrix of this kind, size and dtype."""
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
-    k = check_rank(k, A, function)
-    extra = (
-        max(8, k // 2) if oversample is None else check_count(oversample, function, "oversample", 1)
-    )
+    k, extra = check_rank(k, A, function), options.oversample
+    extra = max(8, k // 2) if extra is None else check_count(extra, function, "oversample", 1)
     block = min(k + extra, *A.shape)
-    chosen = by_size(operand, leaves, A, block)
-    solver = chosen if solver is None else solver
-    fine = default_tol(A)
-    loose = fine if solver in ("krylov", "full") else eps(A.like) ** 0.75
-    accepted = check_tol(tol, function, "tol", loose)
-    search = {
-        "block": block,
-        "tol": check_tol(tol, function, "tol", fine),
-        "maxiter": check_count(maxiter, function, "maxiter", 1),
-        "seed": check_count(seed, function, "seed", 0),
-    }
-    *out, residual = triplets(
-        *leaves,
-        operand=operand,
+    chosen, fine = by_size(operand, leaves, A, block), default_tol(A)
+    solver = chosen if options.solver is None else options.solver
+    own = solver in ("krylov", "full")
+    loose = fine if own else eps(A.like) ** 0.75
+    return replace(
+        options,
         k=k,
+        block=block,
         solver=solver,
-        method=adjoint or (solver if solver in ("krylov", "full") else chosen),
-        search=tuple(search.items()),
-        ties=ties,
-        gap_rtol=gap_rtol,
-        adjoint_tol=check_tol(adjoint_tol, function, "adjoint_tol", fine),
-        most=10 * maxiter,
-        accepted=accepted,
-        heard=_is_heard(leaves[0]),
-        unconverged=unconverged,
+        accepted=check_tol(options.tol, function, "tol", loose),
+        maxiter=check_count(options.maxiter, function, "maxiter", 1),
+        seed=check_count(options.seed, function, "seed", 0),
+        adjoint=options.adjoint or (cast("Method", solver) if own else chosen),
+        adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
+        reported=library_of(leaves[0]).values(leaves[0]) is not None,
     )
-    _report(residual, accepted, solver, maxiter, unconverged)
-    return operand, leaves, out, narrow
 
 
-def _is_heard(x):
-    """Whether a warning about an iteration on x can be raised."""
-    return library_of(x).values(x) is not None
-
-
-def _report(residual, accepted, solver, maxiter, unconverged):
+def _report(residual: Array, options: Options) -> None:
     """Say that the iteration did not converge."""
     found = read(residual)
     if found is None or 0 in found.shape:
         return
     xp = array_namespace(found)
     worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
-    if worst <= accepted:
+    if worst <= options.accepted:
         return
     cause = (
-        f"after {maxiter} restarts at most. The values near the cut lie too close together for the "
-        "iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or choose "
-        "solver='full'."
-        if solver in ("krylov", "full")
+        f"after {options.maxiter} restarts at most. The values near the cut lie too close together "
+        "for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or "
+        "choose solver='full'."
+        if options.solver in ("krylov", "full")
         else "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
         "solver's own tolerance, raise tol, or choose solver='krylov'."
     )
     message = (
-        f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where tol = {accepted:.2g} "
-        f"was wanted, {cause}"
+        f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where "
+        f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
-    if unconverged == "raise":
+    if options.unconverged == "raise":
         raise ConvergenceError(message)
     warnings.warn(ConvergenceWarning(message), stacklevel=4)

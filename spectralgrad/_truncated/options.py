@@ -1,0 +1,50 @@
+"""The options of a truncated SVD, as one static argument that compares and hashes by value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .._bindings.array import Array
+from .._spectrum.ties import Ties, default_gap_rtol, first
+
+Method = Literal["krylov", "full"]
+Solver = Literal["krylov", "full", "scipy", "cupyx"] | Callable[..., Any]
+Unconverged = Literal["warn", "raise"]
+Params = tuple[Any, ...] | list[Any]  # nested, of arrays
+
+
+@dataclass(frozen=True)
+class Options:
+    """The options of `truncated_svd`, in which `decompose` replaces None by its choice."""
+
+    ties: Ties = "nan"
+    gap_rtol: float | None = None
+    solver: Solver | None = None
+    oversample: int | None = None
+    tol: float | None = None
+    maxiter: int = 100
+    seed: int = 0
+    adjoint: Method | None = None
+    adjoint_tol: float | None = None
+    unconverged: Unconverged = "warn"
+    # what `decompose` adds
+    k: int = 0
+    block: int = 0  # columns of the iteration
+    accepted: float = 0.0  # residual over S[0]
+    reported: bool = True  # whether a warning about x can be raised
+
+    @property
+    def most(self) -> int:
+        """Iterations of the conjugate gradients."""
+        return 10 * self.maxiter
+
+    def rtol(self, S: Array) -> float:
+        """The relative gap up to which values count as equal; a split has its own."""
+        given = None if self.ties == "split" else self.gap_rtol
+        return default_gap_rtol(S) if given is None else given
+
+    def tolerance(self, S: Array) -> Array:
+        """The gap up to which values count as equal, (..., 1)."""
+        return self.rtol(S) * first(S)
