@@ -13,10 +13,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import typed_user
 
 import spectralgrad as sg
 from spectralgrad.__main__ import main
+from spectralgrad._operations import declaration
 from spectralgrad._operations.declaration import OPERATIONS
 
 ROOT = Path(sg.__file__).parent
@@ -26,26 +29,23 @@ MODULES = sorted(
     if not name.startswith(("spectralgrad._bindings.torch", "spectralgrad._bindings.jax"))
     and "__main__" not in name
 )
-PUBLIC = {
+SUBMODULES = {"functions", "operators", "rules", "testing"}
+BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "cut", "eigh", "eigh_function", "eigvalsh", "expm", "functions", "hvp",
-    "inv_sqrtm", "jvp", "kabsch", "ky_fan_norm", "logm", "low_rank", "nearest_rotation",
-    "nuclear_norm", "operators", "orthogonalize", "pinv", "polar", "powm", "procrustes", "rules",
-    "schatten_norm", "singular_projector", "singular_value_threshold", "spectral_norm", "sqrtm",
-    "svd", "svd_function", "svdvals", "testing", "truncated_svd", "truncation_error", "vjp",
+    "SVDResult", "cut", "hvp", "jvp", "vjp",
 }  # fmt: skip
+PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
 
 def test_public_names():
     assert set(sg.__all__) == PUBLIC
-    modules = {"functions", "operators", "rules", "testing"}
     visible = {name for name in vars(sg) if not name.startswith("_")}
     assert visible == PUBLIC == set(dir(sg))
-    assert all(inspect.ismodule(getattr(sg, name)) == (name in modules) for name in PUBLIC)
+    assert all(inspect.ismodule(getattr(sg, name)) == (name in SUBMODULES) for name in PUBLIC)
 
 
-@pytest.mark.parametrize("name", sorted(PUBLIC - {"functions", "operators", "rules", "testing"}))
+@pytest.mark.parametrize("name", sorted(PUBLIC - SUBMODULES))
 def test_public_docstrings(name):
     thing = getattr(sg, name)
     text = inspect.getdoc(thing)
@@ -119,6 +119,11 @@ def test_no_class_is_recognised_by_the_name_of_its_module():
         assert not re.search(r"\.__module__(?! =)", path.read_text()), path
 
 
+def test_typed_script_runs():
+    x = np.diag([3.0, 2.0, 1.0])
+    typed_user.right(x, x)
+
+
 def test_check_command(capsys, library):
     names = ["svd", "nuclear_norm", "kabsch"] if library.name == "jax" else list(OPERATIONS)
     assert main(["check", "--library", library.name, "--device", library.device, *names]) == 0
@@ -136,19 +141,30 @@ def test_check_command_notices(capsys, monkeypatch):
     assert capsys.readouterr().out.count("WRONG") == 1
 
 
-def test_operations_are_declared_and_in_the_table(capsys):
-    functions = {name for name in PUBLIC if inspect.isfunction(getattr(sg, name))}
-    assert functions - OPERATIONS.keys() == {"cut", "hvp", "jvp", "vjp"}
+def test_every_operation_is_in_the_table(capsys):
     assert main(["operations"]) == 0
     table = capsys.readouterr().out
     assert all(f"| `{name}` | " in table for name in OPERATIONS)
 
 
-@pytest.mark.parametrize("name", ["functions", "operators", "rules", "testing"])
+@pytest.mark.parametrize("name", sorted(SUBMODULES))
 def test_public_modules_show_what_is_public(name):
     module = getattr(sg, name)
     assert sorted(dir(module)) == sorted(module.__all__)
     assert all(inspect.getdoc(getattr(module, item)) for item in module.__all__)
+
+
+def test_the_operation_that_contributing_adds(monkeypatch):
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.setattr(declaration, "OPERATIONS", dict(OPERATIONS))
+    module = {"__package__": "spectralgrad._operations", "__name__": "log_abs_det"}
+    exec(compile(block, "CONTRIBUTING.md", "exec"), module)  # our own text
+    x = np.array([[2.0, 1.0], [0.0, 3.0]])
+    value, pullback = sg.vjp(module["log_abs_det"], x)
+    assert np.isclose(value, np.log(6))
+    np.testing.assert_allclose(pullback(1.0)[0], np.linalg.inv(x).T)
+    assert "log_abs_det" in declaration.OPERATIONS
 
 
 def test_check_command_refuses_what_is_not_there(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import factorial
+from typing import ClassVar
 
 from .._bindings.array import Array, Arrays, array_namespace, eps
 from .._spectrum.divided_differences import (
@@ -59,7 +60,7 @@ class _Sqrt(Named):
 
 @dataclass(frozen=True)
 class _Exp(Named):
-    vanishes = False
+    vanishes: ClassVar[bool] = False
 
     def __call__(self, s: Array) -> Array:
         return array_namespace(s).exp(s)
@@ -79,7 +80,7 @@ class _Exp(Named):
 
 @dataclass(frozen=True)
 class _Expm1(_Exp):
-    vanishes = True
+    vanishes: ClassVar[bool] = True
 
     def __call__(self, s: Array) -> Array:
         xp = array_namespace(s)
@@ -168,7 +169,6 @@ class _Reciprocal(Named):
     """Infinite at zero, where it has no derivative."""
 
     vanishes = False
-
     odd = True
 
     def __call__(self, s: Array) -> Array:
@@ -181,11 +181,11 @@ class _Reciprocal(Named):
         return power(-1).second(a, b, c, ab, bc, ac)
 
 
-identity = _Identity()
-sqrt = _Sqrt()
-exp = _Exp()
-expm1 = _Expm1()
-log = _Log()
-log1p = _Log1p()
-tanh = _Tanh()
-reciprocal = _Reciprocal()
+identity: Named = _Identity()
+sqrt: Named = _Sqrt()
+exp: Named = _Exp()
+expm1: Named = _Expm1()
+log: Named = _Log()
+log1p: Named = _Log1p()
+tanh: Named = _Tanh()
+reciprocal: Named = _Reciprocal()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .._bindings.array import Array, Arrays, array_namespace
 from .._spectrum.divided_differences import (
@@ -51,7 +51,7 @@ class power(Named):
     """
 
     p: Any
-    parameter = "p"
+    parameter: ClassVar[str | None] = "p"
 
     def __post_init__(self) -> None:
         p = number(self.p, "p")
@@ -150,7 +150,7 @@ class _PowerLog(Named):
 
     p: Any
     n: int
-    parameter = "p"
+    parameter: ClassVar[str | None] = "p"
 
     def __call__(self, s: Array) -> Array:
         x = where(s > 0, s, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from .._bindings.array import Array
 
@@ -13,8 +13,8 @@ class Scalar:
     All methods are elementwise. `a`, `b`, `c` and `s` are real arrays that broadcast.
     """
 
-    in_slices = True  # safe in threads, on slices of a stack
-    parameter: str | None = None  # the field that may hold an array
+    in_slices: ClassVar[bool] = True  # safe in threads, on slices of a stack
+    parameter: ClassVar[str | None] = None  # the field that may hold an array
 
     @property
     def vanishes(self) -> bool:

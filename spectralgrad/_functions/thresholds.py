@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .._bindings.array import Array, Arrays, array_namespace
 from .._spectrum.divided_differences import widest_quotient
@@ -14,9 +14,10 @@ class _Piecewise(Named):
     """An odd function, linear below and above a kink or jump at |s| = t."""
 
     odd = True
-    inside: float
-    outside: float
-    jumps = False  # at a jump there is no derivative; at a kink that of the side below is taken
+    inside: ClassVar[float] = 0.0  # the slopes on either side
+    outside: ClassVar[float] = 1.0
+    # a jump has no derivative; a kink has that of the side below
+    jumps: ClassVar[bool] = False
 
     @property
     def threshold(self) -> Any:
@@ -65,8 +66,7 @@ class _Piecewise(Named):
 @dataclass(frozen=True)
 class _AtTau(_Piecewise):
     tau: Any
-    inside, outside = 0.0, 1.0
-    parameter = "tau"
+    parameter: ClassVar[str | None] = "tau"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
@@ -125,8 +125,9 @@ class clip(_Piecewise):
     """
 
     max: Any
-    inside, outside = 1.0, 0.0
-    parameter = "max"
+    inside: ClassVar[float] = 1.0
+    outside: ClassVar[float] = 0.0
+    parameter: ClassVar[str | None] = "max"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max", number(self.max, "max", least=0))

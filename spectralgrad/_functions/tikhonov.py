@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from .._bindings.array import Array, Arrays, array_namespace
 from .named import NAN, Named, number, where
@@ -36,7 +36,7 @@ class tikhonov(Named):
 
     alpha: Any
     odd = True
-    parameter = "alpha"
+    parameter: ClassVar[str | None] = "alpha"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
