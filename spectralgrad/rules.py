@@ -48,7 +48,7 @@ class Rule(Protocol):
 
 
 def _tupled(arrays: Any) -> Arrays:
-    return tuple(arrays) if isinstance(arrays, tuple | list) else (arrays,)
+    return tuple(arrays) if isinstance(arrays, (tuple, list)) else (arrays,)
 
 
 def _checked(options: dict[str, Any], declared: Operation, x: Any, name: str) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def _make(declared: Operation, kind: str) -> Rule:
         else:
             result = _tupled(getattr(declared.rule, kind)(*args, **options))
             result = answered(result, range(count))
-        bare = not isinstance(inputs if of_inputs else outputs, tuple | list)
+        bare = not isinstance(inputs if of_inputs else outputs, (tuple, list))
         return result[0] if bare else result
 
     role, given = ("cotangents", "outputs") if of_inputs else ("tangents", "inputs")

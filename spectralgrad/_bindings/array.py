@@ -7,13 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
-from array_api_compat import (
-    array_namespace,
-    device,
-    is_dask_array,
-    is_jax_array,
-    is_torch_array,
-)
+import array_api_compat
+from array_api_compat import device, is_dask_array, is_jax_array, is_torch_array
 from array_api_compat import is_array_api_obj as is_array
 
 __all__ = [
@@ -58,6 +53,16 @@ class AnyArray(Protocol):
 
 
 ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in, NumPy out
+
+
+def array_namespace(*arrays: Any) -> Any:
+    """The namespace of arrays of one library."""
+    if all(is_torch_array(x) for x in arrays if x is not None):
+        # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
+        import array_api_compat.torch as xp
+
+        return xp
+    return array_api_compat.array_namespace(*arrays)
 
 
 def is_complex(x: Array) -> bool:

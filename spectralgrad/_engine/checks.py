@@ -76,14 +76,22 @@ def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, ali
     for name, x in zip(names, (A, B), strict=True):
         if alike == "points" and xp.isdtype(x.dtype, "complex floating"):
             raise TypeError(f"{function}: `{name}` has dtype {x.dtype}; wanted real points.")
-    try:
-        batch = np.broadcast_shapes(a[:-2], b[:-2])
-    except ValueError:
+    batch = _broadcast_shapes(a[:-2], b[:-2])
+    if batch is None:
         raise ValueError(
             f"{function}: `{names[0]}` and `{names[1]}` have shapes {a} and {b}, whose stacks "
             f"{a[:-2]} and {b[:-2]} do not broadcast."
-        ) from None
+        )
     return batch, xp.result_type(A.dtype, B.dtype)
+
+
+def _broadcast_shapes(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The common shape, or None. PyTorch 2.9 cannot compile NumPy's."""
+    rank = max(len(a), len(b))
+    a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
+    if any(m != n and 1 not in (m, n) for m, n in zip(a, b, strict=True)):
+        return None
+    return tuple(n if m == 1 else m for m, n in zip(a, b, strict=True))
 
 
 def check_one_library(A: Array, B: Array, function: str, names: tuple[str, str]) -> None:
@@ -160,7 +168,7 @@ def check_count(
     value: Any, function: str, name: str, least: int, most: float = float("inf")
 ) -> int:
     """A whole Python number in a range."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not (whole and least <= value <= most):
         bounds = f"at least {least}" if most == float("inf") else f"{least} to {most}"
         raise ValueError(f"{function}: `{name}` is {value!r}; wanted a whole number, {bounds}.")
@@ -171,7 +179,7 @@ def check_tol(value: object, function: str, name: str, default: float) -> float:
     """A relative tolerance, the default for None."""
     if value is None:
         return default
-    if not (isinstance(value, int | float | np.floating) and 0 < value <= 1):
+    if not (isinstance(value, (int, float, np.floating)) and 0 < value <= 1):
         raise ValueError(
             f"{function}: `{name}` is {value!r}; wanted None or a number above 0, at most 1."
         )
@@ -195,7 +203,7 @@ def check_choice(value: object, choices: tuple[str, ...], function: str, argumen
 
 
 def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None:
-    is_number = isinstance(value, int | float | np.floating)
+    is_number = isinstance(value, (int, float, np.floating))
     if value is not None and not (is_number and 0 <= value < 1):  # type: ignore[operator]
         raise ValueError(
             f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "

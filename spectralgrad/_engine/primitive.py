@@ -64,7 +64,7 @@ class Primitive:
 def answered(result: Arrays, wanted: Collection[int]) -> Arrays:
     """The cotangents that are wanted, expensive ones computed, and None in place of the others."""
     return tuple(
-        bar if not callable(bar) else bar() if i in wanted else None for i, bar in enumerate(result)
+        [b if not callable(b) else b() if i in wanted else None for i, b in enumerate(result)]
     )
 
 

@@ -67,15 +67,15 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
     """The leaves of `tree`, which must have the structure of `like`; None anywhere is zero."""
     if tree is None:
         return [None] * len(leaves_of(like))
-    if isinstance(like, tuple | list):
-        if not isinstance(tree, tuple | list) or len(tree) != len(like):
-            got = f"{len(tree)} items" if isinstance(tree, tuple | list) else type(tree).__name__
+    if isinstance(like, (tuple, list)):
+        if not isinstance(tree, (tuple, list)) or len(tree) != len(like):
+            got = f"{len(tree)} items" if isinstance(tree, (tuple, list)) else type(tree).__name__
             raise ValueError(
                 f"{role} is {got}; wanted a tuple of {len(like)}, one for each array it belongs "
                 "to (None stands for zero)."
             )
         return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
-    if isinstance(tree, int | float) and like.ndim == 0:
+    if isinstance(tree, (int, float)) and like.ndim == 0:
         tree = array_namespace(like).asarray(tree, dtype=like.dtype, device=device(like))
     if not is_dense(like):  # a sparse matrix or an operator, and so may be its tangent
         check_shape(tree, like, role)
@@ -217,7 +217,7 @@ def jvp(
     >>> tangent
     array([ 1., -1.])
     """
-    if not isinstance(primals, tuple | list) or not isinstance(tangents, tuple | list):
+    if not isinstance(primals, (tuple, list)) or not isinstance(tangents, (tuple, list)):
         raise TypeError(
             f"sg.jvp: primals and tangents are {type(primals).__name__} and "
             f"{type(tangents).__name__}; wanted a tuple of arrays for each. For one array write "
@@ -270,7 +270,7 @@ def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any
     array([[6., 0.],
            [0., 6.]])
     """
-    several = isinstance(x, tuple | list)
+    several = isinstance(x, (tuple, list))
     given = _match(dx, x, "sg.hvp: the direction")
     primals, calls, out, leaves = _run("hvp", fun, x if several else (x,), static)
     # copies: a cotangent may be one of the arrays that have a tangent, and has none itself

@@ -60,7 +60,9 @@ def _given(f: Any, x: Array, function: str) -> Any:
             "such as tanh or power(3), or a pair (f, df) of callables. A bare callable serves "
             "PyTorch and JAX arrays alone, where the library differentiates it."
         )
-    parts = [part for part in (getattr(f, name, None) for name in ("f", "df", "d2f")) if part]
+    parts = [
+        part for part in (getattr(f, name, None) for name in ("f", "df", "d2f")) if part is not None
+    ]
     sees = library is None or library.sees_context()
     lost = sees and any(is_recorded(held) for part in parts for held in _held(part))
     if library and not lost:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import factorial
 from typing import ClassVar
 
@@ -29,8 +28,9 @@ def _decay(d: Array) -> Array:
     return saturation(d) / d
 
 
-@dataclass(frozen=True)
 class _Identity(Named):
+    """s."""
+
     odd = True
 
     def __call__(self, s: Array) -> Array:
@@ -43,9 +43,8 @@ class _Identity(Named):
         return array_namespace(a, b).ones_like(a + b)
 
 
-@dataclass(frozen=True)
 class _Sqrt(Named):
-    """NaN below zero; no derivative at zero."""
+    """The square root: NaN below zero; no derivative at zero."""
 
     def __call__(self, s: Array) -> Array:
         return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
@@ -58,8 +57,9 @@ class _Sqrt(Named):
         return -ab * bc * ac
 
 
-@dataclass(frozen=True)
 class _Exp(Named):
+    """e^s."""
+
     vanishes: ClassVar[bool] = False
 
     def __call__(self, s: Array) -> Array:
@@ -78,8 +78,9 @@ class _Exp(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-@dataclass(frozen=True)
 class _Expm1(_Exp):
+    """e^s - 1."""
+
     vanishes: ClassVar[bool] = True
 
     def __call__(self, s: Array) -> Array:
@@ -88,9 +89,8 @@ class _Expm1(_Exp):
         return where(s > 0, xp.exp(s) * small, -small)
 
 
-@dataclass(frozen=True)
 class _Log(Named):
-    """NaN below zero; no derivative at zero."""
+    """The logarithm: NaN below zero; no derivative at zero."""
 
     vanishes = False
 
@@ -111,9 +111,8 @@ class _Log(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-@dataclass(frozen=True)
 class _Log1p(Named):
-    """NaN at -1 and below."""
+    """log(1 + s): NaN at -1 and below."""
 
     def __call__(self, s: Array) -> Array:
         return where(s > -1, array_namespace(s).log1p(where(s > -1, s, 0.0)), NAN)
@@ -134,8 +133,9 @@ class _Log1p(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-@dataclass(frozen=True)
 class _Tanh(Named):
+    """The hyperbolic tangent."""
+
     odd = True
 
     def __call__(self, s: Array) -> Array:
@@ -164,9 +164,8 @@ class _Tanh(Named):
         return xp.ones_like(m), xp.ones_like(m), t[2:]
 
 
-@dataclass(frozen=True)
 class _Reciprocal(Named):
-    """Infinite at zero, where it has no derivative."""
+    """1/s: infinite at zero, where it has no derivative."""
 
     vanishes = False
     odd = True

@@ -48,7 +48,7 @@ class Given(Scalar):
         return second_by_quadrature(second_derivative, a, b, c, ab, bc, ac)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ScalarFunction(Given):
     """A function given by its values and its derivatives.
 
@@ -110,7 +110,7 @@ def checked(f: Callable[[Array], Array], s: Array) -> Array:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Autodiff(Given):
     """A bare callable, differentiated by the library that owns the array."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,7 @@ FREE = _Free()
 
 
 class Named(Scalar):
-    """A function that knows itself: value, derivative and divided differences in closed form."""
+    """A function with its value, derivative and divided differences in closed form."""
 
     @property
     def odd(self) -> bool:
@@ -65,10 +65,9 @@ class Named(Scalar):
 
     def _with(self, value: Any) -> Any:
         """Another of its kind with that parameter."""
-        return type(self)(**(vars(self) | {str(self.parameter): value}))
+        return replace(self, **{str(self.parameter): value})
 
 
-@dataclass(frozen=True)
 class Nowhere(Named):
     """The derivative of what has none that is known: NaN."""
 
@@ -95,7 +94,7 @@ def number(value: Any, name: str, *, above: float | None = None, least: float | 
     """A Python number, or an array of numbers to differentiate by, which is left as it is."""
     if value is FREE or is_array(value):
         return value
-    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(
             f"sg.functions: `{name}` is a {type(value).__name__}; wanted a Python number, or an "
             "array of the library that x is of, to differentiate by."

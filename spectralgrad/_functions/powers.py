@@ -28,7 +28,7 @@ def _positive(s: Array) -> Array:
     return where(s > 0, s, NAN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class power(Named):
     """s^p for any real p; a whole p takes negative s too.
 
@@ -59,7 +59,7 @@ class power(Named):
 
     @property
     def vanishes(self) -> bool:
-        return not isinstance(self.p, int | float) or self.p > 0
+        return not isinstance(self.p, (int, float)) or self.p > 0
 
     @property
     def odd(self) -> bool:
@@ -144,7 +144,7 @@ def _homogeneous(degree: int, a: Array, b: Array, c: Array) -> Array:
     return three
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _PowerLog(Named):
     """s^p (log s)^n, the n-th derivative of s^p by p: 0 at 0 for p > 0."""
 

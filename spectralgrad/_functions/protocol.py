@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from .._bindings.array import Array
 
 
+@dataclass(frozen=True, eq=False)
 class Scalar:
     """A function f of one real variable, with its derivatives and divided differences.
 
@@ -15,6 +17,13 @@ class Scalar:
 
     in_slices: ClassVar[bool] = True  # safe in threads, on slices of a stack
     parameter: ClassVar[str | None] = None  # the field that may hold an array
+
+    # not a dataclass's: PyTorch 2.9, where it traces a call, hashes an object without its fields
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *vars(self).items()))
 
     @property
     def vanishes(self) -> bool:

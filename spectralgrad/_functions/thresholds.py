@@ -63,7 +63,7 @@ class _Piecewise(Named):
         return widest_quotient(a, b, c, ab, bc, ac, at_tie)[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _AtTau(_Piecewise):
     tau: Any
     parameter: ClassVar[str | None] = "tau"
@@ -103,7 +103,7 @@ class soft_threshold(_AtTau):
         return _MinusStep(self.tau)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class clip(_Piecewise):
     """min(s, max). At the kink s = max the derivative is taken as 1.
 

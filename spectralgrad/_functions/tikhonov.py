@@ -9,7 +9,7 @@ from .._bindings.array import Array, Arrays, array_namespace
 from .named import NAN, Named, number, where
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class tikhonov(Named):
     """The regularized reciprocal s/(s^2 + alpha), without squaring s.
 
