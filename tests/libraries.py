@@ -20,9 +20,17 @@ AUTODIFF = ("torch", "jax")
 def is_available(name: str, device: str) -> bool:
     if importlib.util.find_spec(name) is None:
         return False
-    if name == "cupy":
-        return device == "cuda"
-    return device == "cpu" or name == "torch"
+    if device == "cpu":
+        return name != "cupy"
+    if name == "torch":
+        import torch
+
+        return torch.cuda.is_available()
+    if name == "jax":
+        import jax
+
+        return any(found.platform == "gpu" for found in jax.devices())
+    return name == "cupy"
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,10 @@ class Library:
             import torch
 
             out = torch.asarray(values, device=self.device)
+        elif self.name == "jax":
+            import jax
+
+            out = jax.device_put(values, jax.devices(self.device)[0])
         else:
             out = self.xp.asarray(values)
         return out if dtype is None else self.xp.astype(out, getattr(self.xp, dtype))
