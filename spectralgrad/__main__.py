@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m spectralgrad", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("check", help="check derivatives on the libraries installed")
-    command.add_argument("--library", choices=LIBRARIES, help="this one alone")
+    command.add_argument("--library", choices=LIBRARIES, help="only this one")
     command.add_argument("--device", help="such as cpu or cuda; default all")
     command.add_argument(
         "operations", nargs="*", metavar="OPERATION", help="such as svd; default all"

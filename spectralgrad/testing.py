@@ -123,7 +123,7 @@ def check_vjp(
     ----------
     fun : callable
         For PyTorch and JAX arrays any differentiable function, checked through `torch.func.vjp` or
-        `jax.vjp`; for others one made of calls to this library alone, through `vjp`.
+        `jax.vjp`; for others one made of calls to this library only, through `vjp`.
     *primals : array
     seed : int
         Of the random cotangent and direction.

@@ -99,7 +99,7 @@ def _threads() -> int:
 def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Array) -> Any:
     """function(*arrays), for arrays that have the axes of `batch` in front, as its results do.
 
-    It must treat each batch element alone.
+    It must treat each batch element by itself.
     """
     if type(arrays[0]) is not np.ndarray:
         return function(*arrays)

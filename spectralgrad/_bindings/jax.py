@@ -89,7 +89,7 @@ def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:
 
 
 def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[int, ...]) -> Arrays:
-    """Tangents of the outputs; `given` tells which inputs have one, at the end of `args`."""
+    """Tangents of the outputs; `given` says which inputs have one, at the end of `args`."""
     args = tuple(jnp.asarray(arg) for arg in args)  # jax.jvp lets NumPy arrays through
     tangents = [None] * inputs
     for i, tangent in zip(given, args[inputs + outputs :], strict=True):

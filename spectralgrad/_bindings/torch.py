@@ -21,7 +21,7 @@ autodiff = True
 
 
 class _Reverse(torch.autograd.Function):
-    """Reverse mode alone: a Function that also has `jvp` does not compile with fullgraph=True."""
+    """Reverse mode only: a Function that also has `jvp` does not compile with fullgraph=True."""
 
     @staticmethod
     def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -133,7 +133,7 @@ loop = partial(repeat, truth)
 def is_differentiated(x: torch.Tensor) -> bool:
     if _is_tracing():
         return True
-    # Under torch.func and in forward mode a tensor does not tell by requires_grad alone.
+    # Under torch.func and in forward mode a tensor does not show it by requires_grad.
     plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
     reverse = torch.is_grad_enabled() and x.requires_grad
     return not plain or reverse or torch.autograd.forward_ad._current_level >= 0

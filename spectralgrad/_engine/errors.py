@@ -23,7 +23,7 @@ class ConvergenceError(ArithmeticError):
 
 def raise_glue(what: str, transform: str = "vjp") -> NoReturn:
     raise TypeError(
-        f"sg.{transform}: {what}. It sees spectralgrad's own calls alone, and arithmetic between "
+        f"sg.{transform}: {what}. It sees only spectralgrad's own calls, and arithmetic between "
         "or around them would be lost from the derivative. Pass every array that the function "
         "uses as a primal, give constants as Python numbers, do the arithmetic outside by hand, or "
         "use PyTorch or JAX arrays with their own autodiff."

@@ -1,6 +1,6 @@
 """Linear and bilinear steps between decompositions, as Primitives.
 
-Each has rules made of Primitives alone, so that every order of derivative exists on every library,
+Each has rules made of Primitives only, so that every order of derivative exists on every library,
 those without a tape of their own included. Stacks go along: a batch may be put in front of every
 array, and no static argument counts leading axes.
 """
@@ -219,7 +219,7 @@ not_finite = constant("not_finite", _not_finite)
 
 
 def nan_unless_finite(x: Array) -> Array:
-    """x, with members all NaN that hold a NaN or an Inf: products of Inf warn (NumPy 2.4)."""
+    """x, NaN in batch elements with a NaN or an Inf: products of Inf warn (NumPy 2.4)."""
     return nan_if(x, not_finite(x))
 
 

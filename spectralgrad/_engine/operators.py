@@ -46,7 +46,7 @@ def from_matmat(
     ----------
     matmat, rmatmat : callable
         ``matmat(X)`` is A X for X (n, c), and ``rmatmat(Y)`` is A^H Y for Y (m, c). They must be
-        linear, and each other's adjoint. They are called with arrays alone.
+        linear, and each other's adjoint. They are called with arrays only.
     shape : (int, int)
         m and n.
     dtype : dtype

@@ -37,7 +37,7 @@ class Primitive:
     `carried` names the inputs whose derivative another input carries, such as the factors U, S, Vh
     of an x that they are handed over with. `undefined(inputs, outputs, directions, result,
     **static)` returns the warning or the error that says why a result is NaN, or None; it is called
-    only once a NaN came out. `insists(**static)` tells whether that is worth a copy to the host.
+    only once a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
     """
 
     name: str

@@ -92,7 +92,7 @@ def vjp(
     Parameters
     ----------
     fun : callable
-        A function of this library, or one made of calls to them alone.
+        A function of this library, or one made of calls to them only.
     *primals : array
         Every array that `fun` takes; for `truncated_svd` also sparse matrices and operators, whose
         cotangent is an `operators.LowRank`.
@@ -193,7 +193,7 @@ def jvp(
     Parameters
     ----------
     fun : callable
-        A function of this library, or one made of calls to them alone.
+        A function of this library, or one made of calls to them only.
     primals, tangents : sequences of arrays
         Every array that `fun` takes, and the direction for each; None stands for zero.
     **static
@@ -237,7 +237,7 @@ def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any
     ----------
     fun : callable
         A function of this library that has derivatives of second order, or one made of calls to
-        such alone.
+        such only.
     x, dx : array, or tuples of arrays
         The argument of `fun` and the direction; tuples for a function of several arrays, with None
         for no change.

@@ -43,7 +43,7 @@ def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
 
 
 def _held(f: Any) -> list[Any]:
-    """What a callable closes over, as far as Python tells."""
+    """What a callable closes over, as far as Python shows."""
     held = [cell.cell_contents for cell in getattr(f, "__closure__", None) or ()]
     return [*held, *(getattr(f, "__defaults__", None) or ())]
 

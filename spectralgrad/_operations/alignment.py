@@ -202,7 +202,7 @@ def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
     Raises
     ------
     TypeError, ValueError
-        For arrays that are no floating matrices of one shape and library.
+        For arrays that are not floating-point matrices of one shape and library.
 
     Notes
     -----

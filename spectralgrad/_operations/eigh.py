@@ -9,7 +9,7 @@ and the diagonal of W, the phase of each eigenvector, is free: we take zero. The
 
     A_bar = Q ( herm((Q^H Q_bar) o 1/(w_j - w_i)) + diag(w_bar) ) Q^H,
 
-Hermitian, as is the cotangent of every function that reads the Hermitian part alone.
+Hermitian, as is the cotangent of every function that reads only the Hermitian part.
 
 Sources: Magnus (1985), On differentiating eigenvalues and eigenvectors; Giles (2008), An extended
 collection of matrix derivative results, section 3.1.
@@ -105,7 +105,7 @@ def eigh_vjp(
     ties: str = "nan",
     gap_rtol: float | None = None,
 ) -> Arrays:
-    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    """Cotangent of x; a batch element is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
     tolerance = _tolerance(w, gap_rtol, ties)
     fragile = _fragile(w, tolerance, ties)
@@ -131,7 +131,7 @@ def eigh_undefined(
 ) -> Array:
     w, _Q = outputs
     columns = in_tie(w, _tolerance(w, gap_rtol, ties))
-    if len(directions) == 2:  # a cotangent, which may leave ties alone
+    if len(directions) == 2:  # a cotangent, which may not touch ties
         columns = columns & gauge.touched(*directions)
     # A tangent comes as (dw, dQ): what is NaN then is dQ.
     return explain("eigh", ("w", w), columns, directions, result[-1:], ties)
@@ -178,9 +178,9 @@ def eigh(x: ArrayT, /, *, ties: Ties = "nan", gap_rtol: float | None = None) -> 
 
     Notes
     -----
-    The cotangent of x is Hermitian. A member with a NaN or an Inf is NaN throughout and reaches no
-    other. Gradients of eigenvectors err by eps/gap: where a function of x is wanted, use
-    `eigh_function`. 4 products of x's size a backward. Giles (2008), section 3.1.
+    The cotangent of x is Hermitian. A batch element with a NaN or an Inf is NaN throughout and
+    affects no other. Gradients of eigenvectors have an error of eps/gap: where a function of x is
+    wanted, use `eigh_function`. 4 products of x's size a backward. Giles (2008), section 3.1.
 
     Examples
     --------

@@ -53,7 +53,7 @@ def eigh_differential(
     P = adjoint(Q) @ herm(directions[0]) @ Q
     G = _slopes(values, f, parameters)
     if semidefinite and w.shape[-1]:
-        # an infinite slope between two zeros does not matter where the direction leaves them alone
+        # an infinite slope between two zeros does not matter unless the direction touches them
         size = xp.abs(P)
         small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
         zero = values == 0

@@ -43,10 +43,10 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue below -n eps max|w| makes the member NaN. At an eigenvalue that counts as zero the
-    root exists, and its slope is infinite: the derivative is NaN, without a warning, unless the
-    cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a backward;
-    second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
+    An eigenvalue below -n eps max|w| makes the batch element NaN. At an eigenvalue that counts as
+    zero the root exists, and its slope is infinite: the derivative is NaN, without a warning,
+    unless the cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a
+    backward; second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
 
     Examples
     --------
@@ -78,10 +78,10 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the member NaN:
-    add a multiple of the identity first, or use `eigh_function` with a function that is tame at
-    zero. 4 products of x's size a backward; second derivatives too, exact at repeated eigenvalues.
-    Higham (2008), chapter 6.
+    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the batch element
+    NaN: add a multiple of the identity first, or use `eigh_function` with a function that is tame
+    at zero. 4 products of x's size a backward; second derivatives too, exact at repeated
+    eigenvalues. Higham (2008), chapter 6.
 
     Examples
     --------
@@ -116,10 +116,10 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
 
     Notes
     -----
-    Unless p is a whole number, an eigenvalue below -n eps max|w| makes the member NaN. At one that
-    counts as zero, |w| <= n eps max|w|: for p < 0 the member is NaN; for 0 < p < 1 the derivative
-    is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's size a backward; second
-    derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 7.
+    Unless p is a whole number, an eigenvalue below -n eps max|w| makes the batch element NaN. At
+    one that counts as zero, |w| <= n eps max|w|: for p < 0 the batch element is NaN; for 0 < p < 1
+    the derivative is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's size a backward;
+    second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 7.
 
     Examples
     --------
@@ -151,9 +151,9 @@ def logm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the member NaN. 4
-    products of x's size a backward; second derivatives too, exact at repeated eigenvalues. Higham
-    (2008), chapter 11.
+    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the batch element
+    NaN. 4 products of x's size a backward; second derivatives too, exact at repeated eigenvalues.
+    Higham (2008), chapter 11.
 
     Examples
     --------

@@ -131,13 +131,13 @@ def low_rank(x: ArrayT, /, k: int) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, or a k out of range.
+        For an x that is not a floating-point matrix, or a k out of range.
 
     Notes
     -----
-    The gap at the cut alone matters: ties among the kept values, or among the others, are as good
+    Only the gap at the cut matters: ties among the kept values, or among the others, are as good
     as any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
-    approximation and the member's derivative is NaN, without a warning; above, it errs by
+    approximation and the batch element's derivative is NaN, without a warning; above, its error is
     eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960),
     Symmetric gauge functions and unitarily invariant norms, for the value.
 
@@ -175,13 +175,13 @@ def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] =
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, a k out of range, or a side that is neither.
+        For an x that is not a floating-point matrix, a k out of range, or a side that is neither.
 
     Notes
     -----
-    The gap at the cut alone matters, S[k - 1] - S[k] or S[k - 1] itself for k = min(m, n). Where it
-    counts as zero, within eps^(3/4) S[0], the subspace jumps and the member's derivative is NaN,
-    without a warning; above, it errs by eps S[0]/gap. With k = m (left) or k = n (right) the
+    Only the gap at the cut matters, S[k - 1] - S[k] or S[k - 1] itself for k = min(m, n). Where it
+    counts as zero, within eps^(3/4) S[0], the subspace jumps and the batch element's derivative is
+    NaN, without a warning; above, its error is eps S[0]/gap. With k = m (left) or k = n (right) the
     projector is the identity, whose derivative is zero. Second derivatives too. 7 products of x's
     size a backward. Stewart (1973), Error and perturbation bounds for subspaces.
 

@@ -135,7 +135,7 @@ def nuclear_norm(x: ArrayT, /) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix.
+        For an x that is not a floating-point matrix.
 
     Notes
     -----
@@ -179,14 +179,14 @@ def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, or a k out of range.
+        For an x that is not a floating-point matrix, or a k out of range.
 
     Notes
     -----
     The gradient is U_k V_k^H. At a tie across the cut, within eps^(3/4) S[0], and at zero values it
     is the subgradient of least Frobenius norm: the tied vectors share their weight evenly, zeros
-    have none. The second derivative is NaN there, and errs by eps S[0]/gap elsewhere. One product
-    of x's size a backward. Watson (1992).
+    have none. The second derivative is NaN there, and has an error of eps S[0]/gap elsewhere. One
+    product of x's size a backward. Watson (1992).
 
     Examples
     --------
@@ -214,7 +214,7 @@ def spectral_norm(x: ArrayT, /) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix.
+        For an x that is not a floating-point matrix.
 
     Notes
     -----

@@ -8,7 +8,7 @@ from .polar import orientation
 
 
 def _undetermined(S: Array, U: Array, Vh: Array, noise: Array, *, reflection: bool) -> Array:
-    """Whether H has several polar factors as far as its own error, relative to S[0], tells."""
+    """Whether H has several polar factors as far as its own error, relative to S[0], shows."""
     xp, d = array_namespace(S), S.shape[-1]
     if d == 0 or (d == 1 and not reflection):
         return xp.zeros(S.shape[:-1], dtype=S.dtype, device=device(S))

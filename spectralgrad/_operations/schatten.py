@@ -144,7 +144,7 @@ def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     x : array (..., m, n)
     p : number or array
         At least 1; `math.inf` is the spectral norm. An array, with a number for each matrix of the
-        stack, is differentiated by; one below 1 makes its member NaN.
+        stack, is differentiated by; one below 1 makes its batch element NaN.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, or a p that is below 1 or does not go with x.
+        For an x that is not a floating-point matrix, or a p that is below 1 or does not go with x.
 
     Notes
     -----

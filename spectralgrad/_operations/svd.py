@@ -168,7 +168,7 @@ def svd_vjp(
     ties: str = "nan",
     gap_rtol: float | None = None,
 ) -> Arrays:
-    """Cotangent of x; a member is NaN where its cotangents touch what is undefined."""
+    """Cotangent of x; a batch element is NaN where its cotangents touch what is undefined."""
     (x,), (U_all, S, Vh_all), (U_bar, S_bar, Vh_bar) = inputs, outputs, cotangents
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
@@ -229,7 +229,7 @@ def svd_undefined(
 ) -> Array:
     (x,), (_, S, _) = inputs, outputs
     columns = gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), gauge.free_at_zero(x))
-    if len(directions) == 3:  # a cotangent, which may leave ties alone
+    if len(directions) == 3:  # a cotangent, which may not touch ties
         U_bar, S_bar, Vh_bar = directions
         k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
         bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
@@ -267,14 +267,14 @@ def svd(
         What becomes of a cotangent or tangent of U or Vh at singular values that count as equal,
         or at zeros that leave their vectors free:
 
-        - "nan": that member's gradient is NaN, with a `DerivativeUndefinedWarning` for arrays on
-          the host.
+        - "nan": the gradient of that batch element is NaN, with a `DerivativeUndefinedWarning` for
+          arrays on the host.
         - "raise": a `DerivativeUndefinedError`; NaN under tracing.
-        - "drop": the undefined part is left out. Exact for losses of U and Vh alone that are blind
+        - "drop": the undefined part is left out. Exact for losses of U and Vh only that are blind
           to the choice of vectors (projectors, polar factors), biased for losses that also use S.
         - "split": S comes back with its ties opened by about sqrt(eps), and gradients of losses
-          blind to the choice of vectors are right to 1e-7 (double precision). Other losses, told by
-          their residuals, give NaN. A tangent is that of the split matrix.
+          blind to the choice of vectors are right to 1e-7 (double precision). Other losses are
+          found by their residuals, and give NaN. A tangent is that of the split matrix.
     gap_rtol : float, optional
         Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
         width of its own.
@@ -287,19 +287,20 @@ def svd(
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, or an option out of range.
+        For an x that is not a floating-point matrix, or an option out of range.
     DerivativeUndefinedError
         From the derivative, with ties="raise".
 
     Notes
     -----
-    A member with a NaN or an Inf is NaN throughout and reaches no other. A tie that no cotangent
-    touches, exactly zero in U, S and Vh, is served; so is a loss of S alone. A complex loss that
-    depends on the phase of a vector has no derivative and is treated as a tie; a tangent has the
-    phase that leaves W_U + W_V without a diagonal. Second derivatives (PyTorch, JAX) lose eps/gap
-    and are NaN at ties and zeros under every policy. Above the threshold first derivatives
-    of U and Vh still err by eps/gap, which nothing removes: where only a function of x is wanted,
-    use `svd_function`, `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
+    A batch element with a NaN or an Inf is NaN throughout and affects no other. A tie that no
+    cotangent touches, exactly zero in U, S and Vh, is differentiated normally; so is a loss of S
+    only. A complex loss that depends on the phase of a vector has no derivative and is treated as a
+    tie; a tangent has the phase that leaves W_U + W_V without a diagonal. Second derivatives
+    (PyTorch, JAX) lose eps/gap and are NaN at ties and zeros under every policy. Above the
+    threshold first derivatives of U and Vh still have an error of eps/gap, which nothing removes:
+    where only a function of x is wanted, use `svd_function`, `orthogonalize`, `nuclear_norm` or
+    `svdvals`, which know no gap.
 
     A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
     Townsend (2016), and Wan and Zhang (2019) for complex x.

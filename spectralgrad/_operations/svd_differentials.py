@@ -89,7 +89,7 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays) -> Arrays:
     h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
     h = h + nan_where(undefined, S)[..., None]
     # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
-    # for two of them, and no other pair feels them; no pass over pairs tells them apart.
+    # for two of them, and no other pair depends on them; no pass over pairs separates them.
     speck = max(U.shape[-2], Vh.shape[-1]) * eps(S) ** 1.5
     t = xp.where(zero, speck, S / unit_of(S))
     ht = h * t

@@ -34,8 +34,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
         Taken as an odd function, f(-s) = -f(s). The named functions have closed divided
         differences, and parameters that may be arrays to differentiate by. A tuple gives values and
-        derivatives, elementwise. A bare callable serves PyTorch and JAX arrays, where the library
-        differentiates it.
+        derivatives, elementwise. A bare callable works for PyTorch and JAX arrays, where the
+        library differentiates it.
 
     Returns
     -------
@@ -44,18 +44,19 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, for an f that is none of the above, that closes over a
-        value being differentiated (its gradient would be lost), or that is not elementwise.
+        For an x that is not a floating-point matrix, for an f that is none of the above, that
+        closes over a value being differentiated (its gradient would be lost), or that is not
+        elementwise.
 
     Notes
     -----
     No gap enters: the derivative is exact to working precision for equal, close and zero values
     alike. A value counts as zero at max(m, n) eps S[0]; there f(0) = 0 and a finite f'(0) are
-    needed: otherwise the function jumps or is infinitely steep, and the member's derivative is NaN,
-    without a warning. At the kink of a threshold the named function says which slope it takes.
-    Second derivatives are as exact, at ties too; they need f''(0) = 0 at a zero value, and are NaN
-    at a kink. 4 products of x's size a backward, k^3 divided differences a second derivative.
-    Noferini (2017), here in the variables of the SVD.
+    needed: otherwise the function jumps or is infinitely steep, and the batch element's derivative
+    is NaN, without a warning. At the kink of a threshold the named function says which slope it
+    takes. Second derivatives are as exact, at ties too; they need f''(0) = 0 at a zero value, and
+    are NaN at a kink. 4 products of x's size a backward, k^3 divided differences a second
+    derivative. Noferini (2017), here in the variables of the SVD.
 
     Examples
     --------
@@ -87,7 +88,8 @@ def singular_value_threshold(x: ArrayT, /, tau: float | ArrayT) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix, or a tau that is negative or does not go with x.
+        For an x that is not a floating-point matrix, or a tau that is negative or does not go with
+        x.
 
     Notes
     -----

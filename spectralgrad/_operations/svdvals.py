@@ -1,4 +1,4 @@
-"""Singular values and eigenvalues alone: no gap enters.
+"""Singular values and eigenvalues without vectors: no gap enters.
 
 ds_i = Re u_i^H dA v_i and dw_i = q_i^H dH q_i, H being the Hermitian part; the adjoints are
 U diag(s_bar) V^H and Q diag(w_bar) Q^H. At a tie these are the derivatives of the values along the
@@ -89,7 +89,7 @@ def svdvals(x: ArrayT, /) -> ArrayT:
     Raises
     ------
     TypeError, ValueError
-        For an x that is no floating matrix.
+        For an x that is not a floating-point matrix.
 
     Notes
     -----

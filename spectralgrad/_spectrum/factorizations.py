@@ -24,9 +24,9 @@ def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
     xp = array_namespace(x)
     ok = xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))  # max passes a NaN on
     factors = factorize(xp.where(ok[..., None, None], x, 0.0))
-    poison = nan_where(~ok, x)
+    invalid = nan_where(~ok, x)
     return tuple(
-        y + (poison[..., None, None] if y.ndim == x.ndim else poison[..., None]) for y in factors
+        y + (invalid[..., None, None] if y.ndim == x.ndim else invalid[..., None]) for y in factors
     )
 
 

@@ -2,7 +2,7 @@
 
 A decomposition does not fix the rotation within a tie, the phase of a complex vector, or the
 completing columns of a full matrix. Derivatives exist for losses that are blind to these; here is
-how a rule tells, from cotangents alone, that a loss is not. `W` stands for a matrix of vectors
+how a rule finds, from cotangents only, that a loss is not. `W` stands for a matrix of vectors
 (U, V or Q), `W_bar` for its cotangent or None. Norms are sums of moduli: nothing is squared.
 """
 
@@ -68,7 +68,7 @@ def completion_residual(W3: Array, W3_bar: Array) -> Array:
 def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> Array:
     """How large an entry of K may be that a split tie decides, (..., 1).
 
-    For a loss of the matrix alone these entries are like the others: of the size of the values'
+    For a loss of the matrix only these entries are like the others: of the size of the values'
     cotangent and of the vectors' over the largest value; 10 times that for steep functions.
     """
     xp = array_namespace(norms)
@@ -82,7 +82,7 @@ def split_residual(residual: Array, opened: Array, found: Array, allowance: Arra
     """Where the loss sees what the splitting of ties moved.
 
     residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
-    `opened` after, changed. A loss of the matrix alone has residuals in proportion to their
+    `opened` after, changed. A loss of the matrix only has residuals in proportion to their
     denominators; any other has residuals that the opened gap, sqrt(eps), makes huge.
     """
     xp = array_namespace(residual)
@@ -117,7 +117,7 @@ def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Arr
 def svd_undetermined(
     x: Array, factors: Arrays, cotangents: Arrays, inner: Arrays, tolerance: Array, ties: str
 ) -> Array:
-    """The members where the loss is not determined by x, or has no derivative."""
+    """The batch elements where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
     xp, k = array_namespace(x), S.shape[-1]
     if ties == "drop" or k == 0:
@@ -166,7 +166,7 @@ def svd_split_residual(
 def eigh_undetermined(
     x: Array, w: Array, Q: Array, cotangents: Arrays, P: Array, tolerance: Array, ties: str
 ) -> Array:
-    """The members where the loss is not determined by x, or has no derivative."""
+    """The batch elements where the loss is not determined by x, or has no derivative."""
     w_bar, Q_bar = cotangents
     xp = array_namespace(w)
     if ties == "drop" or w.shape[-1] == 0:

@@ -30,11 +30,11 @@ def explain(
     """
     symbol, v = values
     xp = array_namespace(v)
-    members = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(v), axis=-1)
-    members = xp.reshape(members, (-1,))
-    if not bool(xp.any(members)):
+    elements = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(v), axis=-1)
+    elements = xp.reshape(elements, (-1,))
+    if not bool(xp.any(elements)):
         return None
-    index = int(xp.argmax(xp.astype(members, xp.int8)))
+    index = int(xp.argmax(xp.astype(elements, xp.int8)))
     columns = xp.reshape(undefined, (-1, v.shape[-1]))[index, :]
     if bool(xp.any(columns)):
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
@@ -50,7 +50,7 @@ def explain(
         )
     else:
         return None
-    others = int(xp.sum(xp.astype(members, xp.int64))) - 1
+    others = int(xp.sum(xp.astype(elements, xp.int64))) - 1
     place = _unravel(index, tuple(v.shape[:-1]))
     where = f"batch element {place}" if place else "x"
     where += f" (and {others} more)" if others else ""

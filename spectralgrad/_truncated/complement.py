@@ -107,8 +107,8 @@ def _conjugate_gradients(
 ) -> Arrays:
     """x, y of a tall A, without components where tied.
 
-    A member is NaN where the residual did not come below tol, or where a direction p has a
-    Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) that tells of a tie.
+    A batch element is NaN where the residual did not come below tol, or where a direction p has a
+    Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) of a tie.
     """
     (U, V), (e, E_V) = vectors, surplus
     xp, inverse = array_namespace(a), _divisors(S)

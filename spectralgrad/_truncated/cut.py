@@ -26,7 +26,7 @@ def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
     Returns
     -------
     int
-        The same for all members of a stack; the smaller of two that are as near. n itself always
+        The same for the whole stack; the smaller of two that are as near. n itself always
         counts as a cut: nothing is known of what follows.
 
     Raises

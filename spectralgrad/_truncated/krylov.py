@@ -14,7 +14,7 @@ stands: Lanczos' method with thick restarts. At the end A V - U S is looked at t
 Every block has more columns than triplets are wanted, so that a random start meets every copy of a
 multiple value, those across the cut included. What is linearly dependent (low rank, an invariant
 subspace) is replaced by noise at the level of rounding, orthogonalized twice: the bases stay
-orthonormal and T tells the truth about them.
+orthonormal and T = P^H A Q holds for them.
 
 Sources: Golub, Luk and Overton (1981), A block Lanczos method for computing the singular values and
 corresponding singular vectors of a matrix; Baglama and Reichel (2006), Restarted block Lanczos
@@ -81,7 +81,7 @@ def leading_triplets(
 ) -> Triplets:
     """At least k triplets of the products A, from a start of as many columns as `random` has.
 
-    `random` is what `start_block` makes. A member of the batch with a NaN or an Inf is all NaN.
+    `random` is what `start_block` makes. A batch element with a NaN or an Inf is all NaN.
     """
     if A.shape[0] < A.shape[1]:
         found = leading_triplets(A.adjoint(), k, random, batch, tol=tol, maxiter=maxiter)
@@ -119,7 +119,7 @@ class _Cycle:
         scale = None if S is None else S[..., :1]
         for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
             W = A.matmat(F)
-            if scale is None:  # NaN for a member that is not finite, and then so is all of it
+            if scale is None:  # NaN for a batch element that is not finite, and so in all of it
                 W = xp.where(xp.isfinite(W), W, float("nan"))
                 scale = _norms(W)[..., :1]
             Q.append(F)

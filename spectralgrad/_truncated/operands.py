@@ -1,6 +1,6 @@
 r"""What a truncated SVD is taken of: its products, and what a rule does with its cotangent.
 
-A rule knows a matrix A by A X and A^H Y alone, and answers with the cotangent left right^H. What
+A rule knows a matrix A only by A X and A^H Y, and answers with the cotangent left right^H. What
 becomes of that depends on how A was given. An array has it multiplied out. A sparse matrix has it
 at its own entries. A function of parameters theta has it pulled back through its own product,
 

@@ -10,7 +10,7 @@ by, here solve the linear systems of `_complement`: with P_U = I - U U^H,
 so A_bar has rank 2 k at most. What is divided by beyond `_svd` is s_k - s_(k+1), in N; a cut inside
 a tie leaves the kept space undetermined.
 
-`ties="split"` moves the kept values alone: opened, and raised above s_(k+1) by the width.
+`ties="split"` moves only the kept values: opened, and raised above s_(k+1) by the width.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Found:
     if options.ties == "split":
         S = _split(S, surplus[1])
     if not options.reported or read(found.residual) is None:
-        poison = nan_where(found.residual > options.accepted, S)[..., None]
-        U, S, Vh = U + poison[..., None], S + poison, Vh + poison[..., None]
+        invalid = nan_where(found.residual > options.accepted, S)[..., None]
+        U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     return Found(U, S, Vh, *surplus, found.residual)
 
 
@@ -165,7 +165,7 @@ def _undetermined(
     undefined: Array,
     ties: Ties,
 ) -> Array:
-    """The members where the loss is not determined by x, or has no derivative."""
+    """The batch elements where the loss is not determined by x, or has no derivative."""
     U, S, Vh, E_U, e, E_Vh, _ = found
     (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
     if ties == "drop":
@@ -202,7 +202,7 @@ def _why(
     xp, k = array_namespace(S), S.shape[-1]
     extended, columns, _ = _columns(found, options)
     bad, given = xp.any(columns, axis=-1), directions
-    if len(directions) == len(outputs):  # cotangents, which may leave ties alone
+    if len(directions) == len(outputs):  # cotangents, which may not touch ties
         given = U_bar, S_bar, Vh_bar = directions[:3]
         bars = U_bar, S_bar, None if Vh_bar is None else adjoint(Vh_bar)
         inner = tuple(
@@ -212,11 +212,11 @@ def _why(
         reached = columns[..., :k] & gauge.touched(S_bar, bars[0], bars[2])
         bad = _undetermined(operand, leaves, found, bars, inner, reached, ties)
         columns = xp.concat([reached, columns[..., k:]], axis=-1)
-    poisoned = nan_where(bad, S)[..., None, None]
-    told = explain("truncated_svd", ("S", extended), columns, given, (poisoned,), ties)
+    invalid = nan_where(bad, S)[..., None, None]
+    reason = explain("truncated_svd", ("S", extended), columns, given, (invalid,), ties)
     finite = all(bool(xp.all(xp.isfinite(d))) for d in (S, *given) if hasattr(d, "ndim"))
-    if told is not None or not finite:
-        return told
+    if reason is not None or not finite:
+        return reason
     problem = ConvergenceError if options.unconverged == "raise" else ConvergenceWarning
     return problem(
         "truncated_svd: the derivative is NaN, since its linear system was not solved to "

@@ -1,4 +1,4 @@
-"""Who finds the leading triplets: the block Krylov iteration, a full SVD, or somebody else's."""
+"""The solvers: the block Krylov iteration, a full SVD, SciPy's, CuPyX's, or a callable."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
-EXTRA = 8  # triplets looked for beyond somebody else's
+EXTRA = 8  # triplets looked for beyond those of another library's solver
 
 
 def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:

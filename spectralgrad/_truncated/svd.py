@@ -110,18 +110,18 @@ def truncated_svd(
     -----
     ConvergenceWarning
         With the residual, where tol was not reached; the values are the best found. Where arrays
-        are traced, as under `jax.jit`, `grad` and `vmap`, and none can be heard, they are NaN
-        instead. From the derivative, which is NaN, where its system was not solved.
+        are traced, as under `jax.jit`, `grad` and `vmap`, and no warning can be raised, they are
+        NaN instead. From the derivative, which is NaN, where its system was not solved.
 
     Notes
     -----
     A cotangent of an array is an array, that of a sparse tensor (PyTorch, JAX) is sparse and of its
     pattern, and `sg.vjp` answers with an `operators.LowRank` for all that is no array. Gradients of
-    U and V err by eps/gap, gaps to S[k] included, which nothing removes, and by tol/gap at most
-    where the iteration ended; a loss of U_k U_k^H or of
-    U f(S) V^H feels the gap at the cut alone, but above ties its cotangents still cancel: see
-    `svd_function` and `low_rank` for matrices that can be decomposed. Second derivatives
-    (PyTorch, JAX) take linear solves of the same kind.
+    U and V have an error of eps/gap, gaps to S[k] included, which nothing removes, and by tol/gap
+    at most where the iteration ended; a loss of U_k U_k^H or of U f(S) V^H depends on the gap at
+    the cut only, but above ties its cotangents still cancel: see `svd_function` and `low_rank` for
+    matrices that can be decomposed. Second derivatives (PyTorch, JAX) take linear solves of the
+    same kind.
 
     Ten to twenty products with A and as many with A^H find well separated triplets, and the
     derivative takes one of both an iteration; memory is that of some 15 (k + oversample) vectors
