@@ -93,11 +93,8 @@ def _make(declared: Operation, kind: str) -> Rule:
         return result[0] if bare else result
 
     role, given = ("cotangents", "outputs") if of_inputs else ("tangents", "inputs")
-    found = (
-        f"Cotangents of the inputs of `{declared.name}`"
-        if of_inputs
-        else (f"Tangents of the outputs of `{declared.name}`")
-    )
+    of_what = "Cotangents of the inputs" if of_inputs else "Tangents of the outputs"
+    found = f"{of_what} of `{declared.name}`"
     rule.__name__ = rule.__qualname__ = name
     rule.__module__ = __name__
     rule.__doc__ = _DOCSTRING.format(

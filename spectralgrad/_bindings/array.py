@@ -57,7 +57,7 @@ ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
-    if all(is_torch_array(x) for x in arrays if x is not None):
+    if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
         import array_api_compat.torch as xp
 

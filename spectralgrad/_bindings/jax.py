@@ -211,12 +211,14 @@ def parts(A: sparse.BCOO) -> tuple[jax.Array, jax.Array, jax.Array]:
     return total, jnp.zeros_like(rows).at[place].set(rows), jnp.zeros_like(cols).at[place].set(cols)
 
 
-def sparse_matrix(values: jax.Array, rows: jax.Array, cols: jax.Array, shape: Arrays) -> Any:
+def sparse_matrix(
+    values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple[int, ...]
+) -> Any:
     return sparse.BCOO((values, jnp.stack([rows, cols], axis=-1)), shape=shape)
 
 
 def sparse_product(
-    values: jax.Array, rows: jax.Array, cols: jax.Array, shape: Arrays
+    values: jax.Array, rows: jax.Array, cols: jax.Array, shape: tuple[int, ...]
 ) -> Callable[..., Any]:
     A = sparse_matrix(values, rows, cols, shape)
     return lambda X: A @ X

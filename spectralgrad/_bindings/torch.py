@@ -194,14 +194,14 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 
 def sparse_matrix(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: Arrays
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
 ) -> torch.Tensor:
     indices = torch.stack([rows, cols])
     return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False).coalesce()
 
 
 def sparse_product(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: Arrays
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
 ) -> Callable[..., Any]:
     """X -> A X."""
     if not is_differentiated(values):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace
+from .._bindings.array import Array, array_namespace
 
 
 def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool = False) -> None:
@@ -63,7 +63,9 @@ def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
         )
 
 
-def check_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str) -> Arrays:
+def check_pair(
+    A: Array, B: Array, function: str, names: tuple[str, str], *, alike: str
+) -> tuple[tuple[int, ...], Any]:
     """The stack's shape and the dtype of two point sets (real), or two matrices, of one shape."""
     check_one_library(A, B, function, names)
     xp = array_namespace(A, B)

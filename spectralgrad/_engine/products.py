@@ -90,7 +90,7 @@ def sparse_products(
 def like_of(A: Any) -> Array:
     """An array of the library that a sparse matrix's or an operator's products take.
 
-    An operator may name one as `like`; those of SciPy and CuPy have their own type.
+    An operator may name one as `like`; that of SciPy's and CuPy's is known by their type.
     """
     like = getattr(A, "like", None)
     if is_array(like):

@@ -128,7 +128,7 @@ class power(Named):
             coefficients.append(binomial)
         return m, power(self.p - 2)(m), coefficients
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _PowerLog(self.p, 1)
 
 
@@ -171,5 +171,5 @@ class _PowerLog(Named):
         slope = where(b == 0, _choose(self.p > 0, self(a) / x, NAN), where(b < 0, NAN, slope))
         return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _PowerLog(self.p, self.n + 1)

@@ -72,7 +72,7 @@ class _AtTau(_Piecewise):
         object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
 
     @property
-    def threshold(self) -> Array:
+    def threshold(self) -> Any:
         return self.tau
 
 
@@ -99,7 +99,7 @@ class soft_threshold(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size - self.tau, 0.0)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _MinusStep(self.tau)
 
 
@@ -133,13 +133,13 @@ class clip(_Piecewise):
         object.__setattr__(self, "max", number(self.max, "max", least=0))
 
     @property
-    def threshold(self) -> Array:
+    def threshold(self) -> Any:
         return self.max
 
     def _odd(self, size: Array) -> Array:
         return where(size > self.max, self.max, size)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return step(self.max)
 
 
@@ -169,7 +169,7 @@ class hard_threshold(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size, 0.0)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _Flat(self.tau)
 
 
@@ -182,7 +182,7 @@ class step(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, 0.0 * size + 1.0, 0.0)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _Flat(self.tau)
 
 
@@ -202,7 +202,7 @@ class _Flat(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(self._at_threshold(size), NAN, 0.0 * size)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return self
 
 

@@ -63,7 +63,7 @@ class tikhonov(Named):
         (ua, va, ha), (ub, vb, hb), (uc, vc, hc) = map(self._unit, (a, b, c))
         return ((ua * ub - va * vb) * uc - (ua * vb + va * ub) * vc) / ha / hb / hc
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _TikhonovByAlpha(self.alpha)
 
 
@@ -83,7 +83,7 @@ class _TikhonovByAlpha(tikhonov):
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Named:
         return _TikhonovByAlphaTwice(self.alpha)
 
 

@@ -4,7 +4,7 @@ With normalized weights w_n, centred points p_n, q_n and the covariance H = sum 
 
     sum w_n |q_n - c R p_n|^2 = sum w_n |q_n|^2 - 2 c <R, H> + c^2 sum w_n |p_n|^2,
 
-least at the polar factor R of H, signed for a rotation (`_polar`), and c = <R, H>/sum w_n |p_n|^2.
+least at the polar factor R of H, signed for a rotation (`polar`), and c = <R, H>/sum w_n |p_n|^2.
 All is made of Primitives, whose rules of any order compose: R where it is determined, at perfect
 alignment, and for coplanar points. H carries the rounding errors of its n points and of centring
 them; what its second sum s_(d-1) + d s_d cannot be told from zero by makes R undetermined.

@@ -128,10 +128,10 @@ def eigh_undefined(
     *,
     ties: str = "nan",
     gap_rtol: float | None = None,
-) -> Array:
+) -> Exception | None:
     w, _Q = outputs
     columns = in_tie(w, _tolerance(w, gap_rtol, ties))
-    if len(directions) == 2:  # a cotangent, which may not touch ties
+    if len(directions) == 2:  # a cotangent, which may leave ties untouched
         columns = columns & gauge.touched(*directions)
     # A tangent comes as (dw, dQ): what is NaN then is dQ.
     return explain("eigh", ("w", w), columns, directions, result[-1:], ties)

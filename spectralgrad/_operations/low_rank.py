@@ -44,7 +44,7 @@ def _is_tied(S: Array, k: int) -> Array:
     return S[..., k - 1] - S[..., k] <= default_gap_rtol(S) * S[..., 0]
 
 
-def at_cut(rule: Callable[..., Any], f: Any) -> Callable[..., Any]:
+def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
     """A rule for f(s, t) with t between s_k and s_(k+1)."""
 
     def cut(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
@@ -56,7 +56,7 @@ def at_cut(rule: Callable[..., Any], f: Any) -> Callable[..., Any]:
     return cut
 
 
-def cut_rules(f: Any) -> Arrays:
+def cut_rules(f: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
     return at_cut(svd_differential, f), at_cut(svd_second, f)
 
 

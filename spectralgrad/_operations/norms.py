@@ -14,6 +14,7 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace
@@ -33,10 +34,10 @@ from .polar import polar_differential, polar_second
 from .svd import svd_factors
 
 
-def norm_of(name: str, value: Any, gradient: Any) -> Array:
+def norm_of(name: str, value: Callable[..., Array], gradient: Callable[..., Array]) -> Primitive:
     """The norm with that gradient; inputs are A, U, S, Vh and the exponent, if that is free."""
 
-    def by_exponent(inputs: Arrays, static: Array) -> Array:
+    def by_exponent(inputs: Arrays, static: dict[str, Any]) -> Array:
         return primitive(*inputs, **static | {"f": static["f"].by_parameter()})
 
     def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:

@@ -43,7 +43,7 @@ class Schatten:
     order: int = 0
     in_slices = True
 
-    def by_parameter(self) -> Array:
+    def by_parameter(self) -> Schatten:
         return replace(self, order=self.order + 1)
 
 

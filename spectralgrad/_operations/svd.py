@@ -226,10 +226,10 @@ def svd_undefined(
     ties: str = "nan",
     gap_rtol: float | None = None,
     **_: Any,
-) -> Array:
+) -> Exception | None:
     (x,), (_, S, _) = inputs, outputs
     columns = gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), gauge.free_at_zero(x))
-    if len(directions) == 3:  # a cotangent, which may not touch ties
+    if len(directions) == 3:  # a cotangent, which may leave ties untouched
         U_bar, S_bar, Vh_bar = directions
         k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
         bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
@@ -270,7 +270,7 @@ def svd(
         - "nan": the gradient of that batch element is NaN, with a `DerivativeUndefinedWarning` for
           arrays on the host.
         - "raise": a `DerivativeUndefinedError`; NaN under tracing.
-        - "drop": the undefined part is left out. Exact for losses of U and Vh only that are blind
+        - "drop": the undefined part is left out. Exact for losses of only U and Vh that are blind
           to the choice of vectors (projectors, polar factors), biased for losses that also use S.
         - "split": S comes back with its ties opened by about sqrt(eps), and gradients of losses
           blind to the choice of vectors are right to 1e-7 (double precision). Other losses are

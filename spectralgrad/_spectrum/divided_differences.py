@@ -6,7 +6,7 @@ r"""Divided differences of first and second order, for any function of one varia
 symmetric in their arguments. Named functions bring closed forms that neither cancel nor overflow
 (`functions`). For a function given by values and derivative, the quotient q loses eps |f|/(a - b),
 and the mean Q of f' over [b, a] by Gauss-Legendre quadrature loses whatever f' does between the
-nodes. Neither is good everywhere: a threshold on the gap only fails for steep f. But where Q
+nodes. Neither is good everywhere: a threshold on the gap by itself fails for steep f. But where Q
 explains q to within q's own rounding error,
 
     e = eps (|f(a)| + |f(b)| + |a f'(a)| + |b f'(b)|)/(a - b),      |q - Q| <= 4 e,

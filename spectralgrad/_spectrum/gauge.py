@@ -68,7 +68,7 @@ def completion_residual(W3: Array, W3_bar: Array) -> Array:
 def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> Array:
     """How large an entry of K may be that a split tie decides, (..., 1).
 
-    For a loss of the matrix only these entries are like the others: of the size of the values'
+    For a loss that is a function of x these entries are like the others: of the size of the values'
     cotangent and of the vectors' over the largest value; 10 times that for steep functions.
     """
     xp = array_namespace(norms)
@@ -82,7 +82,7 @@ def split_residual(residual: Array, opened: Array, found: Array, allowance: Arra
     """Where the loss sees what the splitting of ties moved.
 
     residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
-    `opened` after, changed. A loss of the matrix only has residuals in proportion to their
+    `opened` after, changed. A loss that is a function of x has residuals in proportion to their
     denominators; any other has residuals that the opened gap, sqrt(eps), makes huge.
     """
     xp = array_namespace(residual)
@@ -96,7 +96,7 @@ def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
     return tied | (2 * S <= tolerance) if free else tied
 
 
-def free_at_zero(x: Array) -> Array:
+def free_at_zero(x: Array) -> bool:
     """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
     return is_complex(x) or x.shape[-2] != x.shape[-1]
 

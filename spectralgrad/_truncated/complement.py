@@ -15,7 +15,7 @@ Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in thei
 is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
 all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
 
-Where a cut splits a tie and the pair's part is dropped, as `_svd` drops what is over s_i - e_j, the
+Where a cut splits a tie and the pair's part is dropped, as `svd` drops what is over s_i - e_j, the
 E_j tied to s_i are left out of a_i, b_i and the system.
 
 The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff

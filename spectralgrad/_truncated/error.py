@@ -202,7 +202,14 @@ def truncation_error(
     5.0
     """
     # U, S and Vh come in as factors that x carries: how they are differentiated does not matter
-    options = Options("nan", None, solver, oversample, tol, maxiter, seed, unconverged=unconverged)
+    options = Options(
+        solver=solver,
+        oversample=oversample,
+        tol=tol,
+        maxiter=maxiter,
+        seed=seed,
+        unconverged=unconverged,
+    )
     operand, leaves, out, narrow = decompose(x, k, "truncation_error", options, params)
     U, S, Vh, _, following, *_ = out
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))

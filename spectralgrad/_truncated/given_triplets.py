@@ -42,7 +42,9 @@ def _rule(
         (U, S, Vh, *rest, None),
         (*directions, None, None, None, None),
         operand=operand,
-        options=Options(ties, gap_rtol, maxiter=maxiter, adjoint=method, adjoint_tol=tol),
+        options=Options(
+            ties=ties, gap_rtol=gap_rtol, maxiter=maxiter, adjoint=method, adjoint_tol=tol
+        ),
     )
 
 

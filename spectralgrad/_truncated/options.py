@@ -15,7 +15,7 @@ Unconverged = Literal["warn", "raise"]
 Params = tuple[Any, ...] | list[Any]  # nested, of arrays
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """The options of `truncated_svd`, in which `decompose` replaces None by its choice."""
 

@@ -1,13 +1,13 @@
 r"""Derivatives of a truncated SVD, without the discarded part of the spectrum.
 
-With k triplets kept, the inner part of the derivative is that of `_svd`: K of the cotangents, the
+With k triplets kept, the inner part of the derivative is that of `svd`: K of the cotangents, the
 rotations W_U and W_V of the tangents. The complements X and Y, which there is all of A to divide
-by, here solve the linear systems of `_complement`: with P_U = I - U U^H,
+by, here solve the linear systems of `complement.py`: with P_U = I - U U^H,
 
     (X, Y) = N^-1 (P_U U_bar, P_V V_bar),     A_bar = (U K + X) V^H + U Y^H
     (X, Y) = N^-1 (P_U dA V, P_V dA^H U),     dU = U W_U + X,  dV = V W_V + Y
 
-so A_bar has rank 2 k at most. What is divided by beyond `_svd` is s_k - s_(k+1), in N; a cut inside
+so A_bar has rank 2 k at most. What is divided by beyond `svd` is s_k - s_(k+1), in N; a cut inside
 a tie leaves the kept space undetermined.
 
 `ties="split"` moves only the kept values: opened, and raised above s_(k+1) by the width.
@@ -202,7 +202,7 @@ def _why(
     xp, k = array_namespace(S), S.shape[-1]
     extended, columns, _ = _columns(found, options)
     bad, given = xp.any(columns, axis=-1), directions
-    if len(directions) == len(outputs):  # cotangents, which may not touch ties
+    if len(directions) == len(outputs):  # cotangents, which may leave ties untouched
         given = U_bar, S_bar, Vh_bar = directions[:3]
         bars = U_bar, S_bar, None if Vh_bar is None else adjoint(Vh_bar)
         inner = tuple(

@@ -125,7 +125,8 @@ def truncated_svd(
 
     Ten to twenty products with A and as many with A^H find well separated triplets, and the
     derivative takes one of both an iteration; memory is that of some 15 (k + oversample) vectors
-    of each side. Formulas and sources: `_krylov`, `_complement`; Townsend (2016) for what is kept.
+    of each side. Golub, Luk and Overton (1981) for the iteration; Francuz, Schuch and Vanhecke
+    (2025) for the derivative; Townsend (2016) for what is kept.
 
     Examples
     --------
@@ -138,7 +139,16 @@ def truncated_svd(
     True
     """
     options = Options(
-        ties, gap_rtol, solver, oversample, tol, maxiter, seed, adjoint, adjoint_tol, unconverged
+        ties=ties,
+        gap_rtol=gap_rtol,
+        solver=solver,
+        oversample=oversample,
+        tol=tol,
+        maxiter=maxiter,
+        seed=seed,
+        adjoint=adjoint,
+        adjoint_tol=adjoint_tol,
+        unconverged=unconverged,
     )
     _, _, found, narrow = decompose(x, k, "truncated_svd", options, params)
     return SVDResult(*map(narrow, found[:3]))
