@@ -1,22 +1,29 @@
-"""Options, the `library` fixture, and a count of what was skipped."""
+"""Options, the `library` fixture, a count of what was skipped, and the memory that was needed."""
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import resource
 import sys
+from pathlib import Path
 
 import pytest
 from libraries import AUTODIFF, NAMES, Library, is_available
 
+MOST_MEMORY = 1.4e9
+PEAKS = pytest.StashKey[list[int]]()
+
 
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.addoption("--slow", action="store_true", help="all that JAX compiles minutes for too")
+    parser.addoption("--slow", action="store_true", help="all that takes minutes too")
     parser.addoption("--library", action="append", choices=NAMES, help="test these alone")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thinned: JAX takes every ninth alone, but with --slow")
+    config.addinivalue_line("markers", "thinned: JAX takes every 15th alone, but with --slow")
+    config.addinivalue_line("markers", "slow: for --slow alone")
     try:
         import jax
     except ImportError:
@@ -26,15 +33,23 @@ def pytest_configure(config):
     jax.config.update("jax_disable_most_optimizations", True)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _compiled_programs_are_dropped():
-    """What PyTorch and JAX compiled for a module is of no use to the next, and takes gigabytes."""
-    yield
-    if "jax" in sys.modules:
-        sys.modules["jax"].clear_caches()
-    if "torch._dynamo" in sys.modules:
-        sys.modules["torch._dynamo"].reset()
-    gc.collect()
+def pytest_runtest_teardown(item, nextitem):
+    """What PyTorch and JAX compiled is dropped after each module, and before it takes gigabytes."""
+    if nextitem is None or nextitem.path != item.path or _memory() > MOST_MEMORY:
+        if "jax" in sys.modules:
+            sys.modules["jax"].clear_caches()
+        if "torch._dynamo" in sys.modules:
+            sys.modules["torch._dynamo"].reset()
+        gc.collect()
+        libc = ctypes.CDLL(None)
+        if hasattr(libc, "malloc_trim"):  # glibc keeps what is freed
+            libc.malloc_trim(0)
+
+
+def _memory():
+    """Bytes that this process holds, where the system says so."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * resource.getpagesize() if pages.exists() else 0
 
 
 def pytest_generate_tests(metafunc):
@@ -60,11 +75,25 @@ def pytest_collection_modifyitems(config, items):
         return
     of_jax = [i for i in items if hasattr(i, "callspec") and "jax" in i.callspec.id.split("-")]
     heavy = [item for item in of_jax if item.get_closest_marker("thinned")]
-    left_out = set(heavy) - set(heavy[::9])
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    left_out = set(heavy) - set(heavy[::15]) | set(slow)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in KB on Linux
+        session.config.workeroutput["peak"] = peak
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    node.config.stash.setdefault(PEAKS, []).append(getattr(node, "workeroutput", {}).get("peak", 0))
+
+
+def pytest_terminal_summary(terminalreporter, config):
     skipped = len(terminalreporter.stats.get("skipped", []))
     terminalreporter.write_line(f"skipped for want of a library or a device: {skipped}")
+    for peak in config.stash.get(PEAKS, []):
+        terminalreporter.write_line(f"most memory of a worker: {peak / 1e6:.2f} GB")

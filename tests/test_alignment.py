@@ -51,8 +51,9 @@ def test_procrustes_is_that_of_scipy(library, is_complex):
         R, scale = linalg.orthogonal_procrustes(A, B)
         np.testing.assert_allclose(library.numpy(found.rotation), R, atol=1e-12)
         assert float(found.scale) == pytest.approx(scale)
-    check_vjp(sg.procrustes, library.array(A), library.array(B))
-    check_jvp(sg.procrustes, library.array(A), library.array(B))
+    fun = library.compiled(sg.procrustes)
+    check_vjp(fun, library.array(A), library.array(B))
+    check_jvp(fun, library.array(A), library.array(B))
 
 
 @by_options
@@ -75,10 +76,12 @@ def test_derivatives(library, options, weighted, d):
     primals = [library.array(x) for x in points(5, d)]
     if weighted:
         primals.append(library.array(np.abs(random((5,), seed=9))))
-    check_vjp(sg.kabsch, *primals, **options)
-    check_jvp(sg.kabsch, *primals, **options)
+    fun = library.compiled(partial(sg.kabsch, **options))
+    check_vjp(fun, *primals)
+    check_jvp(fun, *primals)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("case", ["aligned", "coplanar", "plane to plane", "line in the plane"])
 def test_derivatives_where_the_rotation_is_determined(library, case):
     d = 2 if case == "line in the plane" else 3
@@ -102,6 +105,7 @@ def test_derivatives_where_the_rotation_is_determined(library, case):
     check_jvp(motion, P, Q)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_nan_where_the_rotation_is_not_determined(library, offset, name):
@@ -128,6 +132,7 @@ def test_nan_where_the_rotation_is_not_determined(library, offset, name):
             assert np.all(np.isfinite(bar[1]))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("offset", [2.0, 1e4])
 def test_rmsd_has_a_kink_at_zero(library, offset):
     P = library.array(random((5, 3), seed=1))
@@ -163,7 +168,9 @@ def test_second_order_natively():
     P, Q = (torch.asarray(x).requires_grad_() for x in points(4, 3))
     w = torch.asarray(np.abs(random((4,), seed=9))).requires_grad_()
     assert torch.autograd.gradcheck(sg.kabsch, (P, Q, w), check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(lambda *a: sg.kabsch(*a, scale=True), (P, Q, w))
+    assert torch.autograd.gradgradcheck(
+        lambda *a: sg.kabsch(*a, scale=True), (P, Q, w), fast_mode=True
+    )
     aligned = (P.detach() @ torch.asarray(rotation(2)).T).requires_grad_()
     assert torch.autograd.gradgradcheck(lambda P, Q: sg.kabsch(P, Q).rotation, (P, aligned))
 
@@ -250,8 +257,8 @@ def test_training_from_a_singular_matrix(seed):
     assert train(torch, M, wanted) < 1e-7
 
 
-def train(torch, M, wanted, steps=2000):
-    optimizer = torch.optim.Adam([M], lr=0.01)
+def train(torch, M, wanted, steps=500):
+    optimizer = torch.optim.Adam([M], lr=0.03)
     for _ in range(steps):
         optimizer.zero_grad()
         loss = (sg.nearest_rotation(M) - wanted).square().sum()

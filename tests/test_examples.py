@@ -51,6 +51,7 @@ def test_ising_agrees_with_onsager_and_with_differences():
             assert abs(float(line.split()[-1])) < 1e-8
 
 
+@pytest.mark.slow
 def test_embeddings_learn_by_the_gradient_on_a_sparse_pattern():
     found = output_of("embeddings.py", "--steps", "1")
     documents, terms = re.search(r"(\d+) documents of \d+ modules x (\d+) terms", found).groups()

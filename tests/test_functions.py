@@ -78,6 +78,7 @@ def test_values(library, name):
     np.testing.assert_allclose(got, wanted, rtol=4e-15)
 
 
+@pytest.mark.thinned
 @by_named
 def test_divided_differences_are_exact(library, name):
     f, exact, arguments = NAMED[name]

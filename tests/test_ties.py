@@ -40,6 +40,7 @@ def _svd(library, x, ties, **options):
     return tuple(map(library.numpy, out)), pull
 
 
+@pytest.mark.thinned
 @by_matrix
 @by_dtype
 def test_nan_and_raise_say_what_is_undefined(library, kind, is_complex):
@@ -62,6 +63,7 @@ def test_nan_and_raise_say_what_is_undefined(library, kind, is_complex):
             assert "ties='split'" in text
 
 
+@pytest.mark.thinned
 @by_matrix
 @by_dtype
 def test_split_is_right_for_functions_of_the_matrix(library, kind, is_complex):

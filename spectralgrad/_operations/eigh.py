@@ -39,12 +39,12 @@ from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
     POLICIES,
     Ties,
-    default_gap_rtol,
+    fragile_gap,
+    gap_tolerance,
     gaps,
     in_tie,
     largest,
     split_eigen,
-    split_width,
 )
 from .._spectrum.undefined import explain, insists
 from .declaration import operation
@@ -57,23 +57,9 @@ class EighResult(NamedTuple, Generic[ArrayT]):
     eigenvectors: ArrayT
 
 
-def _tolerance(w: Array, gap_rtol: float | None, ties: str) -> Array:
-    """What counts as equal; a split has opened its ties by less than some would allow."""
-    rtol = default_gap_rtol(w) if gap_rtol is None or ties == "split" else gap_rtol
-    return rtol * largest(w)
-
-
 def eigh_forward(x: Array, *, ties: str = "nan", gap_rtol: float | None = None) -> Arrays:
     w, Q = factorizations.eigh(x)
     return split_eigen(w) if ties == "split" else w, Q
-
-
-def _fragile(w: Array, tolerance: Array, ties: str) -> Array:
-    """Columns in a tie, split or not: a second derivative does not follow from the first."""
-    tied = in_tie(w, tolerance)
-    if ties != "split":
-        return tied
-    return tied | in_tie(w, 2 * split_width(w, largest(w)))
 
 
 def eigh_jvp(
@@ -86,10 +72,11 @@ def eigh_jvp(
 ) -> Arrays:
     """Tangents of w and Q; NaN in the columns of a tie, except under "drop"."""
     (w, Q), (dx,) = outputs, tangents
-    tolerance = _tolerance(w, gap_rtol, ties)
+    top = largest(w)
+    tolerance = gap_tolerance(top, gap_rtol, ties)
     dxh_Q = herm(dx) @ Q
     dP = adjoint(Q) @ dxh_Q
-    once = once_differentiable(w, _fragile(w, tolerance, ties))
+    once = once_differentiable(w, in_tie(w, fragile_gap(tolerance, w, top, ties)))
     valid = 1 + once  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
         valid = valid + nan_where(in_tie(w, tolerance), w)
@@ -107,15 +94,15 @@ def eigh_vjp(
 ) -> Arrays:
     """Cotangent of x; a batch element is NaN where its cotangents touch what is undefined."""
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
-    tolerance = _tolerance(w, gap_rtol, ties)
-    fragile = _fragile(w, tolerance, ties)
-    diagonal = once_differentiable(w, fragile) + (0.0 if w_bar is None else w_bar)
+    top = largest(w)
+    tolerance = gap_tolerance(top, gap_rtol, ties)
+    once = in_tie(w, fragile_gap(tolerance, w, top, ties))
+    P = 0.0 if Q_bar is None else adjoint(Q) @ Q_bar
+    diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:
         return (herm((Q * diagonal[..., None, :]) @ adjoint(Q)),)
-    P = adjoint(Q) @ Q_bar
     bad = gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
-    diagonal = diagonal + gauge.once_in_cotangent(P, fragile, axis=-2)
     K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
     return (herm(Q @ K @ adjoint(Q)),)
 
@@ -130,7 +117,7 @@ def eigh_undefined(
     gap_rtol: float | None = None,
 ) -> Exception | None:
     w, _Q = outputs
-    columns = in_tie(w, _tolerance(w, gap_rtol, ties))
+    columns = in_tie(w, gap_tolerance(largest(w), gap_rtol, ties))
     if len(directions) == 2:  # a cotangent, which may leave ties untouched
         columns = columns & gauge.touched(*directions)
     # A tangent comes as (dw, dQ): what is NaN then is dQ.

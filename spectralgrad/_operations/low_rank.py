@@ -22,7 +22,7 @@ from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity
 from .._functions.named import FREE
 from .._functions.thresholds import hard_threshold, step
-from .._spectrum.ties import default_gap_rtol
+from .._spectrum.ties import is_tied_cut
 from .declaration import REQUIRED, operation
 from .polar import polar_factor
 from .svd import svd_factors
@@ -40,17 +40,13 @@ def _isometry(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int
     return U[..., :k] @ Vh[..., :k, :]
 
 
-def _is_tied(S: Array, k: int) -> Array:
-    return S[..., k - 1] - S[..., k] <= default_gap_rtol(S) * S[..., 0]
-
-
 def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
     """A rule for f(s, t) with t between s_k and s_(k+1)."""
 
     def cut(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
         S = factors[1]
         middle = S[..., k - 1] / 2 + S[..., k] / 2
-        undefined = nan_where(_is_tied(S, k), S)[..., None, None]
+        undefined = nan_where(is_tied_cut(S, k), S)[..., None, None]
         return rule(factors, directions, (middle,), f=f) + undefined
 
     return cut
@@ -75,7 +71,7 @@ def _truncated_differential(
     (U, S, Vh), C = factors, directions[0]
     U_k, U_d, Vh_k, Vh_d = U[..., :k], U[..., k:], Vh[..., :k, :], Vh[..., k:, :]
     kept, dropped = S[..., :k, None], S[..., None, k:]
-    kept = kept + nan_where(_is_tied(S, k), S)[..., None, None]
+    kept = kept + nan_where(is_tied_cut(S, k), S)[..., None, None]
     r = dropped / kept
     t = dropped / (kept - dropped) * (kept / (kept + dropped))
     CV, UC = C @ adjoint(Vh_k), adjoint_times(U_k, C)

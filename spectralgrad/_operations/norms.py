@@ -27,7 +27,7 @@ from .._engine.tape import is_differentiated
 from .._functions.named import FREE
 from .._functions.thresholds import step
 from .._spectrum import factorizations
-from .._spectrum.ties import default_gap_rtol, first, zero_tolerance
+from .._spectrum.ties import first, gap_tolerance, zero_values
 from .declaration import REQUIRED, operation
 from .low_rank import cut_rules
 from .polar import polar_differential, polar_second
@@ -66,28 +66,23 @@ def _sum_of_values(factors: Arrays, parameters: Arrays, *, k: int | None = None)
     return array_namespace(factors[1]).sum(factors[1][..., :k], axis=-1)
 
 
-def _nonzero(factors: Arrays) -> Array:
-    U, S, Vh = factors
-    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) < S
-
-
 def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
     U, S, Vh = factors
-    kept = array_namespace(S).astype(_nonzero(factors), S.dtype)
+    kept = array_namespace(S).astype(~zero_values(*factors), S.dtype)
     return (U * kept[..., None, :]) @ Vh
 
 
 def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
     xp, at_cut = array_namespace(S), S[..., k - 1 : k]
-    tolerance = default_gap_rtol(S) * first(S)
+    tolerance = gap_tolerance(first(S))
     above, tied = (
         xp.astype(mask, S.dtype)
         for mask in (at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance)
     )
     count = xp.sum(tied, axis=-1, keepdims=True)
     share = (k - xp.sum(above, axis=-1, keepdims=True)) / xp.where(count == 0, 1.0, count)
-    weights = xp.where(_nonzero(factors), above + tied * share, 0.0)
+    weights = xp.where(zero_values(*factors), 0.0, above + tied * share)
     return (U * weights[..., None, :]) @ Vh
 
 

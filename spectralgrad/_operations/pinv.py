@@ -12,7 +12,7 @@ from .._engine.linear import adjoint_of
 from .._engine.symmetric import symmetric
 from .._functions.named import FREE
 from .._functions.thresholds import inverse_above
-from .._spectrum.ties import first, zero_tolerance
+from .._spectrum.ties import first, zero_values
 from .declaration import operation
 from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
@@ -22,13 +22,12 @@ def _above(rule: Callable[..., Any]) -> Callable[..., Any]:
     """A rule for 1/s beyond rtol s_1; NaN where a value lies at the threshold."""
 
     def inverse(factors: Arrays, directions: Arrays, parameters: Arrays, *, rtol: float) -> Array:
-        (U, S, Vh), xp = factors, array_namespace(factors[1])
+        S, xp = factors[1], array_namespace(factors[1])
         tau = rtol * first(S)
         out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=inverse_above(FREE))
         if not directions:
             return out
-        zero = S <= zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
-        unclear = (xp.abs(S - tau) <= eps(S) * first(S)) | zero & (tau < S)
+        unclear = (xp.abs(S - tau) <= eps(S) * first(S)) | zero_values(*factors) & (tau < S)
         return out + nan_where(xp.any(unclear, axis=-1), S)[..., None, None]
 
     return inverse

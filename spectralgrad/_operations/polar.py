@@ -31,10 +31,10 @@ from .._engine.arguments import enter
 from .._engine.checks import check_choice
 from .._engine.linear import hermitian_part, matmul, nan_unless_finite
 from .._engine.symmetric import symmetric
-from .._spectrum.ties import guarded, unit_of, zero_tolerance
+from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
 from .declaration import operation
 from .svd import svd_factors
-from .svd_differentials import parts_of, sandwich, tall, with_complement, zeros_of
+from .svd_differentials import parts_of, sandwich, tall, with_complement
 
 
 def _sums(s: Array) -> Array:
@@ -46,7 +46,7 @@ def _sums(s: Array) -> Array:
 def _signed_values(factors: Arrays, signed: bool) -> Array:
     """S, its last value signed if a rotation is meant; NaN where the factor is not determined."""
     U, S, Vh = factors
-    xp, zero = array_namespace(S), zeros_of(factors)
+    xp, zero = array_namespace(S), zero_values(*factors)
     n = S.shape[-1]
     if not signed or n == 0:
         return S + nan_where(xp.any(zero, axis=-1), S)[..., None]

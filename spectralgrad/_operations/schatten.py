@@ -28,7 +28,7 @@ from .._engine.symmetric import symmetric
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array, number
 from .._functions.powers import power
-from .._spectrum.ties import first, zero_tolerance
+from .._spectrum.ties import first, zero_values
 from .declaration import operation
 from .norms import largest_of_all, norm_of, sum_of_all
 from .svd import svd_factors
@@ -91,7 +91,7 @@ def norm_value(factors: Arrays, parameters: Arrays, *, f: Any) -> Array:
 def _weights(factors: Arrays, parameters: Arrays, f: Any) -> Arrays:
     U, S, Vh = factors
     xp, p = array_namespace(S), _exponent(f, parameters, S)
-    zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
+    zero = zero_values(U, S, Vh)
     N, L1, _ = _logarithmic(S, p)
     log_u = xp.log(xp.where(zero, 1.0, S) / xp.where(N == 0, 1.0, N))
     g = xp.exp((p - 1) * log_u)

@@ -59,13 +59,13 @@ from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
     POLICIES,
     Ties,
-    default_gap_rtol,
+    equals_mirror,
     first,
+    fragile_gap,
+    gap_tolerance,
     gaps,
     guarded,
-    in_tie,
     split_singular,
-    split_width,
     sums,
 )
 from .._spectrum.undefined import explain, insists
@@ -87,22 +87,12 @@ def svd_forward(
     return U, split_singular(S) if ties == "split" else S, Vh
 
 
-def tolerance_of(S: Array, gap_rtol: float | None, ties: str) -> Array:
-    """What counts as equal; a split has opened its ties by less than some would allow."""
-    rtol = default_gap_rtol(S) if gap_rtol is None or ties == "split" else gap_rtol
-    return rtol * first(S)
-
-
-def fragile(S: Array, tolerance: Array, ties: str, free: bool) -> Array:
+def fragile(S: Array, tolerance: Array, ties: str) -> Array:
     """Columns where a second derivative does not follow from the first.
 
     Those in a tie, split or not, and zero values: kinks |s| of a smooth signed s.
     """
-    undefined = gauge.undefined_columns(S, tolerance, free) | (2 * S <= tolerance)
-    if ties != "split":
-        return undefined
-    width = split_width(S, first(S))
-    return undefined | (S <= width) | in_tie(S, 2 * width)
+    return gauge.undefined_columns(S, fragile_gap(tolerance, S, first(S), ties), free=True)
 
 
 def svd_jvp(
@@ -119,14 +109,14 @@ def svd_jvp(
     k = S.shape[-1]
     V_all = adjoint(Vh_all)
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
-    tolerance = tolerance_of(S, gap_rtol, ties)
+    tolerance = gap_tolerance(first(S), gap_rtol, ties)
     inverse_S = 1 / guarded(S, tolerance / 2)
-    free = gauge.free_at_zero(x)
-    once = once_differentiable(S, fragile(S, tolerance, ties, free))
+    once = once_differentiable(S, fragile(S, tolerance, ties))
     valid = 1 + once  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
-        valid = valid + nan_where(gauge.undefined_columns(S, tolerance, free), S)
-        inverse_S = inverse_S + nan_where(2 * S <= tolerance, S)
+        undefined = gauge.undefined_columns(S, tolerance, gauge.free_at_zero(x))
+        valid = valid + nan_where(undefined, S)
+        inverse_S = inverse_S + nan_where(equals_mirror(S, tolerance), S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
     dP = adjoint_times(U, dx_V)
@@ -173,11 +163,11 @@ def svd_vjp(
     (m, n), k = x.shape[-2:], S.shape[-1]
     U, V_all = leading_columns(U_all, k), adjoint(Vh_all)
     Vh = leading_rows(Vh_all, k)
-    tolerance = tolerance_of(S, gap_rtol, ties)
+    tolerance = gap_tolerance(first(S), gap_rtol, ties)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    once = fragile(S, tolerance, ties, gauge.free_at_zero(x))
-    diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
+    once = fragile(S, tolerance, ties)
     if U_bar is None and V_bar is None:
+        diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
         return ((U * diagonal[..., None, :]) @ Vh,)
 
     inverse_S = 1 / guarded(S, tolerance / 2)
@@ -186,10 +176,7 @@ def svd_vjp(
     bad = gauge.svd_undetermined(
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
-    diagonal = diagonal + nan_where(bad, S)[..., None]  # which reaches every entry
-    diagonal = diagonal + gauge.once_in_cotangent(P, once, axis=-2)
-    diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
-    K = inner_cotangent(P, R, diagonal, S, tolerance)
+    K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
 
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
@@ -202,8 +189,12 @@ def svd_vjp(
     return (U @ K @ Vh,)
 
 
-def inner_cotangent(P: Array, R: Array, diagonal: Array, S: Array, tolerance: Array) -> Array:
-    """K from P = U^H U_bar, R = V_bar^H V and its own diagonal."""
+def inner_cotangent(
+    P: Array, R: Array, S: Array, S_bar: Array | None, tolerance: Array, once: Array
+) -> Array:
+    """K from P = U^H U_bar, R = V_bar^H V and S_bar; not differentiable in columns `once`."""
+    R_bar = R if isinstance(R, float) else adjoint(R)
+    diagonal = gauge.once_differentiable_cotangent(S, S_bar, once, P, R_bar)
     over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
     over_sums = (P + R) / sums(2 * S, 2 * tolerance)
     return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
@@ -228,7 +219,9 @@ def svd_undefined(
     **_: Any,
 ) -> Exception | None:
     (x,), (_, S, _) = inputs, outputs
-    columns = gauge.undefined_columns(S, tolerance_of(S, gap_rtol, ties), gauge.free_at_zero(x))
+    columns = gauge.undefined_columns(
+        S, gap_tolerance(first(S), gap_rtol, ties), gauge.free_at_zero(x)
+    )
     if len(directions) == 3:  # a cotangent, which may leave ties untouched
         U_bar, S_bar, Vh_bar = directions
         k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)

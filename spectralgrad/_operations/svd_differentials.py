@@ -56,7 +56,7 @@ from .._bindings.array import (
 )
 from .._bindings.lookup import adjoint_times, sum_over_rows
 from .._spectrum.divided_differences import widest_quotient
-from .._spectrum.ties import unit_of, zero_tolerance
+from .._spectrum.ties import unit_of, zero_values
 
 
 def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h: Array) -> Array:
@@ -73,15 +73,10 @@ def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h:
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
 
 
-def zeros_of(factors: Arrays) -> Array:
-    U, S, Vh = factors
-    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
-
-
 def svd_couplings(factors: Arrays, f: Any, parameters: Arrays) -> Arrays:
     """S with exact zeros, G+, G- and h; NaN where F is discontinuous."""
     U, S, Vh = factors
-    xp, zero = array_namespace(S), zeros_of(factors)
+    xp, zero = array_namespace(S), zero_values(*factors)
     s = xp.where(zero, 0.0, S)
     on_values, on_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
     fs = on_values(s)
@@ -160,7 +155,7 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
     f1, f2, f3 = (f.with_parameter(parameters, axes) for axes in (1, 2, 3))
     slopes = f1.derivative(s)
     curved = ~(f1.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
-    scale = scale + nan_where(xp.any(zeros_of(factors) & curved, axis=-1), S)[..., None]
+    scale = scale + nan_where(xp.any(zero_values(*factors) & curved, axis=-1), S)[..., None]
 
     E = _svd_triples(f3, s, plus, minus, h_parts[2:], k_parts[2:], scale)
     s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]

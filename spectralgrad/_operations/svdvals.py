@@ -23,7 +23,7 @@ from .._engine.arguments import enter
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
-from .._spectrum.ties import zero_tolerance
+from .._spectrum.ties import zero_values
 from .declaration import operation
 from .eigh import eigh_factors
 from .svd import svd_factors
@@ -34,15 +34,15 @@ def svdvals_forward(x: Array, U: Array, S: Array, Vh: Array) -> Array:
 
 
 def svdvals_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
-    x, U, S, Vh = inputs
+    _, U, S, Vh = inputs
     tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
-    return tangent + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
+    return tangent + once_differentiable(S, zero_values(U, S, Vh))
 
 
 def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
-    x, U, S, Vh = inputs
+    _, U, S, Vh = inputs
     # a zero value is a kink: |s| of a smooth signed s
-    S_bar = cotangents[0] + once_differentiable(S, S <= zero_tolerance(max(x.shape[-2:]), S))
+    S_bar = cotangents[0] + once_differentiable(S, zero_values(U, S, Vh))
     return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 

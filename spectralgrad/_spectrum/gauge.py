@@ -29,7 +29,7 @@ from .._bindings.array import (
     real,
     skew,
 )
-from .ties import first, in_tie, largest
+from .ties import equals_mirror, first, in_tie, largest
 
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
@@ -93,7 +93,7 @@ def split_residual(residual: Array, opened: Array, found: Array, allowance: Arra
 def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
     """Columns in a tie, and those of a zero value if that leaves its vectors or phase `free`."""
     tied = in_tie(S, tolerance)
-    return tied | (2 * S <= tolerance) if free else tied
+    return tied | equals_mirror(S, tolerance) if free else tied
 
 
 def free_at_zero(x: Array) -> bool:
@@ -101,17 +101,20 @@ def free_at_zero(x: Array) -> bool:
     return is_complex(x) or x.shape[-2] != x.shape[-1]
 
 
-def once_in_cotangent(inner: Array | float, fragile: Array, *, axis: int) -> Array | float:
-    """Zeros whose derivative by the cotangent's fragile columns is NaN.
+def once_differentiable_cotangent(
+    values: Array, values_bar: Array | None, fragile: Array, *inner: Array | float
+) -> Array:
+    """The values' cotangent, whose derivative by the values and by any cotangent is NaN if fragile.
 
-    `inner` is W^H W_bar with axis=-2, or W_bar^H W with axis=-1: one entry for each column of W_bar
-    holds that column. Zero where there is no cotangent.
+    `inner` are products W^H W_bar, or zeros: one entry of each column holds that column of W_bar.
     """
-    if isinstance(inner, float):
-        return 0.0
-    one = min(1, inner.shape[-1])
-    entries = leading_rows(inner, one) if axis == -2 else leading_columns(inner, one)
-    return once_differentiable(real(array_namespace(inner).sum(entries, axis=axis)), fragile)
+    probe, one = values, min(1, values.shape[-1])
+    for product in inner:
+        if not isinstance(product, float):
+            entries = real(leading_rows(product, one))
+            probe = probe + array_namespace(values).sum(entries, axis=-2)
+    zeros = once_differentiable(probe, fragile)
+    return zeros if values_bar is None else values_bar + zeros
 
 
 def svd_undetermined(
@@ -135,7 +138,7 @@ def svd_undetermined(
         if W_bar is not None and W_all.shape[-1] > k:
             W3, W3_bar = W_all[..., k:], W_bar[..., k:]
             reached = xp.any(W3_bar != 0, axis=(-2, -1))
-            bad = bad | reached & xp.any(2 * S <= tolerance, axis=-1)
+            bad = bad | reached & xp.any(equals_mirror(S, tolerance), axis=-1)
             bad = bad | completion_residual(W3, W3_bar)
     return bad
 

@@ -20,12 +20,42 @@ def default_gap_rtol(values: Array) -> float:
     return float(eps(values) ** 0.75)
 
 
+def gap_tolerance(top: Array, gap_rtol: float | None = None, ties: str = "nan") -> Array:
+    """Up to what gap values count as equal, `top` being the largest, (..., 1).
+
+    A split has opened its ties, by less than some would allow.
+    """
+    return top * (default_gap_rtol(top) if gap_rtol is None or ties == "split" else gap_rtol)
+
+
+def fragile_gap(tolerance: Array, values: Array, top: Array, ties: str) -> Array:
+    """Up to what gap a second derivative does not follow from the first: a tie's, split or not."""
+    if ties != "split":
+        return tolerance
+    return array_namespace(top).maximum(tolerance, 2 * split_width(values, top))
+
+
 def zero_tolerance(size: int, S: Array) -> Array:
     """What counts as zero in a function of x, `size` being the longer of its sides.
 
     The error that a computed singular value carries.
     """
     return size * eps(S) * first(S)
+
+
+def zero_values(U: Array, S: Array, Vh: Array) -> Array:
+    """Which singular values count as zero in a function of x = U diag(S) Vh."""
+    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
+
+
+def equals_mirror(S: Array, tolerance: Array) -> Array:
+    """Which singular values equal -S: zeros, as far as only gaps are known."""
+    return 2 * S <= tolerance
+
+
+def is_tied_cut(S: Array, k: int) -> Array:
+    """Whether the values on both sides of a cut after k of them count as equal."""
+    return S[..., k - 1] - S[..., k] <= gap_tolerance(first(S))[..., 0]
 
 
 def guarded(denominators: Array, tolerance: Array) -> Array:

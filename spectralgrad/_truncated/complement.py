@@ -43,7 +43,7 @@ from .._bindings.array import (
 from .._bindings.lookup import adjoint_times, loop, native, project_out
 from .._engine.primitive import Primitive
 from .._engine.products import Product, Products
-from .._spectrum.ties import first, guarded
+from .._spectrum.ties import guarded
 from .options import Options
 
 TRACED = 100  # iterations where none may be read
@@ -151,7 +151,7 @@ def _conjugate_gradients(
     y, r, _, _, least = loop(
         lambda state: xp.any(unconverged(state[1])), body, state, options.most, traced=TRACED
     )
-    tie = least <= 2 * options.rtol(S) * (first(S)[..., None] * inverse)
+    tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
     y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
     return (a + B(y)) * inverse, y

@@ -7,7 +7,7 @@ from typing import cast
 
 from .._bindings.array import AnyArray, Array, array_namespace
 from .._engine.checks import check_count, check_rtol, check_values
-from .._spectrum.ties import default_gap_rtol, first
+from .._spectrum.ties import first, gap_tolerance
 
 
 def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
@@ -44,8 +44,8 @@ def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
     n = S.shape[-1]
     k = check_count(k, "cut", "k", 1, n)
     check_rtol(rtol, "cut", "rtol")
-    width = (default_gap_rtol(S) if rtol is None else rtol) * first(S)
     xp, values = array_namespace(S), cast("Array", S)
+    width = gap_tolerance(first(values), rtol)
     gap = values[..., :-1] - values[..., 1:]
     if not bool(xp.all(gap >= 0)) or not bool(xp.all(xp.isfinite(values))):
         raise ValueError(

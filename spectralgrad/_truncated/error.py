@@ -34,7 +34,7 @@ from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive, read
 from .._engine.products import Products, identity_slices, products_of
 from .._operations.declaration import operation
-from .._spectrum.ties import default_gap_rtol, unit_of, zero_tolerance
+from .._spectrum.ties import is_tied_cut, unit_of, zero_tolerance
 from .operands import DENSE, WHOLE, Entries
 from .options import Options, Params, Solver, Unconverged
 from .svd import decompose
@@ -95,7 +95,7 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
     if following.shape[-1] == 0:
         return slope
-    tied = S[..., -1] - following[..., 0] <= default_gap_rtol(S) * S[..., 0]
+    tied = is_tied_cut(xp.concat([S, following], axis=-1), S.shape[-1])
     return slope + nan_where(tied & ~zero, S)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from .._bindings.array import Array
-from .._spectrum.ties import Ties, default_gap_rtol, first
+from .._spectrum.ties import Ties, first, gap_tolerance
 
 Method = Literal["krylov", "full"]
 Solver = Literal["krylov", "full", "scipy", "cupyx"] | Callable[..., Any]
@@ -40,11 +40,6 @@ class Options:
         """Iterations of the conjugate gradients."""
         return 10 * self.maxiter
 
-    def rtol(self, S: Array) -> float:
-        """The relative gap up to which values count as equal; a split has its own."""
-        given = None if self.ties == "split" else self.gap_rtol
-        return default_gap_rtol(S) if given is None else given
-
     def tolerance(self, S: Array) -> Array:
         """The gap up to which values count as equal, (..., 1)."""
-        return self.rtol(S) * first(S)
+        return gap_tolerance(first(S), self.gap_rtol, self.ties)

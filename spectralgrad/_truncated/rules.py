@@ -34,7 +34,7 @@ from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive, read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
-from .._spectrum.ties import Ties, first, split_singular, split_width
+from .._spectrum.ties import Ties, equals_mirror, first, split_singular, split_width
 from .._spectrum.undefined import explain, insists
 from .complement import solve
 from .options import Options
@@ -84,7 +84,7 @@ def _columns(found: Found, options: Options) -> Arrays:
     free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
     tolerance, extended = options.tolerance(S), array_namespace(S).concat([S, first(e)], axis=-1)
     undefined = gauge.undefined_columns(extended, tolerance, free)
-    once = undefined[..., : S.shape[-1]] | fragile(S, tolerance, options.ties, free)
+    once = undefined[..., : S.shape[-1]] | fragile(S, tolerance, options.ties)
     return extended, undefined, once
 
 
@@ -118,7 +118,7 @@ def truncated_jvp(
     undefined, once = undefined[..., : S.shape[-1]], once_differentiable(S, once)
     valid = 1 + once
     if ties == "drop":
-        undefined = undefined & (2 * S <= tolerance)
+        undefined = undefined & equals_mirror(S, tolerance)
     else:
         valid = valid + nan_where(undefined, S)
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
@@ -139,18 +139,16 @@ def truncated_vjp(
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     _, undefined, once = _columns(found, options)
     undefined = undefined[..., : S.shape[-1]]
-    diagonal = once_differentiable(S, once) + (0.0 if S_bar is None else S_bar)
     if U_bar is None and V_bar is None:
+        diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
         return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
 
     P = 0.0 if U_bar is None else adjoint_times(U, U_bar)
     R = 0.0 if V_bar is None else Vh_bar @ V
     bad = _undetermined(operand, leaves, found, (U_bar, S_bar, V_bar), (P, R), undefined, ties)
-    diagonal = diagonal + nan_where(bad, S)[..., None]
-    diagonal = diagonal + gauge.once_in_cotangent(P, once, axis=-2)
-    diagonal = diagonal + gauge.once_in_cotangent(R, once, axis=-1)
-    K = inner_cotangent(P, R, diagonal, S, tolerance)
-    idle = (undefined & (2 * S <= tolerance) if ties == "drop" else undefined) | bad[..., None]
+    K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
+    idle = undefined & equals_mirror(S, tolerance) if ties == "drop" else undefined
+    idle = idle | bad[..., None]
     rhs = tuple(xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
     X, Y = _solved(leaves, found, rhs, idle, operand, options)
     return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
