@@ -82,6 +82,7 @@ class _Expm1(_Exp):
     """e^s - 1."""
 
     vanishes: ClassVar[bool] = True
+    bounded_derivatives = 2
 
     def __call__(self, s: Array) -> Array:
         xp = array_namespace(s)
@@ -113,6 +114,8 @@ class _Log(Named):
 
 class _Log1p(Named):
     """log(1 + s): NaN at -1 and below."""
+
+    bounded_derivatives = 2
 
     def __call__(self, s: Array) -> Array:
         return where(s > -1, array_namespace(s).log1p(where(s > -1, s, 0.0)), NAN)

@@ -35,6 +35,10 @@ class Named(Scalar):
         """Whether f(-s) = -f(s) without the odd extension."""
         return False
 
+    @property
+    def bounded_derivatives(self) -> float:
+        return math.inf if self.odd and self.vanishes else 0
+
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 

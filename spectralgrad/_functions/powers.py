@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -64,6 +65,12 @@ class power(Named):
     @property
     def odd(self) -> bool:
         return isinstance(self.p, int) and self.p % 2 == 1
+
+    @property
+    def bounded_derivatives(self) -> float:
+        if self.odd and self.vanishes:
+            return math.inf
+        return max(0, math.floor(self.p)) if isinstance(self.p, (int, float)) else 0
 
     def __call__(self, s: Array) -> Array:
         if isinstance(self.p, int) and self.p >= 0:

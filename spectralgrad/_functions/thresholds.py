@@ -18,6 +18,7 @@ class _Piecewise(Named):
     outside: ClassVar[float] = 1.0
     # a jump has no derivative; a kink has that of the side below
     jumps: ClassVar[bool] = False
+    jumps_at_zero: ClassVar[bool] = False  # where t = 0
 
     @property
     def threshold(self) -> Any:
@@ -34,8 +35,9 @@ class _Piecewise(Named):
         return where(t >= 0, array_namespace(t).zeros_like(t), NAN)
 
     def _at_threshold(self, s: Array) -> Array:
-        """Where the kink or jump is; at t = 0 there is none, since the function is odd."""
-        return (magnitude(s) == self.threshold) & (s != 0)
+        """Where the kink or jump is; at t = 0 the odd function may have none."""
+        at = magnitude(s) == self.threshold
+        return at if self.jumps_at_zero else at & (s != 0)
 
     def __call__(self, s: Array) -> Array:
         value = self._odd(magnitude(s)) + self._valid()
@@ -178,6 +180,8 @@ class step(_AtTau):
 
     outside = 0.0
     jumps = True
+    jumps_at_zero = True
+    bounded_derivatives = 0
 
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, 0.0 * size + 1.0, 0.0)

@@ -18,17 +18,17 @@ from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
-from .._spectrum.ties import largest, unit_of
+from .._spectrum.ties import unit_of, zero_tolerance
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
 
 def _values(w: Array, semidefinite: bool) -> Array:
-    """w, where |w| <= n eps max|w| counts as zero if the function stands for a semidefinite one."""
+    """w, with exact zeros for what counts as zero if the function is of semidefinite matrices."""
     if not semidefinite or w.shape[-1] == 0:
         return w
     xp = array_namespace(w)
-    return xp.where(xp.abs(w) <= w.shape[-1] * eps(w) * largest(w), 0.0, w)
+    return xp.where(xp.abs(w) <= zero_tolerance(w.shape[-1], w), 0.0, w)
 
 
 def eigh_value(
@@ -112,7 +112,7 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
 
     Notes
     -----
-    Eigenvalues are taken as computed, with their error of n eps max|w|: what is infinitely steep at
+    Eigenvalues are taken as computed, with their error of a few eps max|w|: what is infinitely steep at
     zero, such as `reciprocal`, is not guarded at a singular matrix. `powm`, `sqrtm` and `logm` are.
     The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
     named functions are NaN, without a warning. Second derivatives are exact at repeated eigenvalues

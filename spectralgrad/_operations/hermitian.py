@@ -1,7 +1,7 @@
 """Named functions of Hermitian matrices: roots, powers, logarithm and exponential.
 
 Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `eigh_function`. A semidefinite
-matrix has computed eigenvalues of either sign around zero: |w| <= n eps max|w| counts as zero for
+matrix has computed eigenvalues of either sign around zero: |w| <= 2 sqrt(n) eps max|w| counts as zero for
 roots, powers and the logarithm.
 """
 
@@ -43,7 +43,7 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue below -n eps max|w| makes the batch element NaN. At an eigenvalue that counts as
+    An eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At an eigenvalue that counts as
     zero the root exists, and its slope is infinite: the derivative is NaN, without a warning,
     unless the cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a
     backward; second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
@@ -78,7 +78,7 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the batch element
+    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch element
     NaN: add a multiple of the identity first, or use `eigh_function` with a function that is tame
     at zero. 4 products of x's size a backward; second derivatives too, exact at repeated
     eigenvalues. Higham (2008), chapter 6.
@@ -116,8 +116,8 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
 
     Notes
     -----
-    Unless p is a whole number, an eigenvalue below -n eps max|w| makes the batch element NaN. At
-    one that counts as zero, |w| <= n eps max|w|: for p < 0 the batch element is NaN; for 0 < p < 1
+    Unless p is a whole number, an eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At
+    one that counts as zero, |w| <= 2 sqrt(n) eps max|w|: for p < 0 the batch element is NaN; for 0 < p < 1
     the derivative is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's size a backward;
     second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 7.
 
@@ -151,7 +151,7 @@ def logm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= n eps max|w|, or is negative makes the batch element
+    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch element
     NaN. 4 products of x's size a backward; second derivatives too, exact at repeated eigenvalues.
     Higham (2008), chapter 11.
 

@@ -11,8 +11,9 @@ corner of f(J). Daleckii and Krein's formula there gives
     G-_ij = f[s_i, -s_j] = (f_i + f_j)/(s_i + s_j)
     h_i   = f[s_i, 0] = f_i/s_i
 
-No gap is divided by. A value counts as zero at max(m, n) eps s_1; there f(0) = 0 is needed and
-f'(0) is used, and f(0) != 0 makes F discontinuous: NaN.
+No gap is divided by. If f(0) = 0 and f'' is bounded at 0, f_i/s_i and (f_i + f_j)/(s_i + s_j) go
+over into f'(0) by themselves. Otherwise a value that counts as zero (`ties.zero_tolerance`) is
+zero: there f(0) = 0 is needed and f'(0) is used, and f(0) != 0 makes F discontinuous: NaN.
 
 The second derivative of f(J) is the sum of f[l_i, l_k, l_j] (X_ik Y_kj + Y_ik X_kj) over the
 eigenvalues of J, X and Y being two directions in its eigenbasis. An eigenvector of +s_i and one of
@@ -73,10 +74,15 @@ def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h:
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
 
 
-def svd_couplings(factors: Arrays, f: Any, parameters: Arrays) -> Arrays:
-    """S with exact zeros, G+, G- and h; NaN where F is discontinuous."""
-    U, S, Vh = factors
-    xp, zero = array_namespace(S), zero_values(*factors)
+def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) -> Arrays:
+    """S, G+, G- and h for a derivative of that order; NaN where F is discontinuous.
+
+    Where f asks for it, what counts as zero is an exact zero in them.
+    """
+    S = factors[1]
+    xp, zero = array_namespace(S), S == 0
+    if f.bounded_derivatives <= order:
+        zero = zero_values(*factors)
     s = xp.where(zero, 0.0, S)
     on_values, on_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
     fs = on_values(s)
@@ -85,8 +91,7 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays) -> Arrays:
     h = h + nan_where(undefined, S)[..., None]
     # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
     # for two of them, and no other pair depends on them; no pass over pairs separates them.
-    speck = max(U.shape[-2], Vh.shape[-1]) * eps(S) ** 1.5
-    t = xp.where(zero, speck, S / unit_of(S))
+    t = xp.maximum(s / unit_of(S), eps(S) ** 3)
     ht = h * t
     minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
     return s, on_pairs.divided(s[..., :, None], s[..., None, :]), minus, h
@@ -99,7 +104,7 @@ def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
 
 def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, _, Vh = factors
-    _, plus, minus, h = svd_couplings(factors, f, parameters)
+    _, plus, minus, h = svd_couplings(factors, f, parameters, order=1)
 
     def couple(M: Array) -> Array:
         M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
@@ -148,14 +153,15 @@ def with_complement(
 def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     S = factors[1]
     xp, scale = array_namespace(S), unit_of(S)
-    s, plus, minus, h = svd_couplings(factors, f, parameters)
+    s, plus, minus, h = svd_couplings(factors, f, parameters, order=2)
     h_parts, k_parts = (
         parts_of(factors, C) for C in (directions[0] / scale[..., None], directions[1])
     )
     f1, f2, f3 = (f.with_parameter(parameters, axes) for axes in (1, 2, 3))
-    slopes = f1.derivative(s)
-    curved = ~(f1.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
-    scale = scale + nan_where(xp.any(zero_values(*factors) & curved, axis=-1), S)[..., None]
+    if f.bounded_derivatives <= 2:
+        slopes = f1.derivative(s)
+        curved = ~(f1.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
+        scale = scale + nan_where(xp.any((s == 0) & curved, axis=-1), S)[..., None]
 
     E = _svd_triples(f3, s, plus, minus, h_parts[2:], k_parts[2:], scale)
     s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]

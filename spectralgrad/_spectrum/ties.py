@@ -35,12 +35,13 @@ def fragile_gap(tolerance: Array, values: Array, top: Array, ties: str) -> Array
     return array_namespace(top).maximum(tolerance, 2 * split_width(values, top))
 
 
-def zero_tolerance(size: int, S: Array) -> Array:
-    """What counts as zero in a function of x, `size` being the longer of its sides.
+def zero_tolerance(side: int, values: Array) -> Array:
+    """What counts as zero among the singular values or eigenvalues of a matrix, (..., 1).
 
-    The error that a computed singular value carries.
+    2 sqrt(side) eps times the largest, `side` being the longer side: what LAPACK's drivers leave of
+    a value that is zero (docs/zero.md).
     """
-    return size * eps(S) * first(S)
+    return 2 * side**0.5 * eps(values) * largest(values)
 
 
 def zero_values(U: Array, S: Array, Vh: Array) -> Array:

@@ -91,7 +91,7 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
-    zero = e <= zero_tolerance(4 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+    zero = e <= zero_tolerance(16 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
     if following.shape[-1] == 0:
         return slope
@@ -191,7 +191,7 @@ def truncation_error(
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
     subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0
-    where e counts as zero, at 4 max(m, n) eps S[0], and NaN where the cut splits a tie. For an
+    where e counts as zero, at 8 sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. For an
     operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
     plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
 
