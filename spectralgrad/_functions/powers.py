@@ -86,17 +86,16 @@ class power(Named):
     def divided(self, a: Array, b: Array) -> Array:
         if isinstance(self.p, int):
             return self._polynomial(a, b)
-        # a^(p-1) (1 - r^p)/(1 - r) with r = b/a
+        # with r = b/a: a^(p-1) (1 - r^p)/(1 - r) for p > 0, -b^p/a (1 - r^-p)/(1 - r) for p < 0
         a, b = in_order(a, b)
+        unit, below = where(a == 0, 1.0, a), where(b == 0, 1.0, b)
         depth = where(b == 0, 0.0, -abs(self.p) * log_ratio(a, b))
         change = where(b == 0, 1.0, saturation(depth))
-        # for p < 0: 1 - r^p = -r^p (1 - r^-p), which has no limit at r = 0
-        up = array_namespace(b).exp(_choose(self.p > 0, 0.0 * depth, depth))
-        change = _choose(self.p > 0, change, where(b == 0, NAN, -change * up))
-        ratio = change / where(a == b, 1.0, (a - b) / where(a == 0, 1.0, a))
-        scale = power(self.p - 1)(where(a == 0, 1.0, a))
-        slope = scale * where(a == b, self.p + 0.0 * a, ratio)
-        return where(a == 0, self._at_origin(1, a), slope)
+        ratio = change / where(a == b, 1.0, (a - b) / unit)
+        ratio = where(a == b, abs(self.p) + 0.0 * a, ratio)
+        falling = where(b == 0, NAN, -power(self.p)(below) / unit)
+        scale = _choose(self.p > 0, power(self.p - 1)(unit), falling)
+        return where(a == 0, self._at_origin(1, a), scale * ratio)
 
     def _at_origin(self, order: int, zero: Array) -> Array:
         """The divided difference of that order where all arguments are zero."""
@@ -128,12 +127,14 @@ class power(Named):
         return where(zero, NAN, _homogeneous(-self.p - 1, r, t, u) * r * t * u)
 
     def _series(self, m: Array) -> Arrays:
-        """Binomials (p over n + 2)."""
-        m, binomial, coefficients = _positive(m), self.p, []
+        """Binomials (p over n + 2), within a radius that large exponents shorten."""
+        m, term, coefficients = _positive(m), self.p * (self.p - 1) / 2, []
+        steep = abs(self.p) > 4
+        short = _choose(steep, 4 / _choose(steep, abs(self.p), 1.0), 1.0)
         for n in range(9):
-            binomial = binomial * (self.p - (n + 1)) / (n + 2)
-            coefficients.append(binomial)
-        return m, power(self.p - 2)(m), coefficients
+            coefficients.append(term)
+            term = term * (self.p - (n + 2)) / (n + 3) * short
+        return m * short, power(self.p - 2)(m), coefficients
 
     def by_parameter(self) -> Named:
         return _PowerLog(self.p, 1)

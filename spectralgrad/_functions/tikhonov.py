@@ -68,17 +68,17 @@ class tikhonov(Named):
 
 
 class _TikhonovByAlpha(tikhonov):
-    """-s/(s^2 + alpha)^2, the product of -s/(s^2 + alpha) and r(s) = 1/(s^2 + alpha)."""
+    """-s/(s^2 + alpha)^2."""
 
     def __call__(self, s: Array) -> Array:
         u, _, h = self._unit(s)
         return -u / h / h / h
 
     def divided(self, a: Array, b: Array) -> Array:
-        # Leibniz: (t r)[a, b] = t[a, b] r(b) + t(a) r[a, b] with r[a, b] = -(a + b) r(a) r(b)
-        (ua, _, ha), (ub, _, hb) = self._unit(a), self._unit(b)
-        steep = ua * (ua + ub * (hb / ha)) / ha / ha  # t(a) (a + b) r(a)
-        return (steep - super().divided(a, b)) / hb / hb
+        # (a b (h_a^2 + h_b^2 + a b) - alpha^2)/(h_a h_b)^4
+        (ua, va, ha), (ub, vb, hb) = self._unit(a), self._unit(b)
+        u, v = ua * ub, va * vb
+        return (u * (ha / hb + hb / ha + u) - v * v) / ha / ha / hb / hb
 
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)

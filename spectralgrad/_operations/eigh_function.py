@@ -42,7 +42,10 @@ def eigh_value(
 
 
 def _slopes(w: Array, f: Any, parameters: Arrays) -> Array:
-    return f.with_parameter(parameters, 2).divided(w[..., :, None], w[..., None, :])
+    """f[w_i, w_j], NaN beyond the dtype's range as f(w) is."""
+    xp = array_namespace(w)
+    slopes = f.with_parameter(parameters, 2).divided(w[..., :, None], w[..., None, :])
+    return xp.where(xp.isfinite(slopes), slopes, float("nan"))
 
 
 def eigh_differential(

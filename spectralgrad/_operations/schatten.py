@@ -21,14 +21,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, real
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where
 from .._engine.arguments import enter
 from .._engine.linear import inner
 from .._engine.symmetric import symmetric
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array, number
 from .._functions.powers import power
-from .._spectrum.ties import first, zero_values
+from .._spectrum.ties import first, unit_of, zero_values
 from .declaration import operation
 from .norms import largest_of_all, norm_of, sum_of_all
 from .svd import svd_factors
@@ -56,7 +56,7 @@ def _exponent(f: Any, parameters: Arrays, S: Array) -> Array:
 
 
 def _norm(S: Array, p: Array) -> Arrays:
-    """N, and t with its logarithm, zeros having 0 for both; T as well."""
+    """N, log t with 0 for zeros, t^p and T."""
     xp, top = array_namespace(S), first(S)
     t = S / xp.where(top == 0, 1.0, top)
     log_t = xp.log(xp.where(t == 0, 1.0, t))
@@ -93,7 +93,8 @@ def _weights(factors: Arrays, parameters: Arrays, f: Any) -> Arrays:
     xp, p = array_namespace(S), _exponent(f, parameters, S)
     zero = zero_values(U, S, Vh)
     N, L1, _ = _logarithmic(S, p)
-    log_u = xp.log(xp.where(zero, 1.0, S) / xp.where(N == 0, 1.0, N))
+    _, log_t, _, T = _norm(S, p)
+    log_u = log_t - xp.log(T) / p  # log(S/N), whose rounding would be multiplied by p
     g = xp.exp((p - 1) * log_u)
     if f.order:
         g = g * (log_u - (p - 1) * L1 if f.order == 1 else float("nan"))
@@ -117,15 +118,16 @@ def gradient_differential(
         return 0 * C
     p = _exponent(f, parameters, S)
     N, g = _weights(factors, parameters, f)
+    _, _, _, T = _norm(S, p)
     undefined = (N[..., 0] == 0) | (f.order > 0)
-    N = xp.where(N == 0, 1.0, N)
     G = (U * g[..., None, :]) @ Vh
     slope, held = (power(FREE), (p[..., 0] - 1,)) if parameters else (power(f.p - 1), ())
-    curved = svd_differential((U, S / N, Vh), directions, held, f=slope)
+    # of degree p - 2: taken at S/s_1, where large exponents do no harm to the largest value
+    curved = svd_differential((U, S / unit_of(S), Vh), directions, held, f=slope)
+    curved = xp.exp((2 / p - 1) * xp.log(T))[..., None] * curved
     along = (p - 1) * inner(G, C, axes=2)[..., None]
-    return (curved - along[..., None] * G) / N[..., None] + nan_where(undefined, real(N[..., 0]))[
-        ..., None, None
-    ]
+    N = N + nan_where(undefined, S)[..., None]
+    return (curved - along[..., None] * G) / xp.where(N == 0, 1.0, N)[..., None]
 
 
 schatten = norm_of(

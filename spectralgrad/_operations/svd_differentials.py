@@ -99,7 +99,9 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
 
 def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
-    return (U * f.with_parameter(parameters, 1)(S)[..., None, :]) @ Vh
+    fs = f.with_parameter(parameters, 1)(S)
+    fs = array_namespace(S).where(array_namespace(S).isfinite(fs), fs, float("nan"))
+    return (U * fs[..., None, :]) @ Vh
 
 
 def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
