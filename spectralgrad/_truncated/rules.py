@@ -53,7 +53,7 @@ class Found(NamedTuple):
     residual: Array | None = None
 
 
-def _forward(*leaves: Any, operand: Any, options: Options) -> Found:
+def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     """NaN for U, S and Vh where a residual above what is accepted cannot be reported."""
     found, k = find(operand, leaves, options), options.k
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
@@ -65,7 +65,8 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Found:
     if not options.reported or read(found.residual) is None:
         invalid = nan_where(found.residual > options.accepted, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
-    return Found(U, S, Vh, *surplus, found.residual)
+    # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
+    return U, S, Vh, *surplus, found.residual
 
 
 def _split(S: Array, e: Array) -> Array:
