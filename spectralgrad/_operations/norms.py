@@ -27,7 +27,7 @@ from .._engine.tape import is_differentiated
 from .._functions.named import FREE
 from .._functions.thresholds import step
 from .._spectrum import factorizations
-from .._spectrum.ties import first, gap_tolerance, zero_values
+from .._spectrum.ties import zero_tolerance, zero_values
 from .declaration import REQUIRED, operation
 from .low_rank import cut_rules
 from .polar import polar_differential, polar_second
@@ -75,7 +75,7 @@ def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -
 def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
     xp, at_cut = array_namespace(S), S[..., k - 1 : k]
-    tolerance = gap_tolerance(first(S))
+    tolerance = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
     above, tied = (
         xp.astype(mask, S.dtype)
         for mask in (at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance)
@@ -179,10 +179,11 @@ def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
 
     Notes
     -----
-    The gradient is U_k V_k^H. At a tie across the cut, within eps^(3/4) S[0], and at zero values it
-    is the subgradient of least Frobenius norm: the tied vectors share their weight evenly, zeros
-    have none. The second derivative is NaN there, and has an error of eps S[0]/gap elsewhere. One
-    product of x's size a backward. Watson (1992).
+    The gradient is U_k V_k^H. At a tie across the cut, to the error of computed values, 2 sqrt(max(
+    m, n)) eps S[0], and at zero values it is the subgradient of least Frobenius norm: the tied
+    vectors share their weight evenly, zeros have none. The second derivative is NaN where the gap
+    is within eps^(3/4) S[0], and has an error of eps S[0]/gap elsewhere. One product of x's size a
+    backward. Watson (1992).
 
     Examples
     --------

@@ -1,10 +1,12 @@
 r"""The error of a truncation: the norm of what it leaves out.
 
-The error e = ||A - U S V^H|| of k triplets has the derivative <A - U S V^H, dA>/e: to first order
-the best approximation moves within its tangent space, to which the residual is orthogonal. Its
-value as sqrt(||A||^2 - sum s^2) would lose all digits at 1e-8 ||A||. So the residual is multiplied
-out, in slices of columns where A is an operator. Only a sparse matrix, too large for that, takes
-the difference, as (||A|| - ||S||)(||A|| + ||S||): NaN where half of the digits are gone.
+The error e = ||R|| of k triplets has the derivative <R, dA>/e, R being what is left over: to first
+order the best approximation moves within its tangent space, to which R is orthogonal. R is taken
+as P_U (A - U S V^H) P_V with P_U = I - U U^H and P_V = I - V V^H: the difference alone has a
+rounding error of eps s_1 along the kept vectors too, which 1/e makes large. The value as sqrt(||A||^2 - sum s^2) would lose
+all digits at 1e-8 ||A||. So R is multiplied out, in slices of columns where A is an operator. Only
+a sparse matrix, too large for that, takes the difference, as (||A|| - ||S||)(||A|| + ||S||): NaN
+where half of the digits are gone.
 
 At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none: NaN.
 """
@@ -22,13 +24,14 @@ from .._bindings.array import (
     ArrayT,
     adjoint,
     array_namespace,
+    beside,
     conj,
     eps,
     nan_where,
     once_differentiable,
     real,
 )
-from .._bindings.lookup import native, sparse_library
+from .._bindings.lookup import native, project_out, sparse_library
 from .._engine.errors import ConvergenceWarning
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive, read
@@ -58,9 +61,23 @@ def _entries(operand: Any, leaves: Arrays) -> Array | None:
     return A.data
 
 
-def _residual(A: Products, U: Array, S: Array, Vh: Array, block: Array) -> Array:
-    """(A - U S V^H) times a block."""
-    return A.matmat(block) - (U * S[..., None, :]) @ (Vh @ block)
+def _left_over(A: Products, U: Array, S: Array, Vh: Array, block: Array) -> Array:
+    """R times a block."""
+    block = project_out(adjoint(Vh), block)
+    return project_out(U, A.matmat(block) - (U * S[..., None, :]) @ (Vh @ block))
+
+
+def _left_over_of(x: Array, U: Array, S: Array, Vh: Array) -> Array:
+    """R of an array."""
+    rest = project_out(U, x - (U * S[..., None, :]) @ Vh)
+    return rest - (rest @ adjoint(Vh)) @ Vh
+
+
+def _low_rank_part(A: Products, U: Array, S: Array, Vh: Array) -> LowRank:
+    """R - A, of rank 2 k."""
+    V = adjoint(Vh)
+    left, right = project_out(U, A.matmat(V) - U * S[..., None, :]), A.rmatmat(U)
+    return LowRank(-beside([left, U]), beside([V, right]))
 
 
 def _sum_of_squares(x: Array, axes: tuple[int, ...] | None) -> Array:
@@ -73,12 +90,12 @@ def _forward(*inputs: Any, operand: Any, count: int) -> Array:
     xp, unit = array_namespace(S), unit_of(S)[..., 0]
     entries = _entries(operand, leaves)
     if operand is DENSE:
-        R = leaves[0] - (U * S[..., None, :]) @ Vh
+        R = _left_over_of(leaves[0], U, S, Vh)
         return unit * xp.sqrt(_sum_of_squares(R / unit[..., None, None], (-2, -1)))
     if entries is None:
         A = operand.products(*leaves)
         slices = (
-            _residual(A, U, S, Vh, block) / unit for block in identity_slices(A.like, A.shape[1])
+            _left_over(A, U, S, Vh, block) / unit for block in identity_slices(A.like, A.shape[1])
         )
         return unit * xp.sqrt(sum(_sum_of_squares(R, (-2, -1)) for R in slices))
     whole, kept = (xp.sqrt(_sum_of_squares(v / unit, None)) for v in (entries, S))
@@ -104,17 +121,18 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
     c = bars[0] * _slope(inputs, outputs, count)
     held = (None,) * 4
     if operand is DENSE:
-        return c[..., None, None] * (leaves[0] - (U * S[..., None, :]) @ Vh), *held
-    part = LowRank(-c * U * S[..., None, :], adjoint(Vh))
+        return c[..., None, None] * _left_over_of(leaves[0], U, S, Vh), *held
+    A = operand.products(*leaves)
     if operand is WHOLE:
-        return PlusMultiple(part.left, part.right, c, leaves[0]), *held
+        part = _low_rank_part(A, U, S, Vh)
+        return PlusMultiple(c * part.left, part.right, c, leaves[0]), *held
     if isinstance(operand, Entries):
         values, rows, cols = leaves
-        return c * values + part.at(rows, cols), None, None, *held
-    A, library = operand.products(*leaves), native(leaves[0])
+        return c * (values + _low_rank_part(A, U, S, Vh).at(rows, cols)), None, None, *held
+    library = native(leaves[0])
     totals: Arrays = ()
     for block in identity_slices(A.like, A.shape[1]):
-        R = c * _residual(A, U, S, Vh, block)
+        R = c * _left_over(A, U, S, Vh, block)
         pull = library.vjp(lambda *arrays, X=block: operand.products(*arrays).matmat(X), *leaves)[1]
         terms = pull(R)
         totals = tuple(map(add, totals, terms)) if totals else terms
@@ -122,23 +140,24 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
 
 
 def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, count: int) -> Array:
-    """<A - U S V^H, dA>/e."""
+    """<R, dA>/e."""
     leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
     xp, slope = array_namespace(S), _slope(inputs, outputs, count)
     if operand is DENSE:
-        R = leaves[0] - (U * S[..., None, :]) @ Vh
+        R = _left_over_of(leaves[0], U, S, Vh)
         return slope * xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
+    A = operand.products(*leaves)
     if isinstance(operand, Entries):
         values, rows, cols = leaves
-        R = values - LowRank(U * S, adjoint(Vh)).at(rows, cols)
+        R = values + _low_rank_part(A, U, S, Vh).at(rows, cols)
         return slope * xp.sum(real(conj(R[None, :])[0, :] * dots[0]))
-    A, total = operand.products(*leaves), 0.0
+    total = 0.0
     for block in identity_slices(A.like, A.shape[1]):
         if operand is WHOLE:
             dA_X = products_of(dots[0]).matmat(block)
         else:
             dA_X = operand.tangents(leaves, dots, U, block)[0]
-        total = total + xp.sum(real(conj(_residual(A, U, S, Vh, block)) * dA_X))
+        total = total + xp.sum(real(conj(_left_over(A, U, S, Vh, block)) * dA_X))
     return slope * total
 
 
@@ -190,9 +209,8 @@ def truncation_error(
     Notes
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
-    subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0
-    where e counts as zero, at 8 sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. For an
-    operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
+    subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0 where e counts as zero,
+    at 8 sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. For an operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
     plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
 
     Examples
