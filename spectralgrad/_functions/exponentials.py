@@ -32,6 +32,7 @@ class _Identity(Named):
     """s."""
 
     odd = True
+    degree = 1
 
     def __call__(self, s: Array) -> Array:
         return s + 0.0
@@ -45,6 +46,9 @@ class _Identity(Named):
 
 class _Sqrt(Named):
     """The square root: NaN below zero; no derivative at zero."""
+
+    degree = 0.5
+    singular = True
 
     def __call__(self, s: Array) -> Array:
         return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
@@ -94,6 +98,8 @@ class _Log(Named):
     """The logarithm: NaN below zero; no derivative at zero."""
 
     vanishes = False
+    degree = 0
+    singular = True
 
     def __call__(self, s: Array) -> Array:
         at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
@@ -172,6 +178,8 @@ class _Reciprocal(Named):
 
     vanishes = False
     odd = True
+    degree = -1
+    singular = True
 
     def __call__(self, s: Array) -> Array:
         return power(-1)(s)

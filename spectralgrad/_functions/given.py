@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from .._bindings.array import Array
 from .._bindings.lookup import native
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
-from .named import magnitude, where
 from .protocol import Scalar
 
 
@@ -35,17 +34,6 @@ class Given(Scalar):
 
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return second_by_quadrature(self.second_derivative, a, b, c, ab, bc, ac)
-
-    def mirrored_second(
-        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
-    ) -> Array:
-        """f[a, b, c] of the odd extension; f is called for positive numbers only."""
-
-        def second_derivative(s: Array) -> Array:
-            value = self.second_derivative(magnitude(s))
-            return where(s < 0, -value, value)
-
-        return second_by_quadrature(second_derivative, a, b, c, ab, bc, ac)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace
+from .._bindings.array import Array, Arrays, array_namespace
 from .._engine.errors import raise_glue
 from .._engine.tape import is_recording
-from .._spectrum.divided_differences import widest_quotient
 from .protocol import Scalar
 
 NAN = float("nan")
@@ -42,18 +41,6 @@ class Named(Scalar):
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 
-    def mirrored_second(
-        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
-    ) -> Array:
-        """f[a, b, c] of the odd extension, given its first differences, for signs that differ.
-
-        Where that is no closed form, f is not smooth at zero either: the quotient loses no more
-        there than the third derivative does.
-        """
-        if self.odd:
-            return self.second(a, b, c, ab, bc, ac)
-        return widest_quotient(a, b, c, ab, bc, ac, 0.0)[0]
-
     def ratio(self, s: Array, fs: Array) -> Array:
         """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
         return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
@@ -83,6 +70,22 @@ class Nowhere(Named):
 
     def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
         return self
+
+
+def in_units(f: Any, parameters: Arrays, unit: Array) -> tuple[Any, Arrays, Array, Array]:
+    """g, its parameters, u and c = u^(d/2 - 1) with f(u t) = u^d g(t), for second derivatives.
+
+    D2F(A)[H, K] = D2G(A/u)[c H, c K] leaves the range of the dtype only where it has to. u is
+    `unit`, (..., 1), where f has a degree d, and 1 where it has a scale of its own.
+    """
+    degree = f.with_parameter(parameters, 1).degree
+    if degree is None:
+        one = array_namespace(unit).ones_like(unit)
+        return f, parameters, one, one
+    if f.parameter_degree:
+        value = parameters[0] if parameters else getattr(f, f.parameter)
+        f, parameters = f._with(FREE), (value / unit[..., 0] ** f.parameter_degree,)
+    return f, parameters, unit, unit ** (degree / 2 - 1)
 
 
 def magnitude(s: Array) -> Array:

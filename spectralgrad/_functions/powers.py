@@ -67,6 +67,14 @@ class power(Named):
         return isinstance(self.p, int) and self.p % 2 == 1
 
     @property
+    def degree(self) -> Any:
+        return self.p
+
+    @property
+    def singular(self) -> bool:  # type: ignore[override]
+        return isinstance(self.p, (int, float)) and self.p < 1
+
+    @property
     def bounded_derivatives(self) -> float:
         if self.odd and self.vanishes:
             return math.inf

@@ -19,6 +19,17 @@ class Scalar:
     parameter: ClassVar[str | None] = None  # the field that may hold an array
 
     @property
+    def degree(self) -> Any:
+        """d where f(c s) = c^d f(s), a parameter going with c^parameter_degree; None without law.
+
+        Up to an additive constant.
+        """
+        return None
+
+    parameter_degree: ClassVar[int] = 0
+    singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
+
+    @property
     def bounded_derivatives(self) -> float:
         """How many derivatives of the odd extension are bounded around zero.
 
@@ -53,12 +64,6 @@ class Scalar:
 
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         """f[a, b, c], given f[a, b], f[b, c] and f[a, c]."""
-        raise NotImplementedError
-
-    def mirrored_second(
-        self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array
-    ) -> Array:
-        """f[a, b, c] of the odd extension, given its first differences, for signs that differ."""
         raise NotImplementedError
 
     def ratio(self, s: Array, fs: Array) -> Array:

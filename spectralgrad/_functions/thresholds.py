@@ -14,6 +14,8 @@ class _Piecewise(Named):
     """An odd function, linear below and above a kink or jump at |s| = t."""
 
     odd = True
+    degree = 1
+    parameter_degree: ClassVar[int] = 1
     inside: ClassVar[float] = 0.0  # the slopes on either side
     outside: ClassVar[float] = 1.0
     # a jump has no derivative; a kink has that of the side below
@@ -178,6 +180,7 @@ class hard_threshold(_AtTau):
 class step(_AtTau):
     """sign(s) beyond tau, 0 at and below it: the derivative of `clip` by its maximum."""
 
+    degree = 0
     outside = 0.0
     jumps = True
     jumps_at_zero = True
@@ -200,6 +203,7 @@ class _MinusStep(step):
 class _Flat(_AtTau):
     """The derivative of a jump by its place: 0, and none at the jump."""
 
+    degree = 0
     outside = 0.0
     jumps = True
 
@@ -213,6 +217,7 @@ class _Flat(_AtTau):
 class inverse_above(_AtTau):
     """1/s beyond tau, 0 at and below it: the function of the pseudoinverse."""
 
+    degree = -1
     jumps = True
 
     def _kept(self, s: Array) -> Arrays:

@@ -36,7 +36,9 @@ class tikhonov(Named):
 
     alpha: Any
     odd = True
+    degree = -1
     parameter: ClassVar[str | None] = "alpha"
+    parameter_degree: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))

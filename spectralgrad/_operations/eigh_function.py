@@ -3,7 +3,8 @@ r"""First and second derivatives of Q f(w) Q^H for Hermitian matrices.
     DF(A)[C] = Q (f[w_i, w_j] o Q^H C Q) Q^H
     D2F(A)[H, K] = Q E Q^H,   E_ij = sum_k f[w_i, w_k, w_j] (X_ik Y_kj + Y_ik X_kj)
 
-with X = Q^H H Q and Y = Q^H K Q; directions are read by their Hermitian parts. Sources: Daleckii
+with X = Q^H H Q and Y = Q^H K Q; directions are read by their Hermitian parts. The sum is that of
+`triple_sums`. Sources: Daleckii
 and Krein (1965); Higham, Functions of Matrices (2008), theorem 3.11; Higham and Relton (2014),
 Higher order Frechet derivatives of matrix functions.
 """
@@ -12,13 +13,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, conj, eps, herm
-from .._bindings.lookup import sum_over_rows
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
+from .._functions.named import in_units
 from .._spectrum.ties import unit_of, zero_tolerance
+from .._spectrum.triple_sums import triple_sums
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
@@ -68,19 +70,27 @@ def eigh_second(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
 ) -> Array:
     w, Q = factors
-    xp, w = array_namespace(w), _values(w, semidefinite)
-    G, unit = _slopes(w, f, parameters), unit_of(w)[..., None]
-    f3 = f.with_parameter(parameters, 3)
-    X, Y = (adjoint(Q) @ herm(C) @ Q for C in (directions[0] / unit, directions[1]))
-    a, c = w[..., None, :, None], w[..., None, None, :]
+    f, parameters, unit, growth = in_units(f, parameters, unit_of(w))
+    w = _values(w / unit, semidefinite)
+    G = _slopes(w, f, parameters)
+    m, D = _reference(w, f, parameters, G)
+    X, Y = (adjoint(Q) @ herm(growth[..., None] * C) @ Q for C in directions)
+    return herm(Q @ triple_sums(f, parameters, w, G, D, m, X, Y) @ adjoint(Q))
 
-    def body(b: Array, G_k: Array, x: Array, y: Array) -> Array:
-        T = f3.second(a, b[..., None], c, G_k[..., :, None], G_k[..., None, :], G[..., None, :, :])
-        product = conj(x)[..., :, None] * y[..., None, :]
-        return xp.sum(unit[..., None] * T * (2 * herm(product)), axis=-3)
 
-    E = sum_over_rows(body, w[..., :, None], G, X, Y)
-    return herm(Q @ E @ adjoint(Q))
+def _reference(w: Array, f: Any, parameters: Arrays, G: Array) -> Arrays:
+    """m and D for `triple_sums`."""
+    middle = w.shape[-1] // 2
+    m = w[..., middle : middle + 1]
+    if f.singular or f.bounded_derivatives:
+        m = 0.0 * m
+    if f.singular:  # steeper towards zero at every order: its slopes lose nothing
+        return m, G
+    of_values, of_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
+    h = of_values.divided(w, m + 0.0 * w)
+    w_i, w_k, h_i, h_k = w[..., :, None], w[..., None, :], h[..., :, None], h[..., None, :]
+    w_m = m[..., None] + 0.0 * w_i
+    return m, (w_i - w_m) * of_pairs.second(w_i, w_k, w_m, G, h_k, h_i)
 
 
 of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, eigh_second)

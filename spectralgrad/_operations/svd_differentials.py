@@ -23,15 +23,21 @@ K the corner is U E V^H where
     E_ij = sum_k  f[s_i, s_k, s_j] (p p' + p' p) - f[s_i, -s_k, s_j] (q q' + q' q)
                 + f[s_i, s_k, -s_j] (p q' + p' q) + f[-s_i, s_k, s_j] (q p' + q' p)
 
-with products X_ik Y_kj. The last two sums are minus each other's adjoint. For m > n the left
-complement has the eigenvalue 0; with Hc = (I - U U^H) H V and Kc alike, it adds
+with products X_ik Y_kj. The first sum is that of `triple_sums`. The last two are minus each other's
+adjoint. Where the signs differ f = s h with an even h, and Phi_kj = f[0, s_k, s_j] = h[s_k, s_j]
+gives all by Leibniz's rule,
 
-    ( U (Psi o W) + Hc (Phi+ o p' + Phi- o q') + Kc (Phi+ o p + Phi- o q) ) V^H
-    Phi+_kj = f[0, s_k, s_j],  Phi-_kj = f[0, s_k, -s_j],  Psi = (Phi+ + Phi-)/2,
+    f[s_i, s_k, -s_j] = (s_i Phi_ik + s_j (s_k - s_j)/(s_k + s_j) Phi_kj)/(s_i + s_j),
+
+so that these sums are products of matrices, in which nothing cancels however small A is. For m > n
+the left complement has the eigenvalue 0; with Hc = (I - U U^H) H V and Kc alike, it adds
+
+    ( U (Psi o W) + Hc (Phi o p' + Phi- o q') + Kc (Phi o p + Phi- o q) ) V^H
+    Phi-_kj = f[0, s_k, -s_j] = (s_k - s_j)/(s_k + s_j) Phi_kj,  Psi = (Phi + Phi-)/2,
     W = Hc^H Kc + Kc^H Hc.
 
-At a zero value f''(0) = 0 is needed: the odd extension has no second derivative otherwise. H is
-taken in units of s_1, so that nothing overflows at any scale of A.
+At a zero value f''(0) = 0 is needed: the odd extension has no second derivative otherwise. S, H and
+K are taken in units of s_1 where f has a degree (`in_units`): nothing overflows at any scale.
 
 Sources: Daleckii and Krein (1965); Higham, Functions of Matrices (2008), section 3.2; Higham and
 Relton (2014), Higher order Frechet derivatives of matrix functions, for the sum; Noferini (2017), A
@@ -49,15 +55,16 @@ from .._bindings.array import (
     Arrays,
     adjoint,
     array_namespace,
-    conj,
     eps,
     herm,
     nan_where,
     skew,
 )
-from .._bindings.lookup import adjoint_times, sum_over_rows
+from .._bindings.lookup import adjoint_times
+from .._functions.named import in_units
 from .._spectrum.divided_differences import widest_quotient
 from .._spectrum.ties import unit_of, zero_values
+from .._spectrum.triple_sums import triple_sums
 
 
 def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h: Array) -> Array:
@@ -72,6 +79,12 @@ def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h:
     UC = adjoint_times(U, C)
     M = UC @ adjoint(Vh)
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
+
+
+def specks(s: Array) -> Array:
+    """s in units of s_1, its zeros so small that they serve as weights, t_i/(t_i + t_j)."""
+    t, speck = s / unit_of(s), eps(s) ** 3
+    return array_namespace(s).where(t > speck, t, speck)  # PyTorch does not compile compat's maximum
 
 
 def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) -> Arrays:
@@ -89,9 +102,8 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
     undefined = xp.any(zero & (fs != 0), axis=-1)
     h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
     h = h + nan_where(undefined, S)[..., None]
-    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) in units of s_1, where zeros become specks: it is f'(0)
-    # for two of them, and no other pair depends on them; no pass over pairs separates them.
-    t = xp.maximum(s / unit_of(S), eps(S) ** 3)
+    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) is f'(0) for two zeros, and no other pair depends on them
+    t = specks(s)
     ht = h * t
     minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
     return s, on_pairs.divided(s[..., :, None], s[..., None, :]), minus, h
@@ -153,53 +165,31 @@ def with_complement(
 
 @tall
 def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
-    S = factors[1]
-    xp, scale = array_namespace(S), unit_of(S)
-    s, plus, minus, h = svd_couplings(factors, f, parameters, order=2)
-    h_parts, k_parts = (
-        parts_of(factors, C) for C in (directions[0] / scale[..., None], directions[1])
-    )
-    f1, f2, f3 = (f.with_parameter(parameters, axes) for axes in (1, 2, 3))
+    U, S, Vh = factors
+    f, parameters, unit, growth = in_units(f, parameters, unit_of(S))
+    factors = U, S / unit, Vh
+    s, plus, _, h = svd_couplings(factors, f, parameters, order=2)
+    xp, zero = array_namespace(s), s == 0
+    of_values, of_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
     if f.bounded_derivatives <= 2:
-        slopes = f1.derivative(s)
-        curved = ~(f1.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
-        scale = scale + nan_where(xp.any((s == 0) & curved, axis=-1), S)[..., None]
-
-    E = _svd_triples(f3, s, plus, minus, h_parts[2:], k_parts[2:], scale)
+        slopes = of_values.derivative(s)
+        curved = ~(of_values.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
+        growth = growth + nan_where(xp.any(zero & curved, axis=-1), S)[..., None]
     s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]
-    origin = 0.0 * s_k
     if f.vanishes:
-        phi_plus = f2.second(origin, s_k, s_j, h_k, plus, h_j)
-        phi_minus = f2.mirrored_second(origin, s_k, -s_j, h_k, minus, h_j)
+        phi = of_pairs.second(0.0 * s_k, s_k, s_j, h_k, plus, h_j)
     else:  # the odd extension is 0 at 0, where f is not
-        phi_plus, _ = widest_quotient(origin, s_k, s_j, h_k, plus, h_j, 0.0)
-        phi_minus, _ = widest_quotient(origin, s_k, -s_j, h_k, minus, h_j, 0.0)
-    unit = scale[..., None]
-    return with_complement(factors, E, h_parts, k_parts, unit * phi_plus, unit * phi_minus)
+        phi, _ = widest_quotient(0.0 * s_k, s_k, s_j, h_k, plus, h_j, 0.0)
 
-
-def _svd_triples(
-    f: Any, s: Array, plus: Array, minus: Array, of_h: Arrays, of_k: Arrays, scale: Any
-) -> Array:
-    """E, one slice of k at a time; its rows hold X_kj, and X_ik = +-conj(X_ki)."""
-    unit = scale[..., None, None]
-    a, c = s[..., None, :, None], s[..., None, None, :]
-    g, gm = plus[..., None, :, :], minus[..., None, :, :]
-    xp = array_namespace(s)
-
-    def products(x: Array, y: Array) -> Array:
-        """X_ik Y_kj, up to X's sign."""
-        return conj(x)[..., :, None] * y[..., None, :]
-
-    def body(b: Array, g_k: Array, gm_k: Array, p: Array, q: Array, p2: Array, q2: Array) -> Array:
-        b = b[..., None]
-        g_i, g_j = g_k[..., :, None], g_k[..., None, :]
-        gm_i, gm_j = gm_k[..., :, None], gm_k[..., None, :]
-        even = unit * f.second(a, b, c, g_i, g_j, g) * herm(products(p, p2))
-        # X_ik of a skew X is -conj(X_ki), which turns the sign
-        even = even + unit * f.mirrored_second(a, -b, c, gm_i, gm_j, g) * herm(products(q, q2))
-        mixed = unit * f.mirrored_second(a, b, -c, g_i, gm_j, gm)
-        mixed = mixed * (products(p, q2) + products(p2, q))
-        return xp.sum(2 * (even + skew(mixed)), axis=-3)
-
-    return sum_over_rows(body, s[..., :, None], plus, minus, *of_h, *of_k)
+    h_parts, k_parts = (parts_of(factors, growth[..., None] * C) for C in directions)
+    (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
+    t = specks(s)
+    t_k, t_j = t[..., :, None], t[..., None, :]
+    inverse = 1 / (t_k + t_j)
+    ratio = (t_k - t_j) * inverse
+    psi, hat = t_j * ratio * phi, q * inverse
+    E = triple_sums(f, parameters, s, plus, s_k * phi, 0.0 * s[..., :1], p, p2)
+    E = E - 2 * herm(t_k * phi * (hat @ q2) - hat @ (t_k * ratio * phi * q2))
+    mixed = t_k * ((phi * p) @ q2 + (phi * p2) @ q) + p @ (psi * q2) + p2 @ (psi * q)
+    E = E + 2 * skew(mixed * inverse)
+    return with_complement(factors, E, h_parts, k_parts, phi, ratio * phi)
