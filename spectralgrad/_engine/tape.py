@@ -36,15 +36,16 @@ class Tape:
         self.entries.append((call, inputs, outputs))
         self.known.update((id(x), x) for x in outputs)
 
-    def needed(self, leaves: Sequence[Any]) -> list[Entry]:
-        """The entries that the leaves depend on, in order."""
-        wanted = {id(x) for x in leaves}
-        kept = []
-        for call, inputs, outputs in reversed(self.entries):
-            if any(id(x) in wanted for x in outputs):
-                wanted.update(id(inputs[i]) for i in call.active(inputs))
-                kept.append((call, inputs, outputs))
-        return kept[::-1]
+
+def needed(entries: list[Entry], leaves: Sequence[Any]) -> list[Entry]:
+    """The entries that the leaves depend on, in order."""
+    wanted = {id(x) for x in leaves}
+    kept = []
+    for call, inputs, outputs in reversed(entries):
+        if any(id(x) in wanted for x in outputs):
+            wanted.update(id(inputs[i]) for i in call.active(inputs))
+            kept.append((call, inputs, outputs))
+    return kept[::-1]
 
 
 _TAPE: ContextVar[Tape | None] = ContextVar("spectralgrad_tape", default=None)

@@ -19,7 +19,7 @@ from .errors import raise_glue, raise_no_second_order
 from .linear import add
 from .operators import LowRank
 from .products import like_of
-from .tape import Entry, Tape, recording
+from .tape import Entry, Tape, needed, recording
 from .tree import leaves_of, rebuild
 
 
@@ -43,7 +43,7 @@ def _run(
             f"the function returned a {type(strange).__name__} that no call of the library made",
             transform,
         )
-    return distinct, tape.needed(leaves), out, leaves
+    return distinct, needed(tape.entries, leaves), out, leaves
 
 
 def is_dense(x: Any) -> bool:
@@ -283,6 +283,7 @@ def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any
     with recording(tape):
         bars = _pull_back(calls, primals, leaves, cotangents, tape)
     dots = {id(p): d for p, d in zip(primals, given, strict=True)}
-    _push_forward(calls + tape.needed([bars[id(p)] for p in primals if id(p) in bars]), dots)
+    found = [bars[id(p)] for p in primals if id(p) in bars]
+    _push_forward(needed(calls + tape.entries, found), dots)
     products = [_or_zeros(dots.get(id(bars.get(id(p)))), p) for p in primals]
     return tuple(products) if several else products[0]

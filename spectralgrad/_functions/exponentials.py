@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from math import factorial
-from typing import ClassVar
+from typing import Any, ClassVar
+
+from numpy.polynomial import Polynomial
 
 from .._bindings.array import Array, Arrays, array_namespace, eps
 from .._spectrum.divided_differences import (
@@ -19,6 +21,28 @@ from .powers import power
 # f^(n+2)(m)/(n+2)! in units of f's own scale, as far as `second_by_series` wants them
 _EXPONENTIAL = tuple(1 / factorial(n + 2) for n in range(9))
 _LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in range(9))
+
+
+def _derivatives_of_tanh(count: int) -> list[tuple[int, list[float]]]:
+    """n and the coefficients of the polynomial in t^2 that is f^(n+2)/((n+2)! f') over t^(n+1 odd).
+
+    With t = tanh and f' = 1 - t^2, f^(n) = f' q_n(t) and q_(n+1) = (1 - t^2) q_n' - 2 t q_n.
+    """
+    q, found = Polynomial([1.0]), []
+    for n in range(count):
+        q = Polynomial([1.0, 0.0, -1.0]) * q.deriv() - Polynomial([0.0, 2.0]) * q
+        found.append((n, [float(c) / factorial(n + 2) for c in q.coef[(n + 1) % 2 :: 2]]))
+    return found
+
+
+_TANH = _derivatives_of_tanh(9)
+
+
+def _horner(coefficients: list[float], z: Array) -> Any:
+    total: Any = coefficients[-1]
+    for c in coefficients[-2::-1]:
+        total = total * z + c
+    return total
 
 
 def _decay(d: Array) -> Array:
@@ -77,7 +101,7 @@ class _Exp(Named):
         xp = array_namespace(a, b, c)
 
         def series(m: Array) -> Arrays:
-            return xp.ones_like(m), xp.exp(m), _EXPONENTIAL
+            return 1.0, xp.exp(m), _EXPONENTIAL
 
         return second_by_series(a, b, c, ab, bc, ac, series)
 
@@ -164,13 +188,10 @@ class _Tanh(Named):
 
     @staticmethod
     def _series(m: Array) -> Arrays:
-        """From f' = 1 - f^2: t_(n+1) = (delta_n0 - sum_i t_i t_(n-i))/(n + 1)."""
         xp = array_namespace(m)
-        decay = xp.exp(-2 * magnitude(m))
-        t = [xp.tanh(m), 4 * decay / (1 + decay) / (1 + decay)]  # 1 - tanh^2 does not cancel so
-        for n in range(1, len(_EXPONENTIAL) + 1):
-            t.append(-sum(t[i] * t[n - i] for i in range(n + 1)) / (n + 1))
-        return xp.ones_like(m), xp.ones_like(m), t[2:]
+        t, decay = xp.tanh(m), xp.exp(-2 * magnitude(m))
+        z, slope = t * t, 4 * decay / (1 + decay) / (1 + decay)  # 1 - z does not cancel so
+        return 1.0, slope, [_horner(c, z) * (t if n % 2 == 0 else 1.0) for n, c in _TANH]
 
 
 class _Reciprocal(Named):

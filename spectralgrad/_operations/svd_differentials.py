@@ -88,7 +88,7 @@ def specks(s: Array) -> Array:
 
 
 def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) -> Arrays:
-    """S, G+, G- and h for a derivative of that order; NaN where F is discontinuous.
+    """S, G+ and h for a derivative of that order; h is NaN where F is discontinuous.
 
     Where f asks for it, what counts as zero is an exact zero in them.
     """
@@ -102,11 +102,7 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
     undefined = xp.any(zero & (fs != 0), axis=-1)
     h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
     h = h + nan_where(undefined, S)[..., None]
-    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) is f'(0) for two zeros, and no other pair depends on them
-    t = specks(s)
-    ht = h * t
-    minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
-    return s, on_pairs.divided(s[..., :, None], s[..., None, :]), minus, h
+    return s, on_pairs.divided(s[..., :, None], s[..., None, :]), h
 
 
 def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
@@ -118,7 +114,11 @@ def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
 
 def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, _, Vh = factors
-    _, plus, minus, h = svd_couplings(factors, f, parameters, order=1)
+    s, plus, h = svd_couplings(factors, f, parameters, order=1)
+    # G- = (t_i h_i + t_j h_j)/(t_i + t_j) is f'(0) for two zeros, and no other pair depends on them
+    t = specks(s)
+    ht = h * t
+    minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
 
     def couple(M: Array) -> Array:
         M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
@@ -168,7 +168,7 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
     U, S, Vh = factors
     f, parameters, unit, growth = in_units(f, parameters, unit_of(S))
     factors = U, S / unit, Vh
-    s, plus, _, h = svd_couplings(factors, f, parameters, order=2)
+    s, plus, h = svd_couplings(factors, f, parameters, order=2)
     xp, zero = array_namespace(s), s == 0
     of_values, of_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
     if f.bounded_derivatives <= 2:

@@ -74,10 +74,10 @@ def widest_quotient(
     """
     xp = array_namespace(a, b, c)
     d_ab, d_bc, d_ac = a - b, b - c, a - c
-    w_ab, w_bc, w_ac = xp.abs(d_ab), xp.abs(d_bc), xp.abs(d_ac)
-    outer, left = (w_ac >= w_ab) & (w_ac >= w_bc), w_ab >= w_bc
-    gap = xp.where(outer, d_ac, xp.where(left, d_ab, d_bc))
-    change = xp.where(outer, ab - bc, xp.where(left, ac - bc, ab - ac))
+    left = xp.abs(d_ab) >= xp.abs(d_bc)
+    gap, change = xp.where(left, d_ab, d_bc), xp.where(left, ac - bc, ab - ac)
+    outer = xp.abs(d_ac) >= xp.abs(gap)
+    gap, change = xp.where(outer, d_ac, gap), xp.where(outer, ab - bc, change)
     tied = gap == 0
     return xp.where(tied, at_tie, change / xp.where(tied, 1.0, gap)), xp.abs(gap)
 
@@ -110,7 +110,7 @@ def second_by_series(
 ) -> Array:
     r"""f[a, b, c] by Taylor's series about the mean of close arguments, else by the quotient.
 
-    `series(m)` gives a radius r, a factor g and coefficients k_n with
+    `series(m)` gives a radius r, number or array, a factor g and coefficients k_n with
     f^(n+2)(m)/(n+2)! = g k_n/r^n. Then f[a, b, c] = g sum_n k_n h_n(d/r), where h_n is the complete
     homogeneous symmetric polynomial of the deviations d from m. They add up to zero, so
     h_n = e_3 h_(n-3) - e_2 h_(n-2), e_2 and e_3 being the elementary ones. Within width <= r/32
@@ -121,7 +121,9 @@ def second_by_series(
     r, g, coefficients = series(m)
     q, width = widest_quotient(a, b, c, ab, bc, ac, float("nan"))
     near = width <= NEAR * r
-    u, v, w = (xp.where(near, (x - m) / xp.where(r == 0, 1.0, r), 0.0) for x in (a, b, c))
+    unit = r if isinstance(r, float) else xp.where(r == 0, 1.0, r)
+    u, v = (xp.where(near, (x - m) / unit, 0.0) for x in (a, b))
+    w = -u - v
     e2, e3 = u * v + (u + v) * w, u * v * w
     k = list(coefficients)
     h = [1.0, 0.0, -e2]  # h_0, h_1, h_2
