@@ -24,7 +24,7 @@ _LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in range(9))
 
 
 def _derivatives_of_tanh(count: int) -> list[tuple[int, list[float]]]:
-    """n and the coefficients of the polynomial in t^2 that is f^(n+2)/((n+2)! f') over t^(n+1 odd).
+    """f^(n+2)/(n+2)! in units of f' as polynomials in t^2, times t for even n.
 
     With t = tanh and f' = 1 - t^2, f^(n) = f' q_n(t) and q_(n+1) = (1 - t^2) q_n' - 2 t q_n.
     """

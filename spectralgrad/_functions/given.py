@@ -58,7 +58,7 @@ class ScalarFunction(Given):
     Divided differences come from 8-node Gauss-Legendre quadrature of `df` where it explains the
     quotient to within the quotient's rounding error, and from the quotient where it does not: to
     about 1e-13 for smooth, steep and kinked functions alike. Second order takes `d2f` likewise, at
-    16 points for each of k^3 triples: a named function is much faster there.
+    16 points: a named function is much faster there.
 
     Examples
     --------

@@ -125,12 +125,12 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
 
     Notes
     -----
-    Eigenvalues are taken as computed, with their error of a few eps max|w|: what is infinitely steep at
-    zero, such as `reciprocal`, is not guarded at a singular matrix. `powm`, `sqrtm` and `logm` are.
-    The cotangent of x is Hermitian. Where f or its derivative does not exist at an eigenvalue the
-    named functions are NaN, without a warning. Second derivatives are exact at repeated eigenvalues
-    too. 4 products of x's size a backward, n^3 divided differences a second derivative. Daleckii
-    and Krein (1965); Higham (2008), theorem 3.11.
+    Eigenvalues are taken as computed, with their error of a few eps max|w|: what is infinitely
+    steep at zero, such as `reciprocal`, is not guarded at a singular matrix. `powm`, `sqrtm` and
+    `logm` are. The cotangent of x is Hermitian. Where f or its derivative does not exist at an
+    eigenvalue the named functions are NaN, without a warning. Second derivatives are exact at
+    repeated eigenvalues too. 4 products of x's size a backward, 8 and a few evaluations of f at n^2
+    points a second derivative. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
 
     Examples
     --------

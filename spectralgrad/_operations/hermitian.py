@@ -1,8 +1,8 @@
 """Named functions of Hermitian matrices: roots, powers, logarithm and exponential.
 
 Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `eigh_function`. A semidefinite
-matrix has computed eigenvalues of either sign around zero: |w| <= 2 sqrt(n) eps max|w| counts as zero for
-roots, powers and the logarithm.
+matrix has computed eigenvalues of either sign around zero: |w| <= 2 sqrt(n) eps max|w| counts as
+zero for roots, powers and the logarithm.
 """
 
 from __future__ import annotations
@@ -43,10 +43,11 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At an eigenvalue that counts as
-    zero the root exists, and its slope is infinite: the derivative is NaN, without a warning,
-    unless the cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a
-    backward; second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
+    An eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At an eigenvalue that
+    counts as zero the root exists, and its slope is infinite: the derivative is NaN, without a
+    warning, unless the cotangent or tangent vanishes on the null space to rounding. 4 products of
+    x's size a backward; second derivatives too, exact at repeated eigenvalues. Higham (2008),
+    chapter 6.
 
     Examples
     --------
@@ -78,9 +79,9 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch element
-    NaN: add a multiple of the identity first, or use `eigh_function` with a function that is tame
-    at zero. 4 products of x's size a backward; second derivatives too, exact at repeated
+    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch
+    element NaN: add a multiple of the identity first, or use `eigh_function` with a function that
+    is tame at zero. 4 products of x's size a backward; second derivatives too, exact at repeated
     eigenvalues. Higham (2008), chapter 6.
 
     Examples
@@ -116,10 +117,11 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
 
     Notes
     -----
-    Unless p is a whole number, an eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At
-    one that counts as zero, |w| <= 2 sqrt(n) eps max|w|: for p < 0 the batch element is NaN; for 0 < p < 1
-    the derivative is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's size a backward;
-    second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 7.
+    Unless p is a whole number, an eigenvalue below -2 sqrt(n) eps max|w| makes the batch element
+    NaN. At one that counts as zero, |w| <= 2 sqrt(n) eps max|w|: for p < 0 the batch element is
+    NaN; for 0 < p < 1 the derivative is, as for `sqrtm`; from p = 1 on it exists. 4 products of x's
+    size a backward; second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter
+    7.
 
     Examples
     --------
@@ -151,9 +153,9 @@ def logm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch element
-    NaN. 4 products of x's size a backward; second derivatives too, exact at repeated eigenvalues.
-    Higham (2008), chapter 11.
+    An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch
+    element NaN. 4 products of x's size a backward; second derivatives too, exact at repeated
+    eigenvalues. Higham (2008), chapter 11.
 
     Examples
     --------

@@ -135,10 +135,11 @@ def nuclear_norm(x: ArrayT, /) -> ArrayT:
 
     Notes
     -----
-    The gradient is U Vh over the values that do not count as zero, 2 sqrt(max(m, n)) eps S[0]. Where x has
-    full rank it is the derivative, at ties too, and the second derivative exists; at low rank it is
-    the subgradient of least Frobenius norm, and the second derivative NaN. One product of x's size
-    a backward. Watson (1992), Characterization of the subdifferential of some matrix norms.
+    The gradient is U Vh over the values that do not count as zero, 2 sqrt(max(m, n)) eps S[0].
+    Where x has full rank it is the derivative, at ties too, and the second derivative exists; at
+    low rank it is the subgradient of least Frobenius norm, and the second derivative NaN. One
+    product of x's size a backward. Watson (1992), Characterization of the subdifferential of some
+    matrix norms.
 
     Examples
     --------

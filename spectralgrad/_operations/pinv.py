@@ -65,10 +65,10 @@ def pinv(x: ArrayT, /, *, rtol: float | None = None) -> ArrayT:
     -----
     What is differentiated is the function with its threshold: at low rank its derivative is that
     along changes which keep the dropped values below the threshold. A value at the threshold, to
-    rounding, or one kept that counts as zero at 2 sqrt(max(m, n)) eps S[0], makes the batch element's
-    derivative NaN, without a warning, and so does a zero matrix. Second derivatives too. 4 products
-    of x's size a backward. Golub and Pereyra (1973), The differentiation of pseudo-inverses and
-    nonlinear least squares problems whose variables separate.
+    rounding, or one kept that counts as zero at 2 sqrt(max(m, n)) eps S[0], makes the batch
+    element's derivative NaN, without a warning, and so does a zero matrix. Second derivatives too.
+    4 products of x's size a backward. Golub and Pereyra (1973), The differentiation of
+    pseudo-inverses and nonlinear least squares problems whose variables separate.
 
     Examples
     --------

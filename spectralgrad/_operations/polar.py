@@ -146,10 +146,10 @@ def orthogonalize(x: ArrayT, /) -> ArrayT:
     Notes
     -----
     The derivative divides only by sums of singular values: ties are as good as any. Where a value
-    counts as zero, at 2 sqrt(max(m, n)) eps S[0], the factor jumps and the batch element's derivative is
-    NaN, without a warning. Second derivatives are as exact, at ties too, and take 10 products. 4
-    products of x's size a backward. Kenney and Laub (1991), Polar decomposition and matrix sign
-    function condition estimates.
+    counts as zero, at 2 sqrt(max(m, n)) eps S[0], the factor jumps and the batch element's
+    derivative is NaN, without a warning. Second derivatives are as exact, at ties too, and take 10
+    products. 4 products of x's size a backward. Kenney and Laub (1991), Polar decomposition and
+    matrix sign function condition estimates.
 
     Examples
     --------
@@ -186,9 +186,9 @@ def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarRes
     Notes
     -----
     Values as those of `scipy.linalg.polar`. The derivative exists at ties, to second order. Where a
-    value counts as zero, at 2 sqrt(max(m, n)) eps S[0], U jumps and P has a kink: NaN. The derivative of P
-    is that of U^H x, with an error of eps S[0]/S[-1]. 7 products of x's size a backward. Higham
-    (2008), chapter 8.
+    value counts as zero, at 2 sqrt(max(m, n)) eps S[0], U jumps and P has a kink: NaN. The
+    derivative of P is that of U^H x, with an error of eps S[0]/S[-1]. 7 products of x's size a
+    backward. Higham (2008), chapter 8.
 
     Examples
     --------
@@ -226,10 +226,10 @@ def nearest_rotation(x: ArrayT, /) -> ArrayT:
     Notes
     -----
     U diag(1, ..., 1, d) Vh with d = det(U Vh). The derivative exists at ties and for singular x, to
-    second order, as long as S[-2] + d S[-1] does not count as zero, at 2 sqrt(n) eps S[0]; otherwise the
-    rotation jumps and the batch element's derivative is NaN, without a warning. 4 products of x's
-    size a backward. Umeyama (1991), Least-squares estimation of transformation parameters between
-    two point patterns, for the value.
+    second order, as long as S[-2] + d S[-1] does not count as zero, at 2 sqrt(n) eps S[0];
+    otherwise the rotation jumps and the batch element's derivative is NaN, without a warning. 4
+    products of x's size a backward. Umeyama (1991), Least-squares estimation of transformation
+    parameters between two point patterns, for the value.
 
     Examples
     --------

@@ -83,8 +83,9 @@ def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h:
 
 def specks(s: Array) -> Array:
     """s in units of s_1, its zeros so small that they serve as weights, t_i/(t_i + t_j)."""
+    # not by maximum: that of array_api_compat does not compile in PyTorch (2.13)
     t, speck = s / unit_of(s), eps(s) ** 3
-    return array_namespace(s).where(t > speck, t, speck)  # PyTorch does not compile compat's maximum
+    return array_namespace(s).where(t > speck, t, speck)
 
 
 def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) -> Arrays:

@@ -51,11 +51,12 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     Notes
     -----
     No gap enters: the derivative is exact to working precision for equal, close and zero values
-    alike. A value counts as zero at 2 sqrt(max(m, n)) eps S[0]; there f(0) = 0 and a finite f'(0) are
-    needed: otherwise the function jumps or is infinitely steep, and the batch element's derivative
-    is NaN, without a warning. At the kink of a threshold the named function says which slope it
-    takes. Second derivatives are as exact, at ties too; they need f''(0) = 0 at a zero value, and
-    are NaN at a kink. 4 products of x's size a backward, k^3 divided differences a second
+    alike. Where f is not smooth at zero as an odd function, a value counts as zero at
+    2 sqrt(max(m, n)) eps S[0]; there f(0) = 0 and a finite f'(0) are needed: otherwise the function
+    jumps or is infinitely steep, and the batch element's derivative is NaN, without a warning. At
+    the kink of a threshold the named function says which slope it takes. Second derivatives are as
+    exact, at ties too; they need f''(0) = 0 at a zero value, and are NaN at a kink. 4 products of
+    x's size a backward; some 16 of k x k and a few evaluations of f at k^2 points a second
     derivative. Noferini (2017), here in the variables of the SVD.
 
     Examples
