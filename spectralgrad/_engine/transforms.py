@@ -43,7 +43,7 @@ def _run(
             f"the function returned a {type(strange).__name__} that no call of the library made",
             transform,
         )
-    return distinct, needed(tape.entries, leaves), out, leaves
+    return distinct, tape.entries, out, leaves
 
 
 def is_dense(x: Any) -> bool:
@@ -131,7 +131,8 @@ def vjp(
     >>> np.allclose(x_bar, np.eye(2))
     True
     """
-    primals, calls, out, leaves = _run("vjp", fun, primals, static)
+    primals, entries, out, leaves = _run("vjp", fun, primals, static)
+    calls = needed(entries, leaves)
 
     def pullback(cotangent: Any) -> Arrays:
         given = _match(cotangent, out, "sg.vjp: the cotangent of the output")
@@ -224,9 +225,9 @@ def jvp(
             "sg.jvp(fun, (x,), (dx,))."
         )
     given = _match(tuple(tangents), tuple(primals), "sg.jvp: a tangent")
-    distinct, calls, out, leaves = _run("jvp", fun, primals, static)
+    distinct, entries, out, leaves = _run("jvp", fun, primals, static)
     dots = {id(x): dx for x, dx in zip(distinct, given, strict=True)}
-    _push_forward(calls, dots)
+    _push_forward(needed(entries, leaves), dots)
     return out, rebuild(out, (_or_zeros(dots.get(id(y)), y) for y in leaves))
 
 
@@ -272,18 +273,18 @@ def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any
     """
     several = isinstance(x, (tuple, list))
     given = _match(dx, x, "sg.hvp: the direction")
-    primals, calls, out, leaves = _run("hvp", fun, x if several else (x,), static)
+    primals, entries, out, leaves = _run("hvp", fun, x if several else (x,), static)
     # copies: a cotangent may be one of the arrays that have a tangent, and has none itself
     cotangents = [
         bar if bar is None else _another(bar)
         for bar in _match(out_bar, out, "sg.hvp: the cotangent of the output")
     ]
-    seen = [y for call in calls for arrays in call[1:] for y in arrays]
+    seen = [y for call in entries for arrays in call[1:] for y in arrays]
     tape = Tape("hvp", [*primals, *seen, *(bar for bar in cotangents if bar is not None)])
     with recording(tape):
-        bars = _pull_back(calls, primals, leaves, cotangents, tape)
+        bars = _pull_back(needed(entries, leaves), primals, leaves, cotangents, tape)
     dots = {id(p): d for p, d in zip(primals, given, strict=True)}
     found = [bars[id(p)] for p in primals if id(p) in bars]
-    _push_forward(needed(calls + tape.entries, found), dots)
+    _push_forward(needed(entries + tape.entries, found), dots)
     products = [_or_zeros(dots.get(id(bars.get(id(p)))), p) for p in primals]
     return tuple(products) if several else products[0]

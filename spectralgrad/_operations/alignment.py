@@ -5,26 +5,30 @@ With normalized weights w_n, centred points p_n, q_n and the covariance H = sum 
     sum w_n |q_n - c R p_n|^2 = sum w_n |q_n|^2 - 2 c <R, H> + c^2 sum w_n |p_n|^2,
 
 least at the polar factor R of H, signed for a rotation (`polar`), and c = <R, H>/sum w_n |p_n|^2.
-All is made of Primitives, whose rules of any order compose: R where it is determined, at perfect
-alignment, and for coplanar points. H carries the rounding errors of its n points and of centring
-them; what its second sum s_(d-1) + d s_d cannot be told from zero by makes R undetermined.
+The least value and c are differentiated as extrema, wherever R stands (`superposition`); R itself
+where it is determined, at perfect alignment and for coplanar points too. H has an error of a few
+eps of the points' size, beside which what must not vanish counts as zero.
 
-Points are taken in units of the largest, so that nothing overflows or underflows in H.
+Points are taken in units of the largest that has a weight, so that nothing overflows or underflows.
 
 Sources: Kabsch (1976), A solution for the best rotation to relate two sets of vectors; Umeyama
 (1991), Least-squares estimation of transformation parameters between two point patterns;
-Schoenemann (1966), A generalized solution of the orthogonal Procrustes problem.
+Schoenemann (1966), A generalized solution of the orthogonal Procrustes problem; Danskin (1967), The
+theory of max-min, for the derivative of a minimum; Clarke (1983), Optimization and nonsmooth
+analysis, section 2.8.
 """
 
 from __future__ import annotations
 
-from typing import Any, Generic, NamedTuple
+from typing import Generic, NamedTuple
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace
+from .._bindings.lookup import truth
 from .._engine.arguments import enter
 from .._engine.checks import check_pair, check_weights
 from .._engine.elementary import filled, inverse, largest_entry, measured, root
 from .._engine.linear import (
+    add,
     broadcast,
     cast,
     dtype_name,
@@ -37,20 +41,34 @@ from .._engine.linear import (
     subtract,
     unrow,
 )
+from .._engine.primitive import read
 from .declaration import operation
-from .norms import nuclear
-from .point_rounding import kink_floor, noise_of, undetermined
+from .point_rounding import covariance_floor, kink_floor, larger, product_floor
 from .polar import polar_factor
+from .superposition import (
+    covariance,
+    departure,
+    equal_weights,
+    extent,
+    greatest,
+    idle,
+    in_proportion,
+    mean_square,
+    spread,
+    undetermined,
+    without,
+)
 from .svd import svd_factors
 
 
 class KabschResult(NamedTuple, Generic[ArrayT]):
-    """q_n is near scale * rotation @ p_n + translation, at the root mean square distance rmsd."""
+    """q_n is near scale * rotation @ p_n + translation; msd = rmsd^2 is the mean squared error."""
 
     rotation: ArrayT
     translation: ArrayT
     scale: ArrayT
     rmsd: ArrayT
+    msd: ArrayT
 
 
 class ProcrustesResult(NamedTuple, Generic[ArrayT]):
@@ -66,55 +84,38 @@ def _as_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike
     batch, dtype = check_pair(A, B, function, names, alike=alike)
     wanted = dtype_name(array_namespace(A).empty((0,), dtype=dtype))
     narrow = narrow if dtype_name(A) == wanted else narrow_b
-    pair = (nan_unless_finite(cast(x, wanted)) for x in (A, B))
+    pair = (cast(x, wanted) for x in (A, B))
     return *(broadcast(x, (*batch, *x.shape[-2:])) for x in pair), narrow
 
 
-def _normalized(weights: Array, P: Array, batch: tuple[int, ...]) -> Array:
-    """Weights that add up to one, (..., points)."""
+def _weighed(weights: Array | None, P: Array, Q: Array) -> Arrays:
+    """Weights that add up to one, (..., points), and the points, without those out of play."""
     if weights is None:
-        return filled(P, value=1 / P.shape[-2], axes=1, ones=0)
+        w = equal_weights(P, value=1 / P.shape[-2])
+        return w, nan_unless_finite(P), nan_unless_finite(Q)
     check_weights(weights, P)
     w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
-    ones = filled(w, value=1.0, axes=0, ones=0)
-    return multiply(inverse(inner(ones, w, axes=1)), w, axes=1)
+    known = read(w, insist=False)
+    if known is not None and truth(array_namespace(known).any(known < 0)):
+        raise ValueError(
+            "kabsch: `weights` has a negative entry; wanted weights of 0 and more, since there may "
+            "be no least distance with others. Clip them, or leave points out by a weight of 0."
+        )
+    for X in (P, Q):
+        w = without(w, idle(X, w))
+    P, Q = (nan_unless_finite(without(X, idle(X, w))) for X in (P, Q))
+    w = in_proportion(w)
+    one = filled(w, value=1.0, axes=0, ones=0)
+    return multiply(inverse(inner(one, w, axes=1)), w, axes=1), P, Q
 
 
-def _centred(w: Array, P: Array) -> Arrays:
-    """The centroid as a row, and the points about it."""
-    centroid = matmul(row(w), P)
-    ones = filled(P, value=1.0, axes=1, ones=1)
-    return centroid, subtract(P, matmul(ones, centroid))
-
-
-def _rotation(
-    w: Array, p: Array, q: Array, noise: Array, *, scale: Any, reflection: bool
-) -> Arrays:
-    """R, and c if wanted; the points are taken in units of their own."""
-    size_p, size_q = largest_entry(p), largest_entry(q)
-    unit_p = measured(p, size_p, axes=2, inverse=False)
-    unit_q = measured(q, size_q, axes=2, inverse=False)
-    H = matmul(multiply(w, unit_q, axes=1), unit_p, left=True)
+def _minimiser(H: Array, floor: Array, *, reflection: bool) -> Arrays:
+    """R, NaN in its derivative where there are several, and the mean of all of them."""
     U, S, Vh = svd_factors(H)
-    H = nan_derivative_if(H, undetermined(S, U, Vh, noise, reflection=reflection))
-    R = polar_factor(H, U, S, Vh, signed=not reflection)
-    if not scale:
-        return R, None
-    spread = inner(multiply(w, unit_p, axes=1), unit_p, axes=2)
-    ratio = multiply(inverse(spread), inner(R, H, axes=2), axes=0)
-    ratio = measured(ratio, size_q, axes=0, inverse=True)
-    return R, measured(ratio, size_p, axes=0, inverse=False)
-
-
-def _deviation(w: Array, q: Array, moved: Array, noise: Array) -> Array:
-    """sqrt(sum w |q - moved|^2), with a kink at zero to rounding."""
-    left = subtract(q, moved)
-    size = largest_entry(left)
-    unit = measured(left, size, axes=2, inverse=False)
-    whole = largest_entry(q)
-    squares = inner(multiply(w, unit, axes=1), unit, axes=2)
-    floor = kink_floor(size, whole, noise)
-    return measured(root(squares, floor), size, axes=0, inverse=True)
+    known = (U, S, Vh, floor)
+    bad = undetermined(*known, reflection=reflection)
+    R = polar_factor(nan_derivative_if(H, bad), U, S, Vh, signed=not reflection)
+    return R, add(R, departure(R, *known, reflection=reflection))
 
 
 @operation("alignment", arrays=2, real=True, at_zeros=False)
@@ -133,7 +134,8 @@ def kabsch(
     P, Q : array (..., points, d)
         Real; rows are points, one set each or stacks that broadcast.
     weights : array (..., points), optional
-        Not negative; equal if left out. They need not add up to one.
+        Not negative; equal if left out. They need not add up to one. A point without weight may
+        hold anything: its weight has a derivative unless the point is not finite, where that is 0.
     scale : bool
         Whether a scale is fitted too; 1 otherwise.
     reflection : bool
@@ -142,24 +144,28 @@ def kabsch(
     Returns
     -------
     KabschResult
-        rotation R (..., d, d), translation t (..., d), scale c (...) and rmsd (...), the root of
-        the weighted mean of |q_n - (c R p_n + t)|^2, which they make least.
+        rotation R (..., d, d), translation t (..., d), scale c (...), and the weighted mean msd
+        (...) of |q_n - (c R p_n + t)|^2, which they make least, with its root rmsd (...).
 
     Raises
     ------
     TypeError, ValueError
         For arrays that are no real floating point sets of one shape and library, or weights that do
-        not go with them.
+        not go with them or are negative (NaN in their batch element where they cannot be read).
 
     Notes
     -----
     The rotation is that of ``scipy.spatial.transform.Rotation.align_vectors(Q, P)`` for centred
-    points. Everything is differentiable in P, Q and weights, to second order, where the rotation is
-    determined: for coplanar points and at perfect alignment too. Where it is not (collinear points
-    in three dimensions, coplanar ones with `reflection`, a reflection as good as a rotation), to
-    the rounding error of the covariance, derivatives are NaN, without a warning. rmsd has a kink at
-    zero: the gradient there is 0, the second derivative NaN. The cost is that of a few passes over
-    the points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991).
+    points. rmsd, msd and scale are differentiated as extrema, at the minimiser held fixed: also
+    where several rotations are as good (two points, points on a line, mirror images), with the mean
+    of all minimisers, which gives the derivative if there is one and else an element of Clarke's
+    subdifferential. rmsd has a kink at zero, to a few eps of the points' size: the gradient is 0
+    there, the second derivative NaN; msd has both. rotation and translation are differentiable, to
+    second order, where the rotation is determined, at perfect alignment and for coplanar points
+    too. Where it is not (collinear points in three dimensions, coplanar ones with `reflection`, a
+    reflection as good as a rotation), to the rounding error of the covariance, their derivatives
+    are NaN, without a warning. The cost is that of some passes over the points and a decomposition
+    of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
 
     Examples
     --------
@@ -171,17 +177,24 @@ def kabsch(
     (True, True)
     """
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
-    w = _normalized(weights, P, P.shape[:-2])
-    (p_mean, p), (q_mean, q) = _centred(w, P), _centred(w, Q)
-    noise = noise_of(P, p, Q, q, points=P.shape[-2])
-    R, ratio = _rotation(w, p, q, noise, scale=scale, reflection=reflection)
-    moved, moved_mean = matmul(p, R, right=True), matmul(p_mean, R, right=True)
+    w, P, Q = _weighed(weights, P, Q)
+    size_p, size_q = extent(P, w), extent(Q, w)
+    if not scale:  # one unit for both
+        size_p = size_q = larger(size_p, size_q)
+    H = covariance(w, P, Q, size_p, size_q)
+    floor = covariance_floor(w, P, Q, size_p, size_q)
+    R, mean = _minimiser(H, floor, reflection=reflection)
     if scale:
-        moved, moved_mean = multiply(ratio, moved, axes=2), multiply(ratio, moved_mean, axes=2)
+        c = multiply(inverse(spread(w, P, size_p)), greatest(H, R, mean), axes=0)
+        ratio = measured(measured(c, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False)
     else:
-        ratio = filled(P, value=1.0, axes=2, ones=0)
-    translation = unrow(subtract(q_mean, moved_mean))
-    return KabschResult(*map(narrow, (R, translation, ratio, _deviation(w, q, moved, noise))))
+        c = ratio = filled(P, value=1.0, axes=2, ones=0)
+    P_mean, Q_mean = matmul(row(w), P), matmul(row(w), Q)
+    moved = multiply(ratio, matmul(P_mean, R, right=True), axes=2)
+    translation = unrow(subtract(Q_mean, moved))
+    square, msd = mean_square(w, P, Q, R, mean, c, size_p, size_q)
+    rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
+    return KabschResult(*map(narrow, (R, translation, ratio, rmsd, msd)))
 
 
 @operation("alignment", arrays=2, at_zeros=False)
@@ -220,14 +233,12 @@ def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
            [1., 0.]])
     """
     A, B, narrow = _as_pair(A, B, "procrustes", ("A", "B"), alike="matrices")
+    A, B = nan_unless_finite(A), nan_unless_finite(B)
     size_a, size_b = largest_entry(A), largest_entry(B)
     unit_a = measured(A, size_a, axes=2, inverse=False)
     unit_b = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
-    U, S, Vh = svd_factors(M)
-    noise = filled(S, value=max(A.shape[-2:]) * eps(A), axes=1, ones=0)
-    bad = undetermined(S, U, Vh, noise, reflection=True)
-    R = polar_factor(nan_derivative_if(M, bad), U, S, Vh)
-    total = measured(nuclear(M, U, S, Vh), size_a, axes=0, inverse=True)
+    R, mean = _minimiser(M, product_floor(unit_a, unit_b), reflection=True)
+    total = measured(greatest(M, R, mean), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
     return ProcrustesResult(narrow(R), narrow(total))

@@ -1,43 +1,53 @@
-"""What the rounding errors of points leave of an alignment: constants for its derivatives."""
+"""What the rounding errors of points leave of an alignment: constants for its derivatives.
+
+Points come in units of the largest entry: each has an error of eps/2, and so has its distance from
+their mean. A covariance sum w q p^T then errs by eps (|p| + |q|), with |p|^2 = sum w |p_n|^2, and
+by sqrt(points) eps |p| |q| for the sum.
+"""
 
 from __future__ import annotations
 
-from .._bindings.array import Array, array_namespace, device, eps
+from .._bindings.array import Array, array_namespace, conj, eps, real
 from .._engine.linear import constant
-from .polar import orientation
 
 
-def _undetermined(S: Array, U: Array, Vh: Array, noise: Array, *, reflection: bool) -> Array:
-    """Whether H has several polar factors as far as its own error, relative to S[0], shows."""
-    xp, d = array_namespace(S), S.shape[-1]
-    if d == 0 or (d == 1 and not reflection):
-        return xp.zeros(S.shape[:-1], dtype=S.dtype, device=device(S))
-    if reflection:
-        return xp.astype(S[..., -1] <= noise * S[..., 0], S.dtype)
-    second = S[..., d - 2] + orientation(U, Vh)[..., 0] * S[..., d - 1]
-    return xp.astype(second <= noise * S[..., 0], S.dtype)
+def _norm(x: Array, w: Array | float) -> Array:
+    xp = array_namespace(x)
+    return xp.sqrt(xp.sum(w * xp.sum(real(conj(x) * x), axis=-1), axis=-1))
 
 
-undetermined = constant("undetermined", _undetermined)
+def _floor(p: Array, q: Array, w: Array | float) -> Array:
+    p_norm, q_norm = _norm(p, w), _norm(q, w)
+    return eps(p) * (4 * (p_norm + q_norm) + p.shape[-2] ** 0.5 * p_norm * q_norm)
 
 
-def _noise(P: Array, centred_P: Array, Q: Array, centred_Q: Array, *, points: int) -> Array:
-    """The relative error of a covariance: of its sum, and of the centring of its points."""
-    xp, total = array_namespace(P), 1.0
-    for x, centred in ((P, centred_P), (Q, centred_Q)):
-        size, left = (xp.max(xp.abs(v), axis=(-2, -1)) for v in (x, centred))
-        total = total + size / xp.where(left == 0, 1.0, left)
-    return points * eps(P) * total
+def _covariance_floor(w: Array, P: Array, Q: Array, size_p: Array, size_q: Array) -> Array:
+    """What counts as zero beside the values of the covariance."""
+    return _floor(about_mean(w, P, size_p), about_mean(w, Q, size_q), w)
 
 
-noise_of = constant("noise", _noise)
+def _product_floor(A: Array, B: Array) -> Array:
+    """What counts as zero beside the values of A^H B, for matrices in units of their entries."""
+    return _floor(A, B, 1.0)
 
 
-def _kink_floor(size: Array, whole: Array, noise: Array) -> Array:
-    """What a mean square in units of `size` may be and count as zero beside `whole` points."""
-    xp = array_namespace(size)
-    relative = noise * (whole / xp.where(size == 0, 1.0, size))
-    return xp.where(size == 0, 1.0, relative * relative)
+covariance_floor = constant("covariance_floor", _covariance_floor)
+product_floor = constant("product_floor", _product_floor)
+
+
+def about_mean(w: Array, X: Array, size: Array) -> Array:
+    """The points about their mean, in units of the size."""
+    divisor = array_namespace(size).where(size == 0, 1.0, size)[..., None, None]
+    return (X - w[..., None, :] @ X) / divisor
+
+
+def _kink_floor(c: Array) -> Array:
+    """What the mean square of q - c R p may be and count as zero: that of 4 eps (1 + c)."""
+    xp = array_namespace(c)
+    relative = 4 * eps(c) * (1 + xp.abs(c))
+    return relative * relative
 
 
 kink_floor = constant("kink_floor", _kink_floor)
+
+larger = constant("larger", lambda a, b: array_namespace(a).where(a < b, b, a))
