@@ -184,12 +184,13 @@ def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Ar
 
 
 def constant(name: str, function: Callable[..., Any]) -> Primitive:
-    """A Primitive whose derivative is zero."""
+    """A Primitive whose derivative is zero: nothing is asked of what leads to it."""
     return Primitive(
         name,
         forward=function,
         jvp=lambda inputs, outputs, tangents, **static: None,
         vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
+        carried=tuple(range(8)),  # however many it takes
     )
 
 
