@@ -32,6 +32,8 @@ def _matrices(operation: Operation) -> list[np.ndarray[Any, Any]]:
     tied = (U * np.array([2.0, 2.0, 2.0, 1.0])) @ (U.conj().T if operation.hermitian else Vh)
     if operation.definite:
         simple = simple @ np.conj(np.swapaxes(simple, -1, -2)) / 4 + np.eye(4)
+    elif operation.hermitian:
+        simple = simple + np.conj(np.swapaxes(simple, -1, -2))
     found = [simple, simple.real, *([tied] if operation.at_ties else [])]
     return [x for x in found if not (operation.real and np.iscomplexobj(x))]
 

@@ -112,7 +112,7 @@ OPERATIONS = (
     case("eigh_function", "eigh_function:tanh", f=F.tanh),
     case("eigh_function", "eigh_function:cube", f=F.power(3)),
     case("eigh_function", "eigh_function:pair", f=CUBE_PAIR),
-    case("expm"),
+    case("expm", definite=True),
     case("logm"),
     case("sqrtm"),
     case("inv_sqrtm"),

@@ -19,6 +19,7 @@ from .._bindings.array import (
     conj,
     device,
     herm,
+    is_complex,
     nan_where,
     real,
 )
@@ -242,3 +243,21 @@ _negating = _unary("negative", lambda x: -x)
 
 def subtract(a: Array, b: Array) -> Array:
     return add(a, _negating(b))
+
+
+def _complexified(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.astype(x, xp.complex64 if x.dtype == xp.float32 else xp.complex128)
+
+
+_widening: Primitive = _unary("complex", _complexified, lambda bar: _real_part(bar))
+_real_part: Primitive = _unary("real", real, lambda bar: _widening(bar))
+_turning: Primitive = _unary(
+    "times_i", lambda x, *, sign: sign * 1j * x, lambda bar, *, sign: _turning(bar, sign=-sign)
+)
+
+
+def add_imaginary(a: Array, b: Array) -> Array:
+    """a + i b, of real or complex arrays."""
+    a, b = (x if is_complex(x) else _widening(x) for x in (a, b))
+    return add(a, _turning(b, sign=1))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-from .._bindings.array import Array
+import numpy as np
+
+from .._bindings.array import Array, ArrayT, array_namespace, device, is_complex, real
 from .._bindings.lookup import native
+from .._engine.linear import add_imaginary
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
 from .protocol import Scalar
 
@@ -109,3 +113,42 @@ class Autodiff(Given):
 
     def second_derivative(self, s: Array) -> Array:
         return native(s).derivative(self.derivative, s)
+
+
+@dataclass(frozen=True)
+class Part:
+    """The real or the imaginary part of a complex-valued callable."""
+
+    f: Callable[[Array], Array]
+    imaginary: bool
+
+    def __call__(self, s: Array) -> Array:
+        value = self.f(s)
+        xp = array_namespace(value)
+        return xp.imag(value) if self.imaginary else xp.real(value)
+
+
+def _part(f: Given, imaginary: bool) -> Given:
+    return replace(
+        f, **{name: Part(part, imaginary) for name, part in vars(f).items() if part is not None}
+    )
+
+
+def apply_in_parts(
+    of: Callable[..., Any], f: Any, x: Array, narrow: Callable[[Any], ArrayT]
+) -> ArrayT:
+    """of(f=f), which takes a real-valued f; of both parts if f is complex-valued.
+
+    A function of a spectrum is linear in f over the real numbers: F = F_re + i F_im, with all
+    derivatives.
+    """
+    if isinstance(f, Given):
+        probe = array_namespace(x).ones((1,), dtype=real(x).dtype, device=device(x))
+        with np.errstate(all="ignore"):
+            complex_valued = is_complex(f(probe))
+        if complex_valued:
+            total: ArrayT = add_imaginary(
+                *(of(f=_part(f, imaginary)) for imaginary in (False, True))
+            )
+            return total
+    return narrow(of(f=f))

@@ -11,6 +11,7 @@ Higher order Frechet derivatives of matrix functions.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm
@@ -18,6 +19,7 @@ from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
+from .._functions.given import apply_in_parts
 from .._functions.named import in_units
 from .._spectrum.ties import unit_of, zero_tolerance
 from .._spectrum.triple_sums import triple_sums
@@ -112,11 +114,12 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     x : array (..., n, n)
         Its Hermitian part (x + x^H)/2 is read.
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
-        As for `svd_function`; no symmetry is assumed.
+        As for `svd_function`, complex-valued ones included, such as exp(-i t w); no symmetry is
+        assumed.
 
     Returns
     -------
-    array (..., n, n), Hermitian
+    array (..., n, n), Hermitian for a real-valued f
 
     Raises
     ------
@@ -141,4 +144,5 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     """
     x, narrow = enter(x, "eigh_function", square=True)
     f, parameters = as_scalar_function(f, x, "eigh_function")
-    return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f))
+    of = partial(of_eigenvalues, x, *eigh_factors(x), *parameters)
+    return apply_in_parts(of, f, x, narrow)

@@ -1,14 +1,20 @@
 """Named functions of Hermitian matrices: roots, powers, logarithm and exponential.
 
-Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `eigh_function`. A semidefinite
-matrix has computed eigenvalues of either sign around zero: |w| <= 2 sqrt(n) eps max|w| counts as
-zero for roots, powers and the logarithm.
+Each is Q f(w) Q^H of the Hermitian part, with the derivatives of `eigh_function`. They have SciPy's
+names and are SciPy's functions for Hermitian matrices alone: what is clearly something else is NaN.
+A semidefinite matrix has computed eigenvalues of either sign around zero: |w| <= 2 sqrt(n) eps
+max|w| counts as zero for roots, powers and the logarithm.
 """
 
 from __future__ import annotations
 
-from .._bindings.array import ArrayT
+import warnings
+
+from .._bindings.array import Array, ArrayT, array_namespace, device, real, skew
+from .._bindings.lookup import truth
 from .._engine.arguments import enter
+from .._engine.linear import constant, nan_if
+from .._engine.primitive import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import power
@@ -16,9 +22,39 @@ from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
 
+SKEW = 1e-2  # beyond that part of its size a matrix was not meant to be Hermitian
+
+
+def _is_skew(x: Array) -> Array:
+    xp = array_namespace(x)
+    if 0 in x.shape[-2:]:
+        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
+    skewed, size = (xp.max(xp.abs(part), axis=(-2, -1)) for part in (skew(x), x))
+    return xp.astype(skewed > SKEW * size, real(x).dtype)
+
+
+is_skew = constant("is_skew", _is_skew)
+
+
+def _warn_of(skewed: Array, function: str) -> None:
+    """Warn of matrices that are not Hermitian, if it can be known."""
+    known = read(skewed, insist=False)
+    if known is None or not truth(array_namespace(known).any(known != 0)):
+        return
+    warnings.warn(
+        f"{function}: argument `x` is not Hermitian: its skew-Hermitian part is above 1e-2 of its "
+        f"size. The result is NaN there, since {function} is of Hermitian matrices, unlike SciPy's "
+        "function of that name. If the function of the Hermitian part is what you want, pass "
+        "(x + x^H)/2 or use eigh_function.",
+        stacklevel=4,
+    )
+
 
 def _of_hermitian(x: ArrayT, f: Function, function: str, **options: bool) -> ArrayT:
     x, narrow = enter(x, function, square=True)
+    skewed = is_skew(x)
+    _warn_of(skewed, function)
+    x = nan_if(x, skewed)
     f, parameters = as_scalar_function(f, x, function)
     return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f, **options))
 
@@ -30,7 +66,8 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
+        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -40,6 +77,11 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+
+    Warns
+    -----
+    UserWarning
+        For an x that is not Hermitian.
 
     Notes
     -----
@@ -66,7 +108,8 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
+        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -76,6 +119,11 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+
+    Warns
+    -----
+    UserWarning
+        For an x that is not Hermitian.
 
     Notes
     -----
@@ -101,7 +149,8 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
+        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
     p : number or array
         An array, with a number for each matrix of the stack, is differentiated by, and never counts
         as whole.
@@ -114,6 +163,11 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or a p that does not go with x.
+
+    Warns
+    -----
+    UserWarning
+        For an x that is not Hermitian.
 
     Notes
     -----
@@ -140,7 +194,8 @@ def logm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
+        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -150,6 +205,11 @@ def logm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+
+    Warns
+    -----
+    UserWarning
+        For an x that is not Hermitian.
 
     Notes
     -----
@@ -174,7 +234,8 @@ def expm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Its Hermitian part (x + x^H)/2 is read.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
+        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -184,6 +245,11 @@ def expm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+
+    Warns
+    -----
+    UserWarning
+        For an x that is not Hermitian.
 
     Notes
     -----

@@ -5,11 +5,14 @@ Their derivatives are derived in `svd_differentials`.
 
 from __future__ import annotations
 
+from functools import partial
+
 from .._bindings.array import ArrayT
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
+from .._functions.given import apply_in_parts
 from .._functions.thresholds import soft_threshold
 from .declaration import REQUIRED, operation
 from .svd import svd_factors
@@ -35,7 +38,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
         Taken as an odd function, f(-s) = -f(s). The named functions have closed divided
         differences, and parameters that may be arrays to differentiate by. A tuple gives values and
         derivatives, elementwise. A bare callable works for PyTorch and JAX arrays, where the
-        library differentiates it.
+        library differentiates it. f may be complex-valued; the result is complex then, and two
+        functions are computed.
 
     Returns
     -------
@@ -69,7 +73,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     """
     x, narrow = enter(x, "svd_function")
     f, parameters = as_scalar_function(f, x, "svd_function")
-    return narrow(of_singular_values(x, *svd_factors(x), *parameters, f=f))
+    of = partial(of_singular_values, x, *svd_factors(x), *parameters)
+    return apply_in_parts(of, f, x, narrow)
 
 
 @operation("functions of singular values", example={"tau": 0.7})
