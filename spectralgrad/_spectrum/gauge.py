@@ -29,7 +29,7 @@ from .._bindings.array import (
     real,
     skew,
 )
-from .ties import equals_mirror, first, in_tie, largest
+from .ties import equals_mirror, first, in_tie, largest, split_width
 
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
@@ -78,16 +78,23 @@ def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> A
     return 10 * size
 
 
-def split_residual(residual: Array, opened: Array, found: Array, allowance: Array) -> Array:
+def split_residual(
+    residual: Array, opened: Array, found: Array, allowance: Array, width: Array, axes: Any = -1
+) -> Array:
     """Where the loss sees what the splitting of ties moved.
 
     residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
     `opened` after, changed. A loss that is a function of x has residuals in proportion to their
-    denominators; any other has residuals that the opened gap, sqrt(eps), makes huge.
+    denominators; any other has residuals that the opened gap, sqrt(eps), makes huge. Beside it lie
+    gaps of their own, above `width`, that an opened tie has moved: what they lose is kept below
+    4 eps^(7/16) of the largest entry over `axes`.
     """
     xp = array_namespace(residual)
     size = xp.where(opened == 0, float("inf"), xp.abs(opened))
-    return xp.abs(residual) / size * (xp.abs(opened - found) / size) > allowance
+    entries = xp.abs(residual) / size
+    lost = entries * (xp.abs(opened - found) / size)
+    promised = 4 * eps(residual) ** (7 / 16) * xp.max(entries, axis=axes, keepdims=True)
+    return (lost > allowance) | (xp.abs(found) > width) & (lost > promised)
 
 
 def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
@@ -154,15 +161,18 @@ def svd_split_residual(
     (U, V), (S, S_bar), (P, R) = vectors, values, inner
     xp, k = array_namespace(S), S.shape[-1]
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
+    width = split_width(S, first(S))
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
     for product, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
-        seen = split_residual(skew(product), opened, before, allowance[..., None])
+        seen = split_residual(
+            skew(product), opened, before, allowance[..., None], width[..., None], (-2, -1)
+        )
         bad = bad | xp.any(seen, axis=-1)
     for W, W_bar in zip((U, V), thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
             residual = column_norms(W_bar - W @ (adjoint(W) @ W_bar))
-            bad = bad | split_residual(residual, S, found, allowance)
+            bad = bad | split_residual(residual, S, found, allowance, width)
     return xp.any(bad, axis=-1)
 
 
@@ -179,6 +189,9 @@ def eigh_undetermined(
         found = real(columnwise_dot(Q, herm(x) @ Q))
         opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
         allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
-        seen = split_residual(skew(P), opened, before, allowance[..., None])
+        width = split_width(w, largest(w))
+        seen = split_residual(
+            skew(P), opened, before, allowance[..., None], width[..., None], (-2, -1)
+        )
         bad = bad | xp.any(seen, axis=(-2, -1))
     return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad

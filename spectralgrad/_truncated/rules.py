@@ -178,10 +178,13 @@ def _undetermined(
     bad = bad | gauge.svd_split_residual(before, (U, V), (S, S_bar), (U_bar, V_bar), inner)
     norms = gauge.column_norms(U_bar, V_bar)
     allowance = gauge.split_allowance(S_bar, norms, first(S))[..., None]
+    width = split_width(S, first(S))[..., None]
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (S, before))
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None:
-            seen = gauge.split_residual(adjoint_times(E, W_bar), gap, gap_before, allowance)
+            seen = gauge.split_residual(
+                adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
+            )
             bad = bad | xp.any(seen, axis=(-2, -1))
     return bad
 
