@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch._functorch import eager_transforms
 
 from .array import Arrays
 from .host import adjoint_times as adjoint_times
@@ -64,8 +65,19 @@ class _Both(_Reverse):
         )
 
 
+@torch.compiler.disable(  # type: ignore[untyped-decorator]
+    # it would differentiate what the Function calls (2.13)
+    reason="Dynamo does not ask an autograd.Function for its jvp. Compile inside of torch.func.jvp "
+    "(or jacfwd), or use reverse mode."
+)
+def _untraced(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return _Both.apply(call, *arrays)
+
+
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     if _is_tracing():
+        if eager_transforms.JVP_NESTING > 0:
+            return _untraced(call, arrays)
         # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
         # the rules that it traces, since a compiled backward is never differentiated.
         if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
