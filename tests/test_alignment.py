@@ -277,3 +277,116 @@ def test_training_from_nearly_rank_one_in_space(seed):
     assert torch.all(torch.isnan(singular.grad))
     noise = torch.asarray(1e-3 * random((3, 3), seed=seed), dtype=torch.float32)
     assert train(torch, (singular.detach() + noise).requires_grad_(), wanted) < 1e-7
+
+
+def gradient_along(library, P, Q, dP, **options):
+    """The derivative of rmsd along dP, and by central differences."""
+    one = library.array(np.asarray(1.0))
+    fun = lambda P, Q: sg.kabsch(P, Q, **options).rmsd
+    P_bar = library.numpy(library.vjp(fun, *map(library.array, (P, Q)))[1](one)[0])
+    h = 1e-6
+    up, down = (float(sg.kabsch(P + s * h * dP, Q, **options).rmsd) for s in (1, -1))
+    return np.sum(P_bar * dP), (up - down) / (2 * h)
+
+
+LINE = np.array([1.0, 2.0, -0.5])
+PLANE = np.array([1.0, 1.0, 0.0])
+DEGENERATE = {
+    "two atoms": (random((2, 3), seed=1), random((2, 3), seed=2), {}),
+    "lines": (random((6, 1), seed=1) * LINE, random((6, 1), seed=2) * LINE[::-1], {}),
+    "line on points": (random((6, 1), seed=1) * LINE, random((6, 3), seed=2), {}),
+    "planes": (random((6, 3), seed=1) * PLANE, random((6, 3), seed=2) * PLANE, {"reflection": True}),
+    "one point": (random((6, 3), seed=1), np.ones((6, 3)), {}),
+}  # fmt: skip
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("scale", [False, True])
+@pytest.mark.parametrize("kind", DEGENERATE)
+def test_rmsd_where_there_are_several_rotations(library, kind, scale):
+    P, Q, options = DEGENERATE[kind]
+    if kind == "line on points":  # along the line, beside which rmsd has a kink
+        dP = random((6, 1), seed=3) * LINE
+    else:
+        dP = random(P.shape, seed=3) * (PLANE if kind == "planes" else 1.0)
+    got, wanted = gradient_along(library, P, Q, dP, scale=scale, **options)
+    assert got == pytest.approx(wanted, rel=1e-6, abs=1e-8)
+
+
+def test_one_atom_and_mirror_images(library):
+    one = library.array(np.asarray(1.0))
+    msd = lambda P, Q: sg.kabsch(P, Q).msd
+    ball = np.concatenate([np.eye(3), -np.eye(3)]) - 0.1
+    for P, Q in ((ball[:1], ball[1:2]), (ball, -ball)):
+        P_bar = library.numpy(library.vjp(msd, *map(library.array, (P, Q)))[1](one)[0])
+        # half turns about any axis n are as good, 2 n n^T - 1: their mean is -1/3
+        p, q = P - P.mean(0), Q - Q.mean(0)
+        np.testing.assert_allclose(P_bar, 2 * (p + q / 3) / len(P), atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["float32", "float64"])
+def test_rmsd_of_many_points(library, name):
+    """The gradient of rmsd has the norm 1/sqrt(points) for equal weights."""
+    one = library.array(np.ones((), name))
+    steps = np.where(np.arange(1000) % 2, 1, -1)[:, None] * 2.0**-12
+    line = np.linspace(-1, 1, 1000)[:, None]
+    cloud = random((20000, 3), seed=1)
+    for P, Q in ((line, line + steps), (cloud, cloud + 1e-2 * random((20000, 3), seed=2))):
+        P, Q = (library.array(x.astype(name)) for x in (P, Q))
+        fun = lambda P, Q: sg.kabsch(P, Q).rmsd
+        P_bar = library.numpy(library.vjp(fun, P, Q)[1](one)[0])
+        assert np.linalg.norm(P_bar) * np.sqrt(len(P_bar)) == pytest.approx(1, rel=1e-3)
+
+
+@pytest.mark.parametrize("far", [1e4, 1e12, 1e200, np.nan, np.inf])
+def test_points_without_weight(library, far):
+    P = random((6, 3), seed=1)
+    Q = P + 0.1 * random((6, 3), seed=2)
+    alone = sg.kabsch(P[1:], Q[1:])
+    P[0] = Q[0] = far
+    w = np.r_[0.0, np.ones(5)]
+    primals = tuple(map(library.array, (P, Q, w)))
+    out, pullback = library.vjp(lambda *a: sg.kabsch(*a).rmsd, *primals)
+    assert library.numpy(out) == pytest.approx(float(alone.rmsd))
+    P_bar, Q_bar, w_bar = map(library.numpy, pullback(library.array(np.asarray(1.0))))
+    assert np.linalg.norm(P_bar) == pytest.approx(1 / np.sqrt(5))
+    assert np.all(P_bar[0] == 0) and np.all(Q_bar[0] == 0)
+    assert np.all(np.isfinite(w_bar)) and (w_bar[0] > 1e6 if far < 1e100 else w_bar[0] == 0)
+
+
+def test_huge_and_negative_weights(library):
+    P, Q = map(library.array, points(6, 3))
+    plain = sg.kabsch(P, Q)
+    huge = sg.kabsch(P, Q, library.array(np.full(6, 1e308)))
+    for a, b in zip(plain, huge, strict=True):
+        np.testing.assert_allclose(library.numpy(a), library.numpy(b), rtol=1e-13)
+    with pytest.raises(ValueError, match="negative"):
+        sg.kabsch(P, Q, library.array(np.r_[-1.0, np.ones(5)]))
+
+
+def test_a_covariance_of_rounding_errors_is_zero(library):
+    P = np.array([[-1, -1], [-1, -1], [0, 0], [-1, -1], [0, 0]], float)
+    Q = np.array([[0, 0], [-1, -1], [1, 0], [1, 1], [-1, 0]], float)
+    ones = library.array(np.ones((2, 2)))
+    out, pullback = library.vjp(lambda *a: sg.kabsch(*a).rotation, *map(library.array, (P, Q)))
+    assert all(np.all(np.isnan(library.numpy(bar))) for bar in pullback(ones))
+    A, B = np.split(np.linalg.qr(random((6, 4), seed=5))[0], 2, axis=1)
+    out, pullback = library.vjp(lambda *a: sg.procrustes(*a).rotation, *map(library.array, (A, B)))
+    assert all(np.all(np.isnan(library.numpy(bar))) for bar in pullback(ones))
+
+
+@pytest.mark.thinned
+def test_msd_at_perfect_alignment(library):
+    """It has a Hessian there, unlike rmsd: a rigid motion changes nothing, a stretch does."""
+    P = random((5, 3), seed=1)
+    Q = P @ rotation(2).T + 1.0
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 0]])
+    fun = lambda P, Q: sg.kabsch(P, Q).msd
+    for dP, is_rigid in ((P @ turn.T + 2.0, True), (P * np.array([1.0, 0, 0]), False)):
+        args = tuple(map(library.array, (P, Q))), (library.array(dP), None)
+        product = library.numpy(sg.hvp(fun, *args, library.array(np.asarray(1.0)))[0])
+        assert (np.max(np.abs(product)) < 1e-13) == is_rigid
+        h = 1e-4
+        value = lambda t: float(sg.kabsch(P + t * dP, Q).msd)
+        wanted = (value(h) - 2 * value(0) + value(-h)) / h**2
+        assert np.sum(product * dP) == pytest.approx(wanted, abs=1e-6)

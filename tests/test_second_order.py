@@ -292,3 +292,93 @@ def test_products_of_factors_as_one_function(library):
     np.testing.assert_allclose(library.numpy(x_bar), values / np.linalg.norm(values), atol=1e-15)
     (x_bar,) = sg.vjp(lambda x: sg.schatten_norm(x, 2), x)[1](library.array(np.asarray(1.0)))
     np.testing.assert_allclose(library.numpy(x_bar), values / np.linalg.norm(values), atol=1e-15)
+
+
+SCALED = {  # of degree d: D2F(c A)[c H, C] = c^(d - 1) D2F(A)[H, C]
+    "pinv": (sg.pinv, -1),
+    "reciprocal": (lambda x: sg.eigh_function(x, F.reciprocal), -1),
+    "powm": (lambda x: sg.powm(x, -1), -1),
+    "inv_sqrtm": (sg.inv_sqrtm, -0.5),
+    "logm": (sg.logm, 0),
+    "singular_projector": (lambda x: sg.singular_projector(x, k=2), 0),
+    "orthogonalize": (sg.orthogonalize, 0),
+    "sqrtm": (sg.sqrtm, 0.5),
+    "low_rank": (lambda x: sg.low_rank(x, k=2), 1),
+    "svd_function:cube": (lambda x: sg.svd_function(x, F.power(3)), 3),
+}
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("exponent", [-400, -300, 300, 400])
+@pytest.mark.parametrize("name", SCALED)
+def test_scales(library, name, exponent):
+    fun, degree = SCALED[name]
+    x, dx, C = random((3, 3, 3), seed=1)
+    x, dx = x @ x.T + np.eye(3), dx + dx.T
+    c = 2.0**exponent
+    hvp = own_hvp(library, fun)
+    base = library.numpy(hvp(*map(library.array, (x, dx, C))))
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # of the value of a cube
+        scaled = library.numpy(hvp(*map(library.array, (c * x, c * dx, C))))
+    power = exponent * (degree - 1)
+    wanted = base * 2.0 ** (power / 2) * 2.0 ** (power / 2)
+    np.testing.assert_allclose(scaled, wanted, rtol=1e-12, atol=1e-13 * np.max(np.abs(wanted)))
+
+
+def as_pair(f, df, d2f):
+    """A user's own function, with elementwise operations of any library."""
+    return lambda library: tuple((lambda s, g=g: g(library.xp, s)) for g in (f, df, d2f))
+
+
+OWN_EXPM1 = as_pair(lambda xp, s: xp.expm1(s), lambda xp, s: xp.exp(s), lambda xp, s: xp.exp(s))
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("name", ["expm1", "log1p", "own", "power"])
+def test_small_matrices(library, name):
+    """F(t A) = t A + t^2 G(A) + O(t^3): the second derivative is that of G to t, relatively."""
+    f = {"expm1": F.expm1, "log1p": F.log1p, "power": F.power(2)}.get(name) or OWN_EXPM1(library)
+    curvature = {"log1p": -0.5, "power": 1.0}.get(name, 0.5)
+    t = 1e-12
+    x, dx, C = random((3, 4, 3), seed=2)
+    got, square = (
+        library.numpy(
+            own_hvp(library, lambda x, f=g: sg.svd_function(x, f))(*map(library.array, (a, b, C)))
+        )
+        for g, a, b in ((f, t * x, t * dx), (F.power(2), x, dx))
+    )
+    np.testing.assert_allclose(got / t, curvature * square, rtol=1e-10, atol=1e-10)
+
+
+SPECTRA_OF_24 = {
+    "spread": np.linspace(3, 0.2, 24),
+    "half equal": np.r_[np.ones(12), np.linspace(0.99, 0.1, 12)],
+    "two groups": np.r_[np.full(8, 2.0), np.full(8, 2 - 1e-5), np.linspace(1, 0.1, 8)],
+    "cluster": 1 - 1e-4 * np.linspace(0, 1, 24) ** 2,
+    "harmonic": 1 / np.arange(1, 25),
+    "graded": 10.0 ** -np.linspace(0, 6, 24),
+    "near equal": 1 - 1e-13 * np.arange(24),
+}
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("kind", SPECTRA_OF_24)
+@pytest.mark.parametrize("name", ["tanh", "expm1", "power(2.5)", "clip", "log of Hermitian", "exp"])
+def test_products_stand_for_all_triples(library, monkeypatch, name, kind):
+    """What larger matrices have by products is what each triple by itself would give."""
+    from spectralgrad._spectrum import triple_sums
+
+    hermitian_f = {"log of Hermitian": F.log, "exp": F.exp}.get(name)
+    f = {"tanh": F.tanh, "expm1": F.expm1, "power(2.5)": F.power(2.5), "clip": F.clip(0.55)}
+    dx, C = random((2, 24, 24), seed=3)
+    if hermitian_f is not None:
+        x = hermitian(SPECTRA_OF_24[kind], seed=4)
+        fun = lambda x: sg.eigh_function(x, hermitian_f)
+    else:
+        x = with_spectrum(24, 24, SPECTRA_OF_24[kind], seed=4)
+        fun = lambda x: sg.svd_function(x, f[name])
+    args = tuple(map(library.array, (x, dx, C)))
+    got = library.numpy(own_hvp(library, fun)(*args))
+    monkeypatch.setattr(triple_sums, "FEW", 24)
+    wanted = library.numpy(own_hvp(library, lambda x: fun(x))(*args))
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=2e-12 * np.max(np.abs(wanted)))

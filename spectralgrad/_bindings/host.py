@@ -59,7 +59,8 @@ def sum_over_rows(body: Callable[..., Array], arrays: Arrays) -> Array:
     width = max(1, min(rows, ROWS // max(numbers, 1)))
     total = body(*(a[..., :width, :] for a in arrays))
     for start in range(width, rows, width):
-        total = total + body(*(a[..., start : start + width, :] for a in arrays))
+        stop = min(start + width, rows)
+        total = total + body(*(a[..., start:stop, :] for a in arrays))
     return total
 
 

@@ -28,7 +28,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, device, eps, real
-from .._engine.elementary import filled, largest_entry, measured
+from .._engine.elementary import filled, measured
 from .._engine.linear import add, constant, inner, matmul, multiply, nan_if, row, subtract, unrow
 from .._engine.primitive import Primitive
 from .point_rounding import about_mean
@@ -78,10 +78,21 @@ def _is_negative(w: Array) -> Array:
 is_negative = constant("is_negative", _is_negative)
 
 
+def _root_of_largest(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.sqrt(xp.max(xp.abs(w), axis=-1))
+
+
+root_of_largest = constant("root_of_largest", _root_of_largest)
+
+
 def in_proportion(w: Array) -> Array:
     """Weights in units of the largest, whose sum is in range; NaN if one is negative."""
     rows = nan_if(row(w), is_negative(w))
-    return unrow(measured(rows, largest_entry(rows), axes=2, inverse=False))
+    size = root_of_largest(w)  # twice: 1/size may be denormal, which JAX takes for 0 (0.10)
+    for _ in range(2):
+        rows = measured(rows, size, axes=2, inverse=False)
+    return unrow(rows)
 
 
 def _equal_weights(X: Array, *, value: float) -> Array:
