@@ -295,7 +295,7 @@ DEGENERATE = {
     "two atoms": (random((2, 3), seed=1), random((2, 3), seed=2), {}),
     "lines": (random((6, 1), seed=1) * LINE, random((6, 1), seed=2) * LINE[::-1], {}),
     "line on points": (random((6, 1), seed=1) * LINE, random((6, 3), seed=2), {}),
-    "planes": (random((6, 3), seed=1) * PLANE, random((6, 3), seed=2) * PLANE, {"reflection": True}),
+    "planes": (*(random((6, 3), seed=s) * PLANE for s in (1, 2)), {"reflection": True}),
     "one point": (random((6, 3), seed=1), np.ones((6, 3)), {}),
 }  # fmt: skip
 
@@ -350,8 +350,10 @@ def test_points_without_weight(library, far):
     assert library.numpy(out) == pytest.approx(float(alone.rmsd))
     P_bar, Q_bar, w_bar = map(library.numpy, pullback(library.array(np.asarray(1.0))))
     assert np.linalg.norm(P_bar) == pytest.approx(1 / np.sqrt(5))
-    assert np.all(P_bar[0] == 0) and np.all(Q_bar[0] == 0)
-    assert np.all(np.isfinite(w_bar)) and (w_bar[0] > 1e6 if far < 1e100 else w_bar[0] == 0)
+    assert np.all(P_bar[0] == 0)
+    assert np.all(Q_bar[0] == 0)
+    assert np.all(np.isfinite(w_bar))
+    assert w_bar[0] > 1e6 if far < 1e100 else w_bar[0] == 0
 
 
 def test_huge_and_negative_weights(library):
@@ -368,10 +370,10 @@ def test_a_covariance_of_rounding_errors_is_zero(library):
     P = np.array([[-1, -1], [-1, -1], [0, 0], [-1, -1], [0, 0]], float)
     Q = np.array([[0, 0], [-1, -1], [1, 0], [1, 1], [-1, 0]], float)
     ones = library.array(np.ones((2, 2)))
-    out, pullback = library.vjp(lambda *a: sg.kabsch(*a).rotation, *map(library.array, (P, Q)))
+    _, pullback = library.vjp(lambda *a: sg.kabsch(*a).rotation, *map(library.array, (P, Q)))
     assert all(np.all(np.isnan(library.numpy(bar))) for bar in pullback(ones))
     A, B = np.split(np.linalg.qr(random((6, 4), seed=5))[0], 2, axis=1)
-    out, pullback = library.vjp(lambda *a: sg.procrustes(*a).rotation, *map(library.array, (A, B)))
+    _out, pullback = library.vjp(lambda *a: sg.procrustes(*a).rotation, *map(library.array, (A, B)))
     assert all(np.all(np.isnan(library.numpy(bar))) for bar in pullback(ones))
 
 
@@ -387,6 +389,6 @@ def test_msd_at_perfect_alignment(library):
         product = library.numpy(sg.hvp(fun, *args, library.array(np.asarray(1.0)))[0])
         assert (np.max(np.abs(product)) < 1e-13) == is_rigid
         h = 1e-4
-        value = lambda t: float(sg.kabsch(P + t * dP, Q).msd)
-        wanted = (value(h) - 2 * value(0) + value(-h)) / h**2
+        up, here, down = (float(sg.kabsch(P + t * dP, Q).msd) for t in (h, 0.0, -h))
+        wanted = (up - 2 * here + down) / h**2
         assert np.sum(product * dP) == pytest.approx(wanted, abs=1e-6)

@@ -75,7 +75,7 @@ def test_a_computed_zero_is_zero(library, shape, dtype):
     x = with_spectrum(*shape, [*np.linspace(2, 1, k - 1), 0.0])
     x = library.array(x.astype(dtype))
     for fun in (sg.orthogonalize, lambda x: sg.polar(x).U):
-        out, pullback = library.vjp(fun, x)
+        _, pullback = library.vjp(fun, x)
         assert np.all(np.isnan(library.numpy(pullback(library.array(np.ones(shape, dtype)))[0])))
     bar = library.numpy(library.vjp(sg.nuclear_norm, x)[1](library.array(np.ones((), dtype)))[0])
     values = np.linalg.svd(bar, compute_uv=False)
@@ -127,7 +127,7 @@ def test_a_split_keeps_its_promise_or_is_nan(library, a):
     Q, R = (orthonormal(3, 3, seed=s, is_complex=False) for s in (1, 2))
     x = library.array((Q * np.array([1.0, a, 0.0])) @ R)
     C = random((3, 3), seed=3)
-    (U, S, Vh), pullback = sg.vjp(sg.svd, x, full_matrices=False, ties="split")
+    (U, _, _), pullback = sg.vjp(sg.svd, x, full_matrices=False, ties="split")
     U_bar = np.zeros((3, 3))
     U_bar[:, :2] = (C + C.T) @ library.numpy(U)[:, :2]
     expected = nullcontext() if a > 5e-3 else library.warns("was split")
@@ -144,11 +144,12 @@ def test_no_slope_beyond_the_range(library):
     with np.errstate(over="ignore"):
         out, pullback = library.vjp(sg.expm, x)
         x_bar = pullback(library.array(np.ones((1, 1))))[0]
-    assert np.isnan(library.numpy(out)) and np.isnan(library.numpy(x_bar))
+    assert np.isnan(library.numpy(out))
+    assert np.isnan(library.numpy(x_bar))
 
 
 def test_large_exponents(library):
-    norm, pullback = library.vjp(lambda x: sg.schatten_norm(x, p=1e15), library.array(np.eye(2)))
+    _, pullback = library.vjp(lambda x: sg.schatten_norm(x, p=1e15), library.array(np.eye(2)))
     x_bar = library.numpy(pullback(library.array(np.asarray(1.0)))[0])
     np.testing.assert_allclose(x_bar, np.eye(2) / 2, rtol=1e-14)
     for values, p in (((1e105, 1e95), -2.0), ((1e4, 1.0), -100.5)):
