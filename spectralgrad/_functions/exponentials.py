@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import factorial
 from typing import Any, ClassVar
 
@@ -118,16 +119,22 @@ class _Expm1(_Exp):
         return where(s > 0, xp.exp(s) * small, -small)
 
 
+@dataclass(frozen=True, eq=False)
 class _Log(Named):
-    """The logarithm: NaN below zero; no derivative at zero."""
+    """The logarithm: NaN below zero; no derivative at zero. A shift is what units leave of it."""
 
+    shift: Any = 0.0
+    parameter: ClassVar[str | None] = "shift"
     vanishes = False
     degree = 0
     singular = True
 
     def __call__(self, s: Array) -> Array:
         at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
-        return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)), at_most_zero)
+        return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)) + self.shift, at_most_zero)
+
+    def parameter_in_units(self, value: Any, unit: Array) -> Any:
+        return value + array_namespace(unit).log(unit)
 
     def divided(self, a: Array, b: Array) -> Array:
         a, b = in_order(a, b)

@@ -18,10 +18,11 @@ from .protocol import Scalar
 class Given(Scalar):
     """A function f of the user's, whose derivatives the subclass knows.
 
-    It is taken to vanish at zero: where it does not, the result is NaN at a zero value.
+    Where it does not vanish at zero, the derivative is NaN at a zero value.
     """
 
     in_slices = False  # the user's own code is called once, in one thread
+    vanishes = None
     f: Callable[[Array], Array]
 
     def __call__(self, s: Array) -> Array:

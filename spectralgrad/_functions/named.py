@@ -82,9 +82,10 @@ def in_units(f: Any, parameters: Arrays, unit: Array) -> tuple[Any, Arrays, Arra
     if degree is None:
         one = array_namespace(unit).ones_like(unit)
         return f, parameters, one, one
-    if f.parameter_degree:
-        value = parameters[0] if parameters else getattr(f, f.parameter)
-        f, parameters = f._with(FREE), (value / unit[..., 0] ** f.parameter_degree,)
+    value = parameters[0] if parameters else getattr(f, f.parameter or "", None)
+    value = f.parameter_in_units(value, unit[..., 0])
+    if value is not None:
+        f, parameters = f._with(FREE), (value,)
     return f, parameters, unit, unit ** (degree / 2 - 1)
 
 

@@ -20,13 +20,13 @@ class Scalar:
 
     @property
     def degree(self) -> Any:
-        """d where f(c s) = c^d f(s), a parameter going with c^parameter_degree; None without law.
-
-        Up to an additive constant.
-        """
+        """d where f(c s) = c^d g(s), g being f or its like with another parameter; or None."""
         return None
 
-    parameter_degree: ClassVar[int] = 0
+    def parameter_in_units(self, value: Any, unit: Array) -> Any:
+        """The parameter of g for c = unit; None if that is f's."""
+        return None
+
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
 
     @property
@@ -46,8 +46,8 @@ class Scalar:
         return hash((type(self), *vars(self).items()))
 
     @property
-    def vanishes(self) -> bool:
-        """Whether f(0) = 0."""
+    def vanishes(self) -> bool | None:
+        """Whether f(0) = 0; None where only its value tells."""
         return True
 
     def __call__(self, s: Array) -> Array:

@@ -15,7 +15,6 @@ class _Piecewise(Named):
 
     odd = True
     degree = 1
-    parameter_degree: ClassVar[int] = 1
     inside: ClassVar[float] = 0.0  # the slopes on either side
     outside: ClassVar[float] = 1.0
     # a jump has no derivative; a kink has that of the side below
@@ -25,6 +24,9 @@ class _Piecewise(Named):
     @property
     def threshold(self) -> Any:
         raise NotImplementedError
+
+    def parameter_in_units(self, value: Any, unit: Array) -> Any:
+        return value / unit
 
     def _odd(self, size: Array) -> Array:
         raise NotImplementedError
@@ -188,6 +190,9 @@ class step(_AtTau):
 
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, 0.0 * size + 1.0, 0.0)
+
+    def ratio(self, s: Array, fs: Array) -> Array:
+        return fs / s  # not as f[s, 0], where there may be a jump
 
     def by_parameter(self) -> Named:
         return _Flat(self.tau)

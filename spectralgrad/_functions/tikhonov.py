@@ -38,10 +38,12 @@ class tikhonov(Named):
     odd = True
     degree = -1
     parameter: ClassVar[str | None] = "alpha"
-    parameter_degree: ClassVar[int] = 2
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
+
+    def parameter_in_units(self, value: Any, unit: Array) -> Any:
+        return value / unit / unit
 
     def _unit(self, s: Array) -> Arrays:
         """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""

@@ -24,17 +24,18 @@ K the corner is U E V^H where
                 + f[s_i, s_k, -s_j] (p q' + p' q) + f[-s_i, s_k, s_j] (q p' + q' p)
 
 with products X_ik Y_kj. The first sum is that of `triple_sums`. The last two are minus each other's
-adjoint. Where the signs differ f = s h with an even h, and Phi_kj = f[0, s_k, s_j] = h[s_k, s_j]
-gives all by Leibniz's rule,
+adjoint. Where the signs differ they are products of matrices, by
 
-    f[s_i, s_k, -s_j] = (s_i Phi_ik + s_j (s_k - s_j)/(s_k + s_j) Phi_kj)/(s_i + s_j),
+    f[s_i, s_k, -s_j] = (A_ik - B_kj)/(s_i + s_j),    A_ik = G+_ik - r_k,    B_kj = G-_kj - r_k
 
-so that these sums are products of matrices, in which nothing cancels however small A is. For m > n
-the left complement has the eigenvalue 0; with Hc = (I - U U^H) H V and Kc alike, it adds
+for any r_k, and f[s_i, -s_k, s_j] = (A_ij - B_jk)/(s_i + s_k) likewise. Where f(0) = 0, both G are
+about f'(0) at small values, which r_k = h_k takes out: with f = s h and an even h, Leibniz's rule
+gives A_ik = s_i Phi_ik and B_kj = -s_j (s_k - s_j)/(s_k + s_j) Phi_kj from Phi_kj = f[0, s_k, s_j],
+and nothing cancels however small A is. Where f(0) != 0, G- is by far the larger, and r_k = 0. For
+m > n the left complement has the eigenvalue 0; with Hc = (I - U U^H) H V and Kc alike, it adds
 
     ( U (Psi o W) + Hc (Phi o p' + Phi- o q') + Kc (Phi o p + Phi- o q) ) V^H
-    Phi-_kj = f[0, s_k, -s_j] = (s_k - s_j)/(s_k + s_j) Phi_kj,  Psi = (Phi + Phi-)/2,
-    W = Hc^H Kc + Kc^H Hc.
+    Phi-_kj = f[0, s_k, -s_j],  Psi = (Phi + Phi-)/2,  W = Hc^H Kc + Kc^H Hc.
 
 At a zero value f''(0) = 0 is needed: the odd extension has no second derivative otherwise. S, H and
 K are taken in units of s_1 where f has a degree (`in_units`): nothing overflows at any scale.
@@ -171,26 +172,44 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
     factors = U, S / unit, Vh
     s, plus, h = svd_couplings(factors, f, parameters, order=2)
     xp, zero = array_namespace(s), s == 0
-    of_values, of_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
     if f.bounded_derivatives <= 2:
+        of_values = f.with_parameter(parameters, 1)
         slopes = of_values.derivative(s)
         curved = ~(of_values.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
         growth = growth + nan_where(xp.any(zero & curved, axis=-1), S)[..., None]
-    s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]
-    if f.vanishes:
-        phi = of_pairs.second(0.0 * s_k, s_k, s_j, h_k, plus, h_j)
-    else:  # the odd extension is 0 at 0, where f is not
-        phi, _ = widest_quotient(0.0 * s_k, s_k, s_j, h_k, plus, h_j, 0.0)
-
+    A, B, phi, phi_minus = _mixed_signs(s, plus, h, f, parameters)
+    top = unit_of(s)[..., None]
     h_parts, k_parts = (parts_of(factors, growth[..., None] * C) for C in directions)
     (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
     t = specks(s)
-    t_k, t_j = t[..., :, None], t[..., None, :]
-    inverse = 1 / (t_k + t_j)
-    ratio = (t_k - t_j) * inverse
-    psi, hat = t_j * ratio * phi, q * inverse
-    E = triple_sums(f, parameters, s, plus, s_k * phi, 0.0 * s[..., :1], p, p2)
-    E = E - 2 * herm(t_k * phi * (hat @ q2) - hat @ (t_k * ratio * phi * q2))
-    mixed = t_k * ((phi * p) @ q2 + (phi * p2) @ q) + p @ (psi * q2) + p2 @ (psi * q)
+    inverse = 1 / (t[..., :, None] + t[..., None, :])
+    hat = q * inverse
+    E = triple_sums(f, parameters, s, plus, top * A, 0.0 * s[..., :1], p, p2)
+    E = E - 2 * herm(A * (hat @ q2) - hat @ (adjoint(B) * q2))
+    mixed = (A * p) @ q2 + (A * p2) @ q - p @ (B * q2) - p2 @ (B * q)
     E = E + 2 * skew(mixed * inverse)
-    return with_complement(factors, E, h_parts, k_parts, phi, ratio * phi)
+    return with_complement(factors, E, h_parts, k_parts, phi, phi_minus)
+
+
+def _mixed_signs(s: Array, plus: Array, h: Array, f: Any, parameters: Arrays) -> Arrays:
+    """A and B over s_1, Phi and Phi-; if f(0) = 0 is not known, by what it is."""
+    xp, of_pairs = array_namespace(s), f.with_parameter(parameters, 2)
+    s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]
+    t = specks(s)
+    t_k, t_j = t[..., :, None], t[..., None, :]
+    ratio = (t_k - t_j) / (t_k + t_j)
+    origin = 0.0 * s_k
+    found = []
+    if f.vanishes is not False:
+        phi = of_pairs.second(origin, s_k, s_j, h_k, plus, h_j)
+        found.append((t_k * phi, -t_j * ratio * phi, phi, ratio * phi))
+    if f.vanishes is not True:
+        minus = (t_k * h_k + t_j * h_j) / (t_k + t_j)
+        phi, _ = widest_quotient(origin, s_k, s_j, h_k, plus, h_j, 0.0)
+        phi_minus, _ = widest_quotient(origin, s_k, -s_j, h_k, minus, h_j, 0.0)
+        top = unit_of(s)[..., None]
+        found.append((plus / top, minus / top, phi, phi_minus))
+    if len(found) == 1:
+        return found[0]
+    at_zero = f(xp.zeros_like(s[..., :1]))[..., None] == 0
+    return tuple(xp.where(at_zero, smooth, jumping) for smooth, jumping in zip(*found, strict=True))
