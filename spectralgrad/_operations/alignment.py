@@ -54,6 +54,7 @@ from .superposition import (
     idle,
     in_proportion,
     mean_square,
+    shortfall,
     spread,
     undetermined,
     without,
@@ -110,12 +111,13 @@ def _weighed(weights: Array | None, P: Array, Q: Array) -> Arrays:
 
 
 def _minimiser(H: Array, floor: Array, *, reflection: bool) -> Arrays:
-    """R, NaN in its derivative where there are several, and the mean of all of them."""
+    """R, NaN in its derivative where there are several, their mean M, and 1 - M^H M."""
     U, S, Vh = svd_factors(H)
     known = (U, S, Vh, floor)
     bad = undetermined(*known, reflection=reflection)
     R = polar_factor(nan_derivative_if(H, bad), U, S, Vh, signed=not reflection)
-    return R, add(R, departure(R, *known, reflection=reflection))
+    mean = add(R, departure(R, *known, reflection=reflection))
+    return R, mean, shortfall(*known, reflection=reflection)
 
 
 @operation("alignment", arrays=2, real=True, at_zeros=False)
@@ -183,7 +185,7 @@ def kabsch(
         size_p = size_q = larger(size_p, size_q)
     H = covariance(w, P, Q, size_p, size_q)
     floor = covariance_floor(w, P, Q, size_p, size_q)
-    R, mean = _minimiser(H, floor, reflection=reflection)
+    R, mean, slack = _minimiser(H, floor, reflection=reflection)
     if scale:
         c = multiply(inverse(spread(w, P, size_p)), greatest(H, R, mean), axes=0)
         ratio = measured(measured(c, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False)
@@ -192,7 +194,7 @@ def kabsch(
     P_mean, Q_mean = matmul(row(w), P), matmul(row(w), Q)
     moved = multiply(ratio, matmul(P_mean, R, right=True), axes=2)
     translation = unrow(subtract(Q_mean, moved))
-    square, msd = mean_square(w, P, Q, R, mean, c, size_p, size_q)
+    square, msd = mean_square(w, P, Q, R, mean, slack, c, size_p, size_q)
     rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
     return KabschResult(*map(narrow, (R, translation, ratio, rmsd, msd)))
 
@@ -238,7 +240,7 @@ def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
     unit_a = measured(A, size_a, axes=2, inverse=False)
     unit_b = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
-    R, mean = _minimiser(M, product_floor(unit_a, unit_b), reflection=True)
+    R, mean, _ = _minimiser(M, product_floor(unit_a, unit_b), reflection=True)
     total = measured(greatest(M, R, mean), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
     return ProcrustesResult(narrow(R), narrow(total))

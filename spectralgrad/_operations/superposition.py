@@ -8,14 +8,14 @@ The derivative of a minimum is that at the minimiser held fixed (Danskin, 1967).
 R and in c, and <R, H> greatest in R,
 
     p_bar = 2 e_bar c w_n (c p_n - R^T q_n),    q_bar = 2 e_bar w_n (q_n - c R p_n),
-    w_bar = e_bar (|q_n|^2 + c^2 |p_n|^2 - 2 c q_n . R p_n),    H_bar = R.
+    w_bar = e_bar (|q_n - c R p_n|^2 + c^2 p_n . (1 - R^T R) p_n),    H_bar = R.
 
 The means are minimisers as well, of e and of sum w |p_n|^2, and H does not change with them to
 first order: no cotangent has to be centred.
 
-They hold |p|^2, not |R p|^2: with the mean of all minimisers for R they are the mean gradient, an
-element of Clarke's subdifferential where there are several, and the derivative where there is one
-or all have the same. Second derivatives go through R and c.
+They are linear in R but for what adds up to |p|^2: with the mean of all minimisers for R they are
+the mean gradient, an element of Clarke's subdifferential where there are several, and the
+derivative where there is one or all have the same. Second derivatives go through R and c.
 
 For H = U diag(s) V^T the mean minimiser is U diag(mu) V^T: mu is 1 where R is determined, and 0 at
 two zeros or more, or at one if reflections are allowed. If a rotation has to turn an axis over,
@@ -255,7 +255,15 @@ spread = Primitive(
 
 
 def _mean_square(
-    w: Array, P: Array, Q: Array, R: Array, M: Array, c: Array, size_p: Array, size_q: Array
+    w: Array,
+    P: Array,
+    Q: Array,
+    R: Array,
+    M: Array,
+    K: Array,
+    c: Array,
+    size_p: Array,
+    size_q: Array,
 ) -> Arrays:
     """e in units of size_q^2, and as it is."""
     xp = array_namespace(P)
@@ -268,7 +276,7 @@ def _mean_square(
 
 def _mean_square_bars(inputs: Arrays, bars: Arrays) -> Arrays:
     """Thunks for the cotangents of w, P and Q. The means are minimisers too, and held fixed."""
-    w, P, Q, _, M, c, size_p, size_q = inputs
+    w, P, Q, _, M, K, c, size_p, size_q = inputs
     p, q = centred(w, P, size_p), centred(w, Q, size_q)
 
     def scaled(*sizes: tuple[Array, bool]) -> Array:
@@ -283,9 +291,9 @@ def _mean_square_bars(inputs: Arrays, bars: Arrays) -> Arrays:
         return terms[0] if len(terms) == 1 else add(*terms)
 
     def of_weights() -> Array:
-        mixed = multiply(add(c, c), inner(q, matmul(p, M, right=True), axes=1), axes=1)
-        squares = multiply(multiply(c, c, axes=0), inner(p, p, axes=1), axes=1)
-        return multiply(scaled(), subtract(add(inner(q, q, axes=1), squares), mixed), axes=1)
+        left = subtract(q, multiply(c, matmul(p, M, right=True), axes=2))
+        spread = multiply(multiply(c, c, axes=0), inner(p, matmul(p, K), axes=1), axes=1)
+        return multiply(scaled(), add(inner(left, left, axes=1), spread), axes=1)
 
     def of_p() -> Array:
         left = multiply(w, subtract(multiply(c, p, axes=2), matmul(q, M)), axes=1)
@@ -315,14 +323,14 @@ def _mean_square_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array
     return tangent, absolute
 
 
-# e; R is its minimiser, and M the mean of all
+# e; R is its minimiser, M the mean of all, and K = 1 - M^T M
 mean_square = Primitive(
     "mean_square",
     _mean_square,
     _mean_square_jvp,
-    vjp=lambda inputs, outputs, bars: (*_mean_square_bars(inputs, bars), *(None,) * 5),
+    vjp=lambda inputs, outputs, bars: (*_mean_square_bars(inputs, bars), *(None,) * 6),
     outputs=2,
-    carried=(3, 4, 5, 6, 7),
+    carried=(3, 4, 5, 6, 7, 8),
 )
 
 # <R, H> at its greatest, in R
@@ -368,3 +376,12 @@ def _departure(R: Array, U: Array, S: Array, Vh: Array, floor: Array, **static: 
 
 
 departure = constant("departure", _departure)
+
+
+def _shortfall(U: Array, S: Array, Vh: Array, floor: Array, **static: Any) -> Array:
+    """1 - M^T M of the mean minimiser M, exactly zero where that is orthogonal."""
+    mu, _ = _mean_signs(S, U, Vh, floor, **static)
+    return (adjoint(Vh) * (1 - mu * mu)[..., None, :]) @ Vh
+
+
+shortfall = constant("shortfall", _shortfall)
