@@ -83,6 +83,18 @@ def test_a_computed_zero_is_zero(library, shape, dtype):
     assert values[-1] < 1e-4
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(30000, 4), (400, 400), (8, 9000)])
+def test_drivers_leave_more_of_large_constant_matrices(library, shape, dtype):
+    """Up to some 1500 eps S[0], which the residual of the decomposition tells."""
+    x = library.array(np.ones(shape, dtype))
+    x_bar = library.vjp(sg.orthogonalize, x)[1](library.array(np.ones(shape, dtype)))[0]
+    assert np.all(np.isnan(library.numpy(x_bar)))
+    one = library.array(np.ones((), dtype))
+    x_bar = library.numpy(library.vjp(sg.nuclear_norm, x)[1](one)[0])
+    np.testing.assert_allclose(x_bar, 1 / np.sqrt(shape[0] * shape[1]), rtol=1e-3)
+
+
 def test_orthogonalize_of_a_large_gaussian_in_single_precision(library):
     """The error of its gradient is eps s_1/s_n, which is small here."""
     n = 500

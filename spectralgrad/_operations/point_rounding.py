@@ -38,7 +38,8 @@ product_floor = constant("product_floor", _product_floor)
 def about_mean(w: Array, X: Array, size: Array) -> Array:
     """The points about their mean, in units of the size."""
     divisor = array_namespace(size).where(size == 0, 1.0, size)[..., None, None]
-    return (X - w[..., None, :] @ X) / divisor
+    x = (X - w[..., None, :] @ X) / divisor
+    return x - w[..., None, :] @ x  # what the rounding of a far mean has left
 
 
 def _kink_floor(c: Array) -> Array:
