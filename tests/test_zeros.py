@@ -92,7 +92,8 @@ def test_drivers_leave_more_of_large_constant_matrices(library, shape, dtype):
     assert np.all(np.isnan(library.numpy(x_bar)))
     one = library.array(np.ones((), dtype))
     x_bar = library.numpy(library.vjp(sg.nuclear_norm, x)[1](one)[0])
-    np.testing.assert_allclose(x_bar, 1 / np.sqrt(shape[0] * shape[1]), rtol=1e-3)
+    rtol = 1e-6 if dtype == "float64" else 2e-2  # MKL's vectors: 1 % off in single precision
+    np.testing.assert_allclose(x_bar, 1 / np.sqrt(shape[0] * shape[1]), rtol=rtol)
 
 
 def test_orthogonalize_of_a_large_gaussian_in_single_precision(library):

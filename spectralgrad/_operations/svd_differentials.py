@@ -123,8 +123,9 @@ def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *,
     minus = (ht[..., :, None] + ht[..., None, :]) / (t[..., :, None] + t[..., None, :])
 
     def couple(M: Array) -> Array:
-        M = M / 2  # G+ o herm(M) + G- o skew(M), with one transposition
-        return (plus + minus) * M + (plus - minus) * adjoint(M)
+        M = M / 2
+        turned = adjoint(M)
+        return plus * (M + turned) + minus * (M - turned)
 
     return sandwich(U, Vh, directions[0], couple, h)
 
