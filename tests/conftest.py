@@ -18,6 +18,7 @@ PEAKS = pytest.StashKey[list[int]]()
 def pytest_addoption(parser):
     parser.addoption("--device", default="cpu", choices=("cpu", "cuda"))
     parser.addoption("--slow", action="store_true", help="all that takes minutes too")
+    parser.addoption("--examples", type=int, help="of each operation in test_fuzz, in place of few")
     parser.addoption("--library", action="append", choices=NAMES, help="test these alone")
 
 

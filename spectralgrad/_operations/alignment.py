@@ -37,7 +37,6 @@ from .._engine.linear import (
     multiply,
     nan_derivative_if,
     nan_unless_finite,
-    row,
     subtract,
     unrow,
 )
@@ -46,6 +45,7 @@ from .declaration import operation
 from .point_rounding import covariance_floor, kink_floor, larger, product_floor
 from .polar import polar_factor
 from .superposition import (
+    centroid,
     covariance,
     departure,
     equal_weights,
@@ -191,7 +191,7 @@ def kabsch(
         ratio = measured(measured(c, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False)
     else:
         c = ratio = filled(P, value=1.0, axes=2, ones=0)
-    P_mean, Q_mean = matmul(row(w), P), matmul(row(w), Q)
+    P_mean, Q_mean = centroid(w, P), centroid(w, Q)
     moved = multiply(ratio, matmul(P_mean, R, right=True), axes=2)
     translation = unrow(subtract(Q_mean, moved))
     square, msd = mean_square(w, P, Q, R, mean, slack, c, size_p, size_q)

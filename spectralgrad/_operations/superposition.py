@@ -31,7 +31,7 @@ from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, dev
 from .._engine.elementary import filled, measured
 from .._engine.linear import add, constant, inner, matmul, multiply, nan_if, row, subtract, unrow
 from .._engine.primitive import Primitive
-from .point_rounding import about_mean
+from .point_rounding import about_mean, mean_of, sum_of_products
 from .polar import orientation
 
 
@@ -116,6 +116,25 @@ def total(X: Array) -> Array:
     return matmul(ones(X, column=False), X)
 
 
+centroid: Primitive = Primitive(
+    "centroid",
+    mean_of,
+    jvp=lambda inputs, outputs, tangents: _sum_of(
+        None if tangents[0] is None else matmul(row(tangents[0]), inputs[1]),
+        None if tangents[1] is None else centroid(inputs[0], tangents[1]),
+    ),
+    vjp=lambda inputs, outputs, bars: (
+        lambda: unrow(matmul(bars[0], inputs[1], right=True)),
+        lambda: matmul(row(inputs[0]), bars[0], left=True),
+    ),
+)
+
+
+def _sum_of(*terms: Array | None) -> Array:
+    known = [term for term in terms if term is not None]
+    return sum(known[1:], start=known[0])
+
+
 def _centred_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     (w, X, size), (dw, dX, _) = inputs, tangents
     terms = [] if dX is None else [centred(w, dX, size)]
@@ -178,7 +197,7 @@ uncentred: Primitive = Primitive(
 
 def _covariance(w: Array, P: Array, Q: Array, size_p: Array, size_q: Array) -> Array:
     p, q = about_mean(w, P, size_p), about_mean(w, Q, size_q)
-    return adjoint(q) @ (w[..., None] * p)
+    return sum_of_products(q, w[..., None] * p)
 
 
 def _covariance_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
