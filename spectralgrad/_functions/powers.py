@@ -95,15 +95,28 @@ class power(Named):
         if isinstance(self.p, int):
             return self._polynomial(a, b)
         # with r = b/a: a^(p-1) (1 - r^p)/(1 - r) for p > 0, -b^p/a (1 - r^-p)/(1 - r) for p < 0
-        a, b = in_order(a, b)
-        unit, below = where(a == 0, 1.0, a), where(b == 0, 1.0, b)
+        x, y = a, b
+        a, b = in_order(x, y)
+        unit = where(a == 0, 1.0, a)
         depth = where(b == 0, 0.0, -abs(self.p) * log_ratio(a, b))
         change = where(b == 0, 1.0, saturation(depth))
         ratio = change / where(a == b, 1.0, (a - b) / unit)
         ratio = where(a == b, abs(self.p) + 0.0 * a, ratio)
-        falling = where(b == 0, NAN, -power(self.p)(below) / unit)
-        scale = _choose(self.p > 0, power(self.p - 1)(unit), falling)
+        if isinstance(self.p, (int, float)):
+            scale = self._rising(x, y) if self.p > 0 else self._falling(x, y) / unit
+        else:
+            scale = where(self.p > 0, self._rising(x, y), self._falling(x, y) / unit)
         return where(a == 0, self._at_origin(1, a), scale * ratio)
+
+    def _rising(self, x: Array, y: Array) -> Array:
+        """a^(p-1) for the larger of each pair; powers are taken before the pairs are formed."""
+        u, v = (power(self.p - 1)(where(s == 0, 1.0, s)) for s in (x, y))
+        return where(x >= y, u, v)
+
+    def _falling(self, x: Array, y: Array) -> Array:
+        """-b^p for the smaller of each pair, NaN for zero."""
+        u, v = (where(s == 0, NAN, -power(self.p)(where(s == 0, 1.0, s))) for s in (x, y))
+        return where(x >= y, v, u)
 
     def _at_origin(self, order: int, zero: Array) -> Array:
         """The divided difference of that order where all arguments are zero."""

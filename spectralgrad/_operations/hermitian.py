@@ -9,54 +9,46 @@ max|w| counts as zero for roots, powers and the logarithm.
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
-from .._bindings.array import Array, ArrayT, array_namespace, device, real, skew
+from .._bindings.array import Array, ArrayT, array_namespace
 from .._bindings.lookup import truth
 from .._engine.arguments import enter
-from .._engine.linear import constant, nan_if
 from .._engine.primitive import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import power
+from .._spectrum import factorizations
 from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
 
-SKEW = 1e-2  # beyond that part of its size a matrix was not meant to be Hermitian
+hermitian_factors = replace(eigh_factors, forward=factorizations.eigh_of_hermitian)
 
 
-def _is_skew(x: Array) -> Array:
-    xp = array_namespace(x)
-    if 0 in x.shape[-2:]:
-        return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
-    skewed, size = (xp.max(xp.abs(part), axis=(-2, -1)) for part in (skew(x), x))
-    return xp.astype(skewed > SKEW * size, real(x).dtype)
-
-
-is_skew = constant("is_skew", _is_skew)
-
-
-def _warn_of(skewed: Array, function: str) -> None:
-    """Warn of matrices that are not Hermitian, if it can be known."""
-    known = read(skewed, insist=False)
-    if known is None or not truth(array_namespace(known).any(known != 0)):
+def _warn_of_skew(x: Array, w: Array, function: str) -> None:
+    """Warn of matrices that are finite and have no eigenvalues, if it can be known."""
+    known = read(w, insist=False)
+    if known is None or not truth(array_namespace(known).any(known != known)):
         return
-    warnings.warn(
-        f"{function}: argument `x` is not Hermitian: its skew-Hermitian part is above 1e-2 of its "
-        f"size. The result is NaN there, since {function} is of Hermitian matrices, unlike SciPy's "
-        "function of that name. If the function of the Hermitian part is what you want, pass "
-        "(x + x^H)/2 or use eigh_function.",
-        stacklevel=4,
-    )
+    xp, x = array_namespace(known), read(x)
+    bad = xp.any(known != known, axis=-1) & xp.all(xp.isfinite(x), axis=(-2, -1))
+    if truth(xp.any(bad)):
+        warnings.warn(
+            f"{function}: argument `x` is not Hermitian: its skew-Hermitian part is above 1e-2 of "
+            f"its size. The result is NaN there, since {function} is of Hermitian matrices, unlike "
+            "SciPy's function of that name. If you want the function of the Hermitian part, pass "
+            "(x + x^H)/2 or use eigh_function.",
+            stacklevel=4,
+        )
 
 
 def _of_hermitian(x: ArrayT, f: Function, function: str, **options: bool) -> ArrayT:
     x, narrow = enter(x, function, square=True)
-    skewed = is_skew(x)
-    _warn_of(skewed, function)
-    x = nan_if(x, skewed)
     f, parameters = as_scalar_function(f, x, function)
-    return narrow(of_eigenvalues(x, *eigh_factors(x), *parameters, f=f, **options))
+    w, Q = hermitian_factors(x)
+    _warn_of_skew(x, w, function)
+    return narrow(of_eigenvalues(x, w, Q, *parameters, f=f, **options))
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
@@ -66,8 +58,8 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
-        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
+        above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -108,8 +100,8 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
-        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
+        above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -149,8 +141,8 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
-        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
+        above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
     p : number or array
         An array, with a number for each matrix of the stack, is differentiated by, and never counts
         as whole.
@@ -194,8 +186,8 @@ def logm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
-        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
+        above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
 
     Returns
     -------
@@ -234,8 +226,8 @@ def expm(x: ArrayT, /) -> ArrayT:
     Parameters
     ----------
     x : array (..., n, n)
-        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that is above
-        1e-2 of x (in the largest entries), the batch element is NaN, and so is its derivative.
+        Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
+        above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
 
     Returns
     -------
