@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from functools import partial
+
 import numpy as np
 import pytest
 from matrices import random
@@ -111,3 +114,22 @@ def test_cotangents_that_do_not_fit(library):
         sg.jvp(sg.svdvals, (x,), (good,))
     with pytest.raises(ValueError, match="a tangent"):
         sg.jvp(sg.svdvals, (x,), (x, x))
+
+
+@pytest.mark.parametrize("name", ["sqrtm", "inv_sqrtm", "powm", "logm", "expm"])
+def test_what_is_not_hermitian_is_nan_under_the_names_of_scipy(library, name):
+    """A rotation beside a matrix that is Hermitian to rounding."""
+    fun = partial(sg.powm, p=2) if name == "powm" else getattr(sg, name)
+    turned = np.array([[0.6, -0.8], [0.8, 0.6]])
+    nearly = np.array([[2.0, 1.0], [1.0 + 1e-3, 3.0]])
+    x = library.array(np.stack([turned, nearly]))
+    C = library.array(np.ones((2, 2, 2)))
+    expected = pytest.warns(UserWarning, match=rf"^{name}: .*eigh_function")
+    silent = library.device != "cpu" or library.name == "jax"  # which traces
+    with nullcontext() if silent else expected:
+        out, pullback = library.vjp(fun, x)
+    for result in (out, pullback(C)[0]):
+        assert np.all(np.isnan(library.numpy(result)[0]))
+        assert np.all(np.isfinite(library.numpy(result)[1]))
+    symmetric = library.array((nearly + nearly.T) / 2)
+    np.testing.assert_allclose(library.numpy(out)[1], library.numpy(fun(symmetric)), rtol=1e-12)

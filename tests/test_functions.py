@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import random
+from matrices import SPECTRA, hermitian, random, with_spectrum
 
 import spectralgrad as sg
+from spectralgrad.testing import check_jvp, check_vjp
 
 mpmath = pytest.importorskip("mpmath")
 mp = mpmath.mp
@@ -167,3 +168,53 @@ def test_a_pair_and_a_bare_callable_agree_with_the_named(native):
     wanted = pulled(F.tanh)
     np.testing.assert_allclose(pulled((xp.tanh, lambda s: 1 - xp.tanh(s) ** 2)), wanted, atol=1e-13)
     np.testing.assert_allclose(pulled(xp.tanh), wanted, atol=1e-13)
+
+
+def complex_pair(library, f, df, d2f):
+    """A complex-valued function of real arrays of any library, with its derivatives."""
+    xp = library.xp
+    widen = lambda s: xp.astype(s, xp.complex128)
+    return tuple((lambda s, g=g: g(xp, widen(s))) for g in (f, df, d2f))
+
+
+PROPAGATOR = (
+    lambda xp, s: xp.exp(-0.7j * s),
+    lambda xp, s: -0.7j * xp.exp(-0.7j * s),
+    lambda xp, s: -0.49 * xp.exp(-0.7j * s),
+)
+SPIRAL = (
+    lambda xp, s: s * xp.exp(1j * s),
+    lambda xp, s: (1 + 1j * s) * xp.exp(1j * s),
+    lambda xp, s: (2j - s) * xp.exp(1j * s),
+)
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize("kind", ["eigh_function", "svd_function"])
+def test_complex_valued_functions(library, kind, is_complex):
+    """Values, tangents, pullbacks and second derivatives, at a tie."""
+    x = with_spectrum(4, 4, SPECTRA["pair"], is_complex=is_complex)
+    if kind == "eigh_function":
+        x = hermitian((1.0, 1.0, -0.5, 2.0), is_complex=is_complex)
+        f = complex_pair(library, *PROPAGATOR)
+    else:
+        f = complex_pair(library, *SPIRAL)
+    fun = library.compiled(lambda x: getattr(sg, kind)(x, f))
+    x = library.array(x)
+    out = library.numpy(fun(x))
+    if kind == "eigh_function":
+        np.testing.assert_allclose(out @ out.conj().T, np.eye(4), atol=1e-14)  # unitary
+    check_vjp(fun, x)
+    check_jvp(fun, x)
+    dx, C = random((2, 4, 4), is_complex=True, seed=5)
+    dx = dx if is_complex else dx.real
+    dx = dx + np.conj(dx.T)
+    pulled = lambda t: library.numpy(
+        library.vjp(fun, x + t * library.array(dx))[1](library.array(C))[0]
+    )
+    h = 1e-4
+    wanted = (8 * (pulled(h) - pulled(-h)) - (pulled(2 * h) - pulled(-2 * h))) / (12 * h)
+    product = library.compiled(lambda x, dx, C: sg.hvp(lambda x: getattr(sg, kind)(x, f), x, dx, C))
+    got = library.numpy(product(x, *map(library.array, (dx, C))))
+    np.testing.assert_allclose(got, wanted, atol=1e-9)

@@ -340,3 +340,22 @@ def test_warning_reaches_a_backward_user(device):
     with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[0\] = .* count as equal"):
         sg.svd(x).U.sum().backward()
     assert torch.all(torch.isnan(x.grad))
+
+
+@pytest.mark.parametrize("transform", ["jvp", "jacfwd"])
+def test_forward_mode_inside_compile(transform):
+    """Dynamo asks no Function for its jvp, and would differentiate PyTorch's own SVD."""
+    x, dx = torch.eye(3, dtype=torch.float64), torch.asarray(random((3, 3)))
+    fun = sg.nearest_rotation
+    if transform == "jvp":
+        tangent = lambda x: torch.func.jvp(fun, (x,), (dx,))[1]
+    else:
+        tangent = torch.func.jacfwd(fun)
+    torch.testing.assert_close(torch.compile(tangent, backend="eager")(x), tangent(x))
+    compiled = torch.compile(fun, backend="aot_eager")
+    torch.testing.assert_close(
+        torch.func.jvp(compiled, (x,), (dx,))[1], torch.func.jvp(fun, (x,), (dx,))[1]
+    )
+    torch._dynamo.reset()
+    with pytest.raises(torch._dynamo.exc.Unsupported, match="Compile inside"):
+        torch.compile(tangent, backend="eager", fullgraph=True)(x)
