@@ -154,18 +154,49 @@ def composed(_: Sequence[int], __: str) -> Iterator[Case]:
             )
 
 
-def second_order(_: Sequence[int], __: str) -> Iterator[Case]:
-    """A Hessian-vector product, against the gradient."""
-    x, dx, *_ = (v[:64, :64] for v in normal(128) if v.ndim == 2)
-    for name, f in (FUNCTIONS | {"tanh": sg.functions.tanh}).items():
-        yield Case(
-            name=f"svd_function {name}, hvp",
-            library="numpy",
-            size=square(64),
-            ours=partial(sg.hvp, sg.svd_function, x, dx, dx, f=f),
-            theirs=partial(lambda f: sg.vjp(sg.svd_function, x, f=f)[1](dx), f),
-            against="vjp and pullback",
-        )
+def second_order(_: Sequence[int], device: str) -> Iterator[Case]:
+    """The Hessian of <C, tanh(A)> times a direction, against PyTorch's double backward of its SVD.
+
+    Ours for the spectra that PyTorch's has to be right for, and for half of the values equal, where
+    PyTorch's is NaN.
+    """
+    import torch
+
+    def double_backward(of, x, dx, C):
+        (x_bar,) = torch.autograd.grad((of(x) * C).sum(), x, create_graph=True)
+        return torch.autograd.grad((x_bar * dx).sum(), x)
+
+    def composed_tanh(x):
+        U, S, Vh = torch.linalg.svd(x)
+        return (U * torch.tanh(S)) @ Vh
+
+    tanh = sg.functions.tanh
+    for n in (64, 256):
+        x, U, Vh = normal(n)[0], *np.linalg.svd(normal(n)[1])[::2]
+        half = np.r_[np.ones(n // 2), np.linspace(0.9, 0.1, n - n // 2)]
+        for spectrum, a, target in (
+            ("Gaussian", x, 2.0),
+            ("1/j", (U / np.arange(1, n + 1)) @ Vh, 5.0),
+            ("half equal", (U * half) @ Vh, 5.0),
+        ):
+            dx, C = normal(n)[1], normal(n)[3]
+            leaf, *others = (torch.asarray(v, device=device) for v in (a, dx, C))
+            leaf.requires_grad_()
+            theirs = partial(double_backward, composed_tanh, leaf, *others)
+            native = partial(double_backward, partial(sg.svd_function, f=tanh), leaf, *others)
+            found = [("torch", native)]
+            if device == "cpu":
+                found.append(("numpy", partial(sg.hvp, sg.svd_function, a, dx, C, f=tanh)))
+            for library, ours in found:
+                yield Case(
+                    name=f"svd_function tanh, hvp, {spectrum}",
+                    library=library,
+                    size=square(n),
+                    ours=ours,
+                    theirs=theirs,
+                    against="double backward of torch.linalg.svd",
+                    target=target,
+                )
 
 
 def cupy_backward(sizes: Sequence[int], _: str) -> Iterator[Case]:
@@ -194,7 +225,7 @@ FAMILIES = (
     ("numpy", lambda sizes, _: backward(np, nothing, sizes)),
     ("numpy", overhead),
     ("torch", composed),
-    ("numpy", second_order),
+    ("torch", second_order),
     ("torch", beside_pytorch),
 )
 ON_CUDA = (("cupy", cupy_backward),)
