@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,7 +23,7 @@ class Given(Scalar):
     """
 
     in_slices = False  # the user's own code is called once, in one thread
-    vanishes = None
+    vanishes: ClassVar[bool | None] = None
     f: Callable[[Array], Array]
 
     def __call__(self, s: Array) -> Array:
