@@ -43,22 +43,10 @@ from .._engine.linear import (
 from .._engine.primitive import read
 from .declaration import operation
 from .point_rounding import covariance_floor, kink_floor, larger, product_floor
+from .point_sums import centroid, covariance, spread
+from .point_weights import equal_weights, extent, idle, in_proportion, without
 from .polar import polar_factor
-from .superposition import (
-    centroid,
-    covariance,
-    departure,
-    equal_weights,
-    extent,
-    greatest,
-    idle,
-    in_proportion,
-    mean_square,
-    shortfall,
-    spread,
-    undetermined,
-    without,
-)
+from .superposition import departure, greatest, mean_square, shortfall, undetermined
 from .svd import svd_factors
 
 

@@ -1,0 +1,75 @@
+"""Weights of points: what they leave out, their sum in range, and the extent of what they count."""
+
+from __future__ import annotations
+
+from .._bindings.array import Array, array_namespace, device, eps, real
+from .._engine.elementary import measured
+from .._engine.linear import constant, nan_if, row, unrow
+from .._engine.primitive import Primitive
+
+
+def _extent(X: Array, w: Array) -> Array:
+    """The largest entry of the points that have a weight."""
+    xp = array_namespace(X)
+    return xp.max(xp.where(w[..., None] != 0, xp.abs(X), xp.zeros_like(X)), axis=(-2, -1))
+
+
+extent = constant("extent", _extent)
+
+
+def _idle(X: Array, w: Array) -> Array:
+    """1 at points without weight that are not finite, or too far out to be squared; else 0."""
+    xp = array_namespace(X)
+    bound = _extent(X, w)[..., None] / eps(X) ** 2
+    return xp.astype((w == 0) & ~(xp.max(xp.abs(X), axis=-1) <= bound), w.dtype)
+
+
+idle = constant("idle", _idle)
+
+
+def _without(X: Array, mask: Array) -> Array:
+    """X without the points where the mask is not zero, or a weight each without those."""
+    xp = array_namespace(X)
+    mask = mask[..., None] if X.ndim > mask.ndim else mask
+    return xp.where(mask != 0, xp.zeros_like(X), X)
+
+
+without: Primitive = Primitive(
+    "without",
+    _without,
+    jvp=lambda inputs, outputs, tangents: without(tangents[0], inputs[1]),
+    vjp=lambda inputs, outputs, bars: (without(bars[0], inputs[1]), None),
+    carried=(1,),
+)
+
+
+def _is_negative(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.astype(xp.any(w < 0, axis=-1), w.dtype)
+
+
+is_negative = constant("is_negative", _is_negative)
+
+
+def _root_of_largest(w: Array) -> Array:
+    xp = array_namespace(w)
+    return xp.sqrt(xp.max(xp.abs(w), axis=-1))
+
+
+root_of_largest = constant("root_of_largest", _root_of_largest)
+
+
+def in_proportion(w: Array) -> Array:
+    """Weights in units of the largest, whose sum is in range; NaN if one is negative."""
+    rows = nan_if(row(w), is_negative(w))
+    size = root_of_largest(w)  # twice: 1/size may be denormal, which JAX takes for 0 (0.10)
+    for _ in range(2):
+        rows = measured(rows, size, axes=2, inverse=False)
+    return unrow(rows)
+
+
+def _equal_weights(X: Array, *, value: float) -> Array:
+    return array_namespace(X).full(X.shape[:-1], value, dtype=real(X).dtype, device=device(X))
+
+
+equal_weights = constant("equal_weights", _equal_weights)
