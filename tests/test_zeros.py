@@ -172,3 +172,13 @@ def test_large_exponents(library):
         a, b = (np.longdouble(v) for v in values)
         wanted = (a ** np.longdouble(p) - b ** np.longdouble(p)) / (a - b)
         assert x_bar[0, 1] == pytest.approx(float(wanted), rel=1e-13)
+
+
+def test_the_whole_space_of_nan(library):
+    """The projector on everything has derivative 0, and NaN where x is NaN, at every order."""
+    x = library.array(np.stack([np.full((2, 2), np.nan), np.eye(2)]))
+    ones = library.array(np.ones((2, 2, 2)))
+    fun = lambda x: sg.singular_projector(x, k=2)
+    for result in (sg.vjp(fun, x)[1](ones)[0], sg.hvp(fun, x, ones, ones)):
+        assert np.all(np.isnan(library.numpy(result)[0]))
+        assert np.all(library.numpy(result)[1] == 0)
