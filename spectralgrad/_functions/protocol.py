@@ -67,7 +67,7 @@ class Scalar:
         raise NotImplementedError
 
     def ratio(self, s: Array, fs: Array) -> Array:
-        """f(s)/s, given fs = f(s)."""
+        """f(s)/s, given fs = f(s), which those with bounded derivatives do without."""
         return fs / s
 
     def by_parameter(self) -> Scalar:

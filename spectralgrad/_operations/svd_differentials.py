@@ -95,16 +95,18 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
     Where f asks for it, what counts as zero is an exact zero in them.
     """
     S = factors[1]
-    xp, zero = array_namespace(S), S == 0
-    if f.bounded_derivatives <= order:
+    xp, on_values = array_namespace(S), f.with_parameter(parameters, 1)
+    if f.bounded_derivatives > order:
+        s, h = S, on_values.ratio(S, None)  # f[s, 0], at zero too
+    else:
         zero = zero_values(*factors)
-    s = xp.where(zero, 0.0, S)
-    on_values, on_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
-    fs = on_values(s)
-    undefined = xp.any(zero & (fs != 0), axis=-1)
-    h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
-    h = h + nan_where(undefined, S)[..., None]
-    return s, on_pairs.divided(s[..., :, None], s[..., None, :]), h
+        s = xp.where(zero, 0.0, S)
+        fs = on_values(s)
+        undefined = xp.any(zero & (fs != 0), axis=-1)
+        h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
+        h = h + nan_where(undefined, S)[..., None]
+    slopes = f.with_parameter(parameters, 2).divided(s[..., :, None], s[..., None, :])
+    return s, slopes, h
 
 
 def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
