@@ -83,6 +83,14 @@ def _run_everything():
                     pullback(sg.testing.random_cotangent(out))
                     sg.jvp(fun, (x,), (x,))
                     fun(x)
+    # what sizes beyond a few lead to
+    wide, points = random((260, 260)), random((2, 600, 3))
+    sg.vjp(sg.orthogonalize, wide)[1](wide)
+    for fun in (sg.svd_function, sg.eigh_function):
+        sg.hvp(fun, wide[:20, :20], wide[:20, :20], wide[:20, :20], f=sg.functions.tanh)
+    weighted = (*points, np.abs(random((600,))))
+    out, pullback = sg.vjp(sg.kabsch, *weighted, scale=True)
+    pullback(sg.testing.random_cotangent(out))
 
 
 def test_cupy_has_every_function_with_its_keywords(calls):
