@@ -94,10 +94,13 @@ def examples(request, few):
     )
 
 
-def compare(got, size, wanted, change, dtype, what):
-    """An error of rounding, or of 100 times what rounding the input does; NaN by the same."""
+def compare(got, size, wanted, change, dtype, what, natural=0.0):
+    """An error of rounding, or of 100 times what rounding the input does; NaN by the same.
+
+    Rounding is relative to the result's size; where that cancels, to eps of its `natural` size.
+    """
     slack = (1e-12 if dtype == np.float64 else 3e-6) * max(abs(wanted), size) + 100 * change
-    slack += mp.mpf(10) ** -24  # the differences' own error where the derivative is zero
+    slack += 20 * float(np.finfo(dtype).eps) * natural + mp.mpf(10) ** -24
     if np.isnan(got):
         assert change > 1e-4 * abs(wanted), f"{what}: NaN, wanted {mp.nstr(wanted, 15)}"
     else:
@@ -145,7 +148,10 @@ def test_derivatives(request, name, order, dtype):
         unit = 2.0 ** (sample.scale + math.floor(back)) * 2.0 ** (back - math.floor(back))
         got = np.sum(bar * unit * d)
         size = np.linalg.norm(bar * unit) * np.linalg.norm(d)
-        compare(got, size, wanted, change, dtype, f"{name}, {x!r}")
+        natural = np.linalg.norm(C) * np.linalg.norm(np.asarray(fun(x), float))
+        for a in directions:
+            natural *= np.linalg.norm(a) / np.linalg.norm(x)
+        compare(got, size, wanted, change, dtype, f"{name}, {x!r}", natural)
 
     run()
 
