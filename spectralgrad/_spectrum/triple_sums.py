@@ -37,16 +37,14 @@ def triple_sums(
     if w.shape[-1] <= FEW:
         return _by_triples(f.with_parameter(parameters, 3), w, F, X, Y)
     xp = array_namespace(w)
-    of_values, of_pairs = (f.with_parameter(parameters, axes) for axes in (1, 2))
+    of_pairs = f.with_parameter(parameters, 2)
     w_i, w_k = w[..., :, None], w[..., None, :]
     steps = _steps(w)
     gap = w_i - w_k
     scale = xp.abs(w - m)
     apart = xp.abs(gap) > NEAR * xp.maximum(scale[..., :, None], scale[..., None, :])
     apart = apart & (steps != 0)
-    eye = xp.eye(w.shape[-1], dtype=xp.bool, device=device(w))
-    slopes = xp.sum(xp.where(eye, F, xp.zeros_like(F)), axis=-1, keepdims=True)
-    S = of_pairs.second(w_i, w_i, w_k, slopes, F, F)
+    S = of_pairs.second(w_i, w_i, w_k, _diagonal(F), F, F)
     equal = ((S * X) @ Y + X @ (adjoint(S) * Y)) / 2
     far = ((D * X) @ Y - X @ (adjoint(D) * Y)) / xp.where(apart, gap, 1.0)
     T = xp.where(steps == 0, equal, xp.where(apart, far, xp.zeros_like(far)))
@@ -61,14 +59,20 @@ def triple_sums(
         v = xp.max(xp.where(steps == d, w_k, -float("inf")), axis=-1)
         v = xp.where(xp.isfinite(v), v, w)  # there may be no group so far away
         F_vk = of_pairs.divided(v[..., :, None], w_k)
-        F_iv = of_values.divided(w, v)[..., :, None]
-        S = of_pairs.second(w_i, w_k, v[..., :, None], F, F_vk, F_iv)
+        S = of_pairs.second(w_i, w_k, v[..., :, None], F, F_vk, _diagonal(F_vk))
         term = (S * X) @ Y + (S * Y) @ X
         return total + xp.where(near & (steps == d), term, xp.zeros_like(term)), d + 1
 
     k = w.shape[-1]
     upper, _ = loop(going, evaluate, (xp.zeros_like(T), 1), k, traced=k)
     return 2 * herm(T + upper)
+
+
+def _diagonal(x: Array) -> Array:
+    """As a column."""
+    xp = array_namespace(x)
+    eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
+    return xp.sum(xp.where(eye, x, xp.zeros_like(x)), axis=-1, keepdims=True)
 
 
 def _steps(w: Array) -> Array:
