@@ -35,6 +35,7 @@ __all__ = [
     "once_differentiable",
     "real",
     "skew",
+    "trailing_columns",
     "with_diagonal",
 ]
 
@@ -111,6 +112,11 @@ def skew(x: Array) -> Array:
 def leading_columns(W: Array, k: int) -> Array:
     # a full slice is an alias, which has no rule for PyTorch's batched gradients (2.13)
     return W if W.shape[-1] == k else W[..., :k]
+
+
+def trailing_columns(W: Array, k: int) -> Array:
+    """All but the first k."""
+    return W[..., k:] if k else W
 
 
 def leading_rows(W: Array, k: int) -> Array:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, Arrays, adjoint, array_namespace
+from .array import Array, Arrays, adjoint, array_namespace, leading_rows
 
 SLICE = 2**17  # numbers in an array of a slice; threads that take short steps wait for each other
 SMALL = 64  # up to this side BLAS itself works in one thread
@@ -57,7 +57,7 @@ def sum_over_rows(body: Callable[..., Array], arrays: Arrays) -> Array:
     rows = arrays[0].shape[-2]
     numbers = max(math.prod(a.shape) for a in arrays)
     width = max(1, min(rows, ROWS // max(numbers, 1)))
-    total = body(*(a[..., :width, :] for a in arrays))
+    total = body(*(leading_rows(a, width) for a in arrays))
     for start in range(width, rows, width):
         stop = min(start + width, rows)
         total = total + body(*(a[..., start:stop, :] for a in arrays))

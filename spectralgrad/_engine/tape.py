@@ -65,6 +65,14 @@ def current_tape(x: Any) -> Tape | None:
     return _TAPE.get() if library_of(x).sees_context() else None
 
 
+def as_constant(x: Array) -> Array:
+    """x, which calls may take from now on though it is no primal: it has no derivative."""
+    tape = _TAPE.get()
+    if tape is not None:
+        tape.known.setdefault(id(x), x)
+    return x
+
+
 def is_recording() -> bool:
     return _TAPE.get() is not None
 

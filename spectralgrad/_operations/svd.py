@@ -39,7 +39,7 @@ from .._bindings.array import (
     Arrays,
     ArrayT,
     adjoint,
-    array_namespace,
+    beside,
     columnwise_dot,
     herm,
     leading_columns,
@@ -48,6 +48,7 @@ from .._bindings.array import (
     once_differentiable,
     real,
     skew,
+    trailing_columns,
     with_diagonal,
 )
 from .._bindings.lookup import adjoint_times
@@ -144,8 +145,8 @@ def _vectors_jvp(
     dW = dW * valid[..., None, :]
     if W_all.shape[-1] == k:
         return dW
-    dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ W_all[..., k:]))
-    return array_namespace(dW).concat([dW, dW3], axis=-1)
+    dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ trailing_columns(W_all, k)))
+    return beside([dW, dW3])
 
 
 def svd_vjp(
@@ -203,8 +204,12 @@ def _completed_cotangent(W_all: Array, W_bar: Array, k: int) -> Array:
     """W_bar of the thin columns, with what reaches them through the completing ones."""
     if W_all.shape[-1] == k:
         return W_bar
-    W, W3, W3_bar = W_all[..., :k], W_all[..., k:], W_bar[..., k:]
-    return W_bar[..., :k] - W3 @ (adjoint(W3_bar) @ W)
+    W, W3, W3_bar = (
+        leading_columns(W_all, k),
+        trailing_columns(W_all, k),
+        trailing_columns(W_bar, k),
+    )
+    return leading_columns(W_bar, k) - W3 @ (adjoint(W3_bar) @ W)
 
 
 def svd_undefined(

@@ -28,6 +28,7 @@ from .._bindings.array import (
     once_differentiable,
     real,
     skew,
+    trailing_columns,
 )
 from .ties import equals_mirror, first, in_tie, largest, split_width
 
@@ -143,8 +144,9 @@ def svd_undetermined(
         bad = bad | phase_residual(vectors, thin_bars)
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
         if W_bar is not None and W_all.shape[-1] > k:
-            W3, W3_bar = W_all[..., k:], W_bar[..., k:]
-            reached = xp.any(W3_bar != 0, axis=(-2, -1))
+            W3, W3_bar = trailing_columns(W_all, k), trailing_columns(W_bar, k)
+            # one axis after the other: PyTorch's batched gradients have no rule for two (2.13)
+            reached = xp.any(xp.any(W3_bar != 0, axis=-1), axis=-1)
             bad = bad | reached & xp.any(equals_mirror(S, tolerance), axis=-1)
             bad = bad | completion_residual(W3, W3_bar)
     return bad
