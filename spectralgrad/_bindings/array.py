@@ -23,12 +23,14 @@ __all__ = [
     "conj",
     "device",
     "eps",
+    "expand",
     "herm",
     "is_array",
     "is_complex",
     "is_dask_array",
     "is_jax_array",
     "is_torch_array",
+    "is_zero",
     "leading_columns",
     "leading_rows",
     "nan_where",
@@ -123,8 +125,21 @@ def leading_rows(W: Array, k: int) -> Array:
     return W if W.shape[-2] == k else W[..., :k, :]
 
 
+def expand(x: Array, axes: int) -> Array:
+    """x with that many axes of length one behind its own."""
+    return x[(..., *(None,) * axes)] if axes else x
+
+
+def is_zero(x: Array, axes: int) -> Array:
+    """Whether x is zero all over its last axes."""
+    zero = x == 0
+    for _ in range(axes):  # one by one: several have no rule for PyTorch's batched gradients (2.13)
+        zero = array_namespace(x).all(zero, axis=-1)
+    return zero
+
+
 def beside(blocks: list[Array]) -> Array:
-    """The blocks' columns, side by side."""
+    """The blocks' columns, or the numbers of rows, side by side."""
     xp = array_namespace(*blocks)
     # torch.concat has no rule for batched gradients, and its older name does (2.13)
     return xp.cat(blocks, -1) if is_torch_array(blocks[0]) else xp.concat(blocks, axis=-1)

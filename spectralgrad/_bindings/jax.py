@@ -10,6 +10,7 @@ JAX's cotangent is the conjugate of ours, dL = Re sum(ct * dx): the transpose co
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from . import host
 from .array import Arrays
 
 autodiff = True
+quiet = nullcontext
 op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from . import dask, host
-from .array import Array, Arrays, is_dask_array, is_jax_array, is_torch_array
+from .array import Array, Arrays, is_array, is_dask_array, is_jax_array, is_torch_array
 
 
 class Library(Protocol):
@@ -24,6 +25,10 @@ class Library(Protocol):
 
         A call has `forward`, `jvp` and `vjp`, which take and return tuples of arrays.
         """
+        ...
+
+    def quiet(self) -> AbstractContextManager[Any]:
+        """Silences the library about NaN and Inf, which rules make on purpose."""
         ...
 
     def values(self, x: Any) -> Any:
@@ -135,6 +140,11 @@ def sparse_library(A: Any) -> SparseLibrary | None:
 
         return jax
     return None
+
+
+def is_dense(x: Any) -> bool:
+    """Whether x is an array, and not a sparse matrix or an operator."""
+    return is_array(x) and sparse_library(x) is None
 
 
 def is_cupyx(A: Any) -> bool:

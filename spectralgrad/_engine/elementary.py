@@ -7,8 +7,8 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, device, real
-from .linear import constant, multiply
-from .primitive import Primitive
+from .linear import multiply
+from .primitive import Primitive, constant
 
 
 def _filled(x: Array, *, value: float, axes: int, ones: int) -> Array:
@@ -50,6 +50,7 @@ measured: Primitive = Primitive(
         None,
     ),
     carried=(1,),
+    core="axes",
 )
 
 
@@ -83,6 +84,7 @@ def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
             *(None,) * (len(inputs) - 1),
         ),
         carried=(1,),
+        core=0,
     )
     return primitive
 

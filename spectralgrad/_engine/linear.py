@@ -18,12 +18,13 @@ from .._bindings.array import (
     array_namespace,
     conj,
     device,
+    expand,
     herm,
     is_complex,
     nan_where,
     real,
 )
-from .primitive import Primitive
+from .primitive import Primitive, constant
 
 
 def _unary(
@@ -104,7 +105,7 @@ def broadcast(x: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _bilinear(
-    name: str, product: Callable[..., Array], cotangents: Callable[..., Arrays]
+    name: str, core: int | str, product: Callable[..., Array], cotangents: Callable[..., Arrays]
 ) -> Primitive:
     """product(a, b); `cotangents` gives thunks for those of a and b."""
 
@@ -117,18 +118,15 @@ def _bilinear(
     def vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, **static: Any) -> Arrays:
         return cotangents(*inputs, bars[0], **static)
 
-    primitive = Primitive(name, product, jvp, vjp)
+    primitive = Primitive(name, product, jvp, vjp, core=core)
     return primitive
-
-
-def _expanded(a: Array, axes: int) -> Array:
-    return a[(..., *(None,) * axes)] if axes else a
 
 
 # multiply(a, b): b times numbers a that are constant along its last `axes` axes.
 _scaling = _bilinear(
     "scale",
-    lambda a, b, *, axes: _expanded(a, axes) * b,
+    "axes",
+    lambda a, b, *, axes: expand(a, axes) * b,
     lambda a, b, bar, *, axes: (
         partial(inner, b, bar, axes=axes),
         partial(multiply, a, bar, axes=axes),
@@ -144,6 +142,7 @@ def _inner_product(a: Array, b: Array, *, axes: int) -> Array:
 # inner(a, b): Re sum conj(a) b over the last `axes` axes.
 _pairing = _bilinear(
     "inner",
+    0,
     _inner_product,
     lambda a, b, bar, *, axes: (
         partial(multiply, bar, b, axes=axes),
@@ -167,6 +166,7 @@ def _product(a: Array, b: Array, *, left: bool, right: bool) -> Array:
 # With A = a or a^H and B = b or b^H: A_bar = bar B^H, B_bar = A^H bar.
 _multiplying = _bilinear(
     "matmul",
+    2,
     _product,
     lambda a, b, bar, *, left, right: (
         partial(matmul, b, bar, left=right, right=True)
@@ -184,17 +184,6 @@ def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Ar
     return _multiplying(a, b, left=left, right=right)
 
 
-def constant(name: str, function: Callable[..., Any]) -> Primitive:
-    """A Primitive whose derivative is zero: nothing is asked of what leads to it."""
-    return Primitive(
-        name,
-        forward=function,
-        jvp=lambda inputs, outputs, tangents, **static: None,
-        vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
-        carried=tuple(range(8)),  # however many it takes
-    )
-
-
 def _masked(name: str, forward: Callable[..., Any]) -> Primitive:
     """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
     return Primitive(
@@ -203,6 +192,7 @@ def _masked(name: str, forward: Callable[..., Any]) -> Primitive:
         jvp=lambda inputs, outputs, tangents: nan_if(tangents[0], inputs[1]),
         vjp=lambda inputs, outputs, bars: (nan_if(bars[0], inputs[1]), None),
         carried=(1,),
+        core=2,
     )
 
 

@@ -11,6 +11,11 @@ of a Primitive with one output return it bare. A vjp may return a callable in pl
 cotangent: it is called if that cotangent is wanted. PyTorch and JAX differentiate a call by their
 own autodiff (`_bindings`); elsewhere it is recorded (`tape`) and differentiated by `transforms`.
 
+Zero in, zero out: where all directions of a batch element, its tangents or its cotangents, are
+exactly zero, so is the result, however undefined the derivative is there. What a rule says of such
+an idle element is replaced, and its own derivative with it: that by the arrays is zero, and that by
+the directions the derivative itself, which is linear in them, NaN where it is undefined.
+
 Convention: dL = Re sum(conj(x_bar) * dx).
 """
 
@@ -20,14 +25,19 @@ import warnings
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from functools import cache, partial, reduce
+from operator import and_
+from typing import Any, Literal
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace, device
-from .._bindings.lookup import library_of, truth
+from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
+from .._bindings.lookup import is_dense, library_of, truth
 from .operators import LowRank
-from .tape import current_tape, recording
+from .reading import holds_nan, values_of
+from .tape import current_tape, is_differentiated, recording
+
+Mode = Literal["jvp", "vjp"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +45,11 @@ class Primitive:
     """Forward, jvp and vjp of one function.
 
     `carried` names the inputs whose derivative another input carries, such as the factors U, S, Vh
-    of an x that they are handed over with. `undefined(inputs, outputs, directions, result,
-    **static)` returns the warning or the error that says why a result is NaN, or None; it is called
-    only once a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
+    of an x that they are handed over with. `core` is how many axes a batch element of the first
+    output has, or the static argument that says so; None where zero directions make zeros by
+    themselves, whatever the inputs are. `undefined(inputs, outputs, directions, result, **static)`
+    returns the warning or the error that says why a result is NaN, or None; it is called only once
+    a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
     """
 
     name: str
@@ -46,6 +58,7 @@ class Primitive:
     vjp: Callable[..., Arrays]
     outputs: int = 1
     carried: tuple[int, ...] = ()
+    core: int | str | None = None
     undefined: Callable[..., Exception | None] | None = None
     insists: Callable[..., bool] = lambda **static: False
 
@@ -59,6 +72,17 @@ class Primitive:
             outputs = tuple(np.asarray(y) if isinstance(y, np.generic) else y for y in outputs)
             tape.record(call, arrays, outputs)
         return outputs if self.outputs > 1 else outputs[0]
+
+
+def constant(name: str, function: Callable[..., Any]) -> Primitive:
+    """A Primitive whose derivative is zero: nothing is asked of what leads to it."""
+    return Primitive(
+        name,
+        forward=function,
+        jvp=lambda inputs, outputs, tangents, **static: None,
+        vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
+        carried=tuple(range(8)),  # however many it takes
+    )
 
 
 def answered(result: Arrays, wanted: Collection[int]) -> Arrays:
@@ -82,16 +106,19 @@ class Call:
         return outputs if self.primitive.outputs > 1 else (outputs,)
 
     def forward(self, *inputs: Any) -> Arrays:
-        return self._tuple(self.primitive.forward(*inputs, **dict(self.static)))
+        with library_of(inputs[0]).quiet():
+            return self._tuple(self.primitive.forward(*inputs, **dict(self.static)))
 
     def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
         carried = self.primitive.carried
         tangents = tuple(None if i in carried else t for i, t in enumerate(tangents))
         if all(t is None for t in tangents):
             return (None,) * len(outputs)
-        result = self._tuple(self.primitive.jvp(inputs, outputs, tangents, **dict(self.static)))
-        self._explain_nan(result, inputs, outputs, tangents)
-        return result
+
+        def rule(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+            return self._tuple(self.primitive.jvp(inputs, outputs, tangents, **dict(self.static)))
+
+        return self._along("jvp", rule, inputs, outputs, tangents)
 
     def vjp(
         self,
@@ -103,50 +130,254 @@ class Call:
         """Cotangents of the inputs that are `wanted`, all by default."""
         if all(c is None for c in cotangents):
             return (None,) * len(inputs)
-        result = self.primitive.vjp(inputs, outputs, cotangents, **dict(self.static))
-        result = answered(result, range(len(inputs)) if wanted is None else wanted)
-        shown = tuple(bar.left if isinstance(bar, LowRank) else bar for bar in result)
-        self._explain_nan(shown, inputs, outputs, cotangents)
+        wanted = range(len(inputs)) if wanted is None else wanted
+
+        def rule(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
+            result = self.primitive.vjp(inputs, outputs, cotangents, **dict(self.static))
+            return answered(result, wanted)
+
+        return self._along("vjp", rule, inputs, outputs, cotangents)
+
+    def _along(
+        self,
+        mode: Mode,
+        rule: Callable[..., Arrays],
+        inputs: Arrays,
+        outputs: Arrays,
+        directions: Arrays,
+    ) -> Arrays:
+        """What the rule returns, exactly zero in idle batch elements."""
+        batch = self._batch(outputs, directions)
+        with library_of(inputs[0]).quiet():
+            if batch is None:
+                result = rule(inputs, outputs, directions)
+            elif any(is_differentiated(x) for x in (*inputs, *directions) if is_dense(x)):
+                result = self._shielded(mode, rule, inputs, outputs, directions, batch)
+            else:
+                result = rule(inputs, outputs, directions)
+                if holds_nan(result, batch) is not False:  # else there is nothing to replace
+                    given = [d for d in directions if d is not None]
+                    mask = _idle(*given, axes=tuple(d.ndim - batch for d in given))
+                    result = tuple(_where(mask, r, batch) for r in result)
+        if self.primitive.undefined is not None:
+            self._explain_nan(result, inputs, outputs, directions, batch or 0)
         return result
+
+    def _batch(self, outputs: Arrays, directions: Arrays) -> int | None:
+        """The number of axes in front of a batch element's, or None where zeros need no care."""
+        core: Any = self.primitive.core
+        core = dict(self.static)[core] if isinstance(core, str) else core
+        dense = all(d is None or is_dense(d) for d in directions)
+        return outputs[0].ndim - core if core is not None and dense else None
+
+    def _shielded(
+        self,
+        mode: Mode,
+        rule: Callable[..., Arrays],
+        inputs: Arrays,
+        outputs: Arrays,
+        directions: Arrays,
+        batch: int,
+    ) -> Arrays:
+        """The same where a derivative of the result may be asked for."""
+        given = tuple(i for i, d in enumerate(directions) if d is not None)
+        along = tuple(directions[i] for i in given)
+        mask = idle(*along, axes=tuple(d.ndim - batch for d in along))
+        known = values_of(mask)
+        if known is not None and truth(array_namespace(known).any(known != 0)) is False:
+            return rule(inputs, outputs, directions)
+        held = _still_arrays(mask, (*inputs, *outputs, *directions), batch)
+        m, n = len(inputs), len(outputs)
+        result = rule(held[:m], held[m : m + n], held[m + n :])
+        tape, shown = current_tape(mask), tuple(i for i, r in enumerate(result) if is_dense(r))
+        if tape is not None and any(id(result[i]) not in tape.known for i in shown):
+            return result  # which has no derivative
+        if not shown:
+            return result
+        arrays = (*(result[i] for i in shown), *along)
+        axes = tuple(x.ndim - batch for x in arrays)
+        of = _Shielded(self, mode, shown, given, m)
+        out = shield(mask, *arrays, *inputs, *outputs, of=of, axes=axes)
+        found = dict(zip(shown, out, strict=True))
+        return tuple(found.get(i, r) for i, r in enumerate(result))
 
     def active(self, inputs: Sequence[Any]) -> list[int]:
         return [i for i in range(len(inputs)) if i not in self.primitive.carried]
 
     def _explain_nan(
-        self, result: Arrays, inputs: Arrays, outputs: Arrays, directions: Arrays
+        self, result: Arrays, inputs: Arrays, outputs: Arrays, directions: Arrays, batch: int
     ) -> None:
         """Warn or raise where a rule returned NaN and can say why."""
         primitive, static = self.primitive, dict(self.static)
-        if primitive.undefined is None or not _any_nan(result, primitive.insists(**static)):
+        result = tuple(r.left if isinstance(r, LowRank) else r for r in result)
+        if not holds_nan(result, batch, insist=primitive.insists(**static)):
             return
-        known = [tuple(map(_values, arrays)) for arrays in (inputs, outputs, directions, result)]
+        known = [tuple(map(values_of, arrays)) for arrays in (inputs, outputs, directions, result)]
+        assert primitive.undefined is not None
         problem = primitive.undefined(*known, **static)
         if isinstance(problem, Warning):
-            warnings.warn(problem, stacklevel=4)
+            warnings.warn(problem, stacklevel=5)
         elif problem is not None:
             raise problem
 
 
-def _values(x: Any) -> Any:
-    return None if x is None else library_of(x).values(x)
+def _is_floating(x: Any) -> bool:
+    return bool(array_namespace(x).isdtype(x.dtype, ("real floating", "complex floating")))
 
 
-def read(x: Array, *, insist: bool = True) -> Array | None:
-    """x outside of every derivative; None where it has no values yet, or only on a device.
-
-    What is on a device is read where a caller insists.
-    """
-    known = library_of(x).values(x)
-    return known if known is None or insist or "cpu" in str(device(x)).lower() else None
+def _where(mask: Array, x: Any, batch: int) -> Any:
+    """x with zeros where the mask, of the batch, is not zero."""
+    if x is None or isinstance(x, LowRank):
+        return x if x is None else LowRank(*(_where(mask, W, batch) for W in (x.left, x.right)))
+    return _blanked(x, mask, axes=x.ndim - batch)
 
 
-def _any_nan(result: Arrays, insist: bool) -> bool:
-    """Whether one row of a result, that can be read, holds a NaN."""
-    for array in result:
-        known = None if array is None or 0 in array.shape else read(array, insist=insist)
-        if known is not None:
-            xp = array_namespace(known)
-            row = known[..., :1, :] if known.ndim > 1 else known
-            if truth(xp.any(xp.isnan(row))):
-                return True
-    return False
+def _idle(*directions: Array, axes: tuple[int, ...]) -> Array:
+    zero = reduce(and_, (is_zero(d, n) for d, n in zip(directions, axes, strict=True)))
+    return array_namespace(zero).astype(zero, real(directions[0]).dtype)
+
+
+# 1 for batch elements, of arrays with so many axes, where all directions are zero, else 0
+idle = constant("idle", _idle)
+
+
+def _blanked(x: Array, mask: Array, *, axes: int, keep: bool = False) -> Array:
+    xp = array_namespace(x)
+    pair = (x, xp.zeros_like(x)) if keep else (xp.zeros_like(x), x)
+    return xp.where(expand(mask, axes) != 0, *pair)
+
+
+# x with zeros where the mask is 1, or (keep) where it is 0
+blank: Primitive = Primitive(
+    "blank",
+    _blanked,
+    jvp=lambda inputs, outputs, dots, **static: blank(dots[0], inputs[1], **static),
+    vjp=lambda inputs, outputs, bars, **static: (blank(bars[0], inputs[1], **static), None),
+    carried=(1,),
+)
+
+
+def _blank_each(mask: Array, arrays: Arrays, axes: tuple[int, ...]) -> Arrays:
+    return tuple(
+        None if x is None else blank(x, mask, axes=n) for x, n in zip(arrays, axes, strict=True)
+    )
+
+
+# Copies of the arrays behind the mask, constant where that is 1. They depend on the mask: under
+# vmap PyTorch sums the cotangent of what only the rules know to be batched too often (2.13).
+_still = Primitive(
+    "still",
+    forward=lambda mask, *arrays, axes: tuple(
+        x + 0.0 * expand(mask, n) for x, n in zip(arrays, axes, strict=True)
+    ),
+    jvp=lambda inputs, outputs, dots, *, axes: _blank_each(inputs[0], dots[1:], axes),
+    vjp=lambda inputs, outputs, bars, *, axes: (None, *_blank_each(inputs[0], bars, axes)),
+    outputs=2,  # or however many
+    carried=(0,),
+)
+
+
+def _still_arrays(mask: Array, arrays: Arrays, batch: int) -> Arrays:
+    """The arrays, constant in idle batch elements, as far as they have a derivative at all."""
+    places = [
+        i
+        for i, x in enumerate(arrays)
+        if x is not None and is_dense(x) and is_differentiated(x) and _is_floating(x)
+    ]
+    if not places:
+        return arrays
+    chosen = [arrays[i] for i in places]
+    held = _still(mask, *chosen, axes=tuple(x.ndim - batch for x in chosen))
+    found = dict(zip(places, held, strict=True))
+    return tuple(found.get(i, x) for i, x in enumerate(arrays))
+
+
+@dataclass(frozen=True)
+class _Shielded:
+    """A call in one mode, with the places of its results and of its directions that are arrays."""
+
+    call: Call
+    mode: Mode
+    shown: tuple[int, ...]
+    given: tuple[int, ...]
+    inputs: int
+
+    def split(self, arrays: Arrays) -> tuple[Arrays, Arrays, Arrays, Arrays]:
+        """Results, directions, inputs and outputs."""
+        a, b = len(self.shown), len(self.shown) + len(self.given)
+        return arrays[:a], arrays[a:b], arrays[b : b + self.inputs], arrays[b + self.inputs :]
+
+    def straight(self, inputs: Arrays, outputs: Arrays, directions: Arrays) -> Arrays:
+        """The results along other directions."""
+        found = self._run(self.mode, inputs, outputs, self.given, directions, self.shown)
+        return tuple(found[i] for i in self.shown)
+
+    def turned(self, inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
+        """The cotangents of the directions."""
+        other: Mode = "jvp" if self.mode == "vjp" else "vjp"
+        found = self._run(other, inputs, outputs, self.shown, bars, self.given)
+        return tuple(found[i] for i in self.given)
+
+    def _run(
+        self,
+        mode: Mode,
+        inputs: Arrays,
+        outputs: Arrays,
+        places: tuple[int, ...],
+        arrays: Arrays,
+        wanted: tuple[int, ...],
+    ) -> Arrays:
+        at = dict(zip(places, arrays, strict=True))
+        directions = tuple(at.get(i) for i in range(len(inputs if mode == "jvp" else outputs)))
+        if mode == "jvp":
+            return self.call.jvp(inputs, outputs, directions)
+        return self.call.vjp(inputs, outputs, directions, wanted)
+
+
+def _shield(mask: Array, *arrays: Array, of: _Shielded, axes: tuple[int, ...]) -> Arrays:
+    results, *_ = of.split(arrays)
+    return tuple(_blanked(r, mask, axes=n) for r, n in zip(results, axes, strict=False))
+
+
+def _shield_jvp(
+    arrays: Arrays, results: Arrays, dots: Arrays, *, of: _Shielded, axes: tuple[int, ...]
+) -> Arrays:
+    mask = arrays[0]
+    _, _, inputs, outputs = of.split(arrays[1:])
+    d_results, d_directions, _, _ = of.split(dots[1:])
+    axes = axes[: len(of.shown)]
+    moved = _blank_each(mask, d_results, axes)
+    if all(d is None for d in d_directions):
+        return moved
+    straight = of.straight(inputs, outputs, d_directions)
+    kept = tuple(
+        None if s is None else blank(s, mask, axes=n, keep=True)
+        for s, n in zip(straight, axes, strict=True)
+    )
+    return tuple(
+        b if a is None else a if b is None else a + b for a, b in zip(moved, kept, strict=True)
+    )
+
+
+def _shield_vjp(
+    arrays: Arrays, results: Arrays, bars: Arrays, *, of: _Shielded, axes: tuple[int, ...]
+) -> Arrays:
+    mask = arrays[0]
+    _, directions, inputs, outputs = of.split(arrays[1:])
+    turned = cache(partial(of.turned, inputs, outputs, bars))
+
+    def of_direction(i: int) -> Array | None:
+        bar = turned()[i]
+        return None if bar is None else blank(bar, mask, axes=axes[len(results) + i], keep=True)
+
+    return (
+        None,
+        *_blank_each(mask, bars, axes[: len(results)]),
+        *(partial(of_direction, i) for i in range(len(directions))),
+        *(None,) * len(inputs + outputs),
+    )
+
+
+# The results of a call along directions, zero where the mask is 1: there their derivative by the
+# directions is the call's own. Behind the mask come results, directions, inputs and outputs.
+shield = Primitive("shield", _shield, _shield_jvp, _shield_vjp, outputs=2, carried=(0,))

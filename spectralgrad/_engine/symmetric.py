@@ -89,6 +89,11 @@ def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Pri
         return tuple(bars)
 
     primitive: Primitive = Primitive(
-        name + "'" * order, forward, jvp, vjp, carried=tuple(range(1 + order, first_parameter))
+        name + "'" * order,
+        forward,
+        jvp,
+        vjp,
+        carried=tuple(range(1 + order, first_parameter)),
+        core=2,
     )
     return primitive

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace, device, is_array
-from .._bindings.lookup import sparse_library
+from .._bindings.lookup import is_dense
 from .checks import check_like, check_primals, check_shape
 from .errors import raise_glue, raise_no_second_order
 from .linear import add
@@ -44,11 +44,6 @@ def _run(
             transform,
         )
     return distinct, tape.entries, out, leaves
-
-
-def is_dense(x: Any) -> bool:
-    """Whether x is an array, and not a sparse matrix or an operator."""
-    return is_array(x) and sparse_library(x) is None
 
 
 def _no_cotangent(x: Any) -> LowRank:

@@ -40,7 +40,7 @@ from .._engine.linear import (
     subtract,
     unrow,
 )
-from .._engine.primitive import read
+from .._engine.reading import read
 from .declaration import operation
 from .point_rounding import covariance_floor, kink_floor, larger, product_floor
 from .point_sums import centroid, covariance, spread

@@ -14,7 +14,7 @@ from dataclasses import replace
 from .._bindings.array import Array, ArrayT, array_namespace
 from .._bindings.lookup import truth
 from .._engine.arguments import enter
-from .._engine.primitive import read
+from .._engine.reading import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import power

@@ -93,6 +93,7 @@ whole_space = Primitive(
     jvp=lambda inputs, outputs, tangents, *, left: outputs[0] - outputs[0],
     vjp=lambda inputs, outputs, cotangents, *, left: (nothing(cotangents[0], *inputs), None),
     carried=(1,),
+    core=2,
 )
 nothing: Primitive = Primitive(
     "nothing",
@@ -100,6 +101,7 @@ nothing: Primitive = Primitive(
     jvp=lambda inputs, outputs, tangents: outputs[0] + 0.0,
     vjp=lambda inputs, outputs, bars: (inputs[2] - inputs[2], outputs[0] + 0.0, None),
     carried=(2,),
+    core=2,
 )
 
 

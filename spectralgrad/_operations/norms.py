@@ -27,7 +27,7 @@ from .._engine.tape import is_differentiated
 from .._functions.named import FREE
 from .._functions.thresholds import step
 from .._spectrum import factorizations
-from .._spectrum.ties import zero_tolerance, zero_values
+from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
 from .declaration import REQUIRED, operation
 from .low_rank import cut_rules
 from .polar import polar_differential, polar_second
@@ -58,7 +58,7 @@ def norm_of(name: str, value: Callable[..., Array], gradient: Callable[..., Arra
     def forward(x: Array, *held: Array, **static: Any) -> Array:
         return value(held[:3], held[3:], **static)
 
-    primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3))
+    primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3), core=0)
     return primitive
 
 
@@ -74,15 +74,8 @@ def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -
 
 def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
-    xp, at_cut = array_namespace(S), S[..., k - 1 : k]
-    tolerance = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
-    above, tied = (
-        xp.astype(mask, S.dtype)
-        for mask in (at_cut + tolerance < S, xp.abs(S - at_cut) <= tolerance)
-    )
-    count = xp.sum(tied, axis=-1, keepdims=True)
-    share = (k - xp.sum(above, axis=-1, keepdims=True)) / xp.where(count == 0, 1.0, count)
-    weights = xp.where(zero_values(*factors), 0.0, above + tied * share)
+    weights = cut_shares(S, k, zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S))
+    weights = array_namespace(S).where(zero_values(*factors), 0.0, weights)
     return (U * weights[..., None, :]) @ Vh
 
 

@@ -8,7 +8,7 @@ by sqrt(points) eps |p| |q| for the sum.
 from __future__ import annotations
 
 from .._bindings.array import Array, adjoint, array_namespace, conj, eps, real
-from .._engine.linear import constant
+from .._engine.primitive import constant
 
 
 def _norm(x: Array, w: Array | float) -> Array:

@@ -14,8 +14,8 @@ from functools import partial
 
 from .._bindings.array import Array, Arrays, array_namespace, device
 from .._engine.elementary import filled, measured
-from .._engine.linear import add, constant, inner, matmul, multiply, row, unrow
-from .._engine.primitive import Primitive
+from .._engine.linear import add, inner, matmul, multiply, row, unrow
+from .._engine.primitive import Primitive, constant
 from .point_rounding import about_mean, mean_of, sum_of_products
 
 
@@ -44,6 +44,7 @@ centroid: Primitive = Primitive(
         lambda: unrow(matmul(bars[0], inputs[1], right=True)),
         lambda: matmul(row(inputs[0]), bars[0], left=True),
     ),
+    core=2,
 )
 
 
@@ -72,7 +73,9 @@ def _centred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
 
 
 # the points about their mean, in units of `size`
-centred: Primitive = Primitive("centred", about_mean, _centred_jvp, _centred_vjp, carried=(2,))
+centred: Primitive = Primitive(
+    "centred", about_mean, _centred_jvp, _centred_vjp, carried=(2,), core=2
+)
 
 
 def _uncentred(w: Array, Z: Array, size: Array) -> Array:
@@ -108,7 +111,7 @@ def _uncentred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
 
 # the adjoint of `centred`
 uncentred: Primitive = Primitive(
-    "uncentred", _uncentred, _uncentred_jvp, _uncentred_vjp, carried=(2,)
+    "uncentred", _uncentred, _uncentred_jvp, _uncentred_vjp, carried=(2,), core=2
 )
 
 
@@ -149,7 +152,9 @@ def _covariance_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
 
 
 # H of centred points in units of the sizes
-covariance = Primitive("covariance", _covariance, _covariance_jvp, _covariance_vjp, carried=(3, 4))
+covariance = Primitive(
+    "covariance", _covariance, _covariance_jvp, _covariance_vjp, carried=(3, 4), core=2
+)
 
 
 def _spread_of_p(inputs: Arrays, bar: Array) -> Array:
@@ -187,4 +192,5 @@ spread = Primitive(
         None,
     ),
     carried=(2,),
+    core=0,
 )

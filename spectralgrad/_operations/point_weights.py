@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from .._bindings.array import Array, array_namespace, device, eps, real
 from .._engine.elementary import measured
-from .._engine.linear import constant, nan_if, row, unrow
-from .._engine.primitive import Primitive
+from .._engine.linear import nan_if, row, unrow
+from .._engine.primitive import Primitive, constant
 
 
 def _extent(X: Array, w: Array) -> Array:

@@ -22,6 +22,7 @@ from .._bindings.array import (
     Arrays,
     ArrayT,
     array_namespace,
+    device,
     herm,
     is_complex,
     nan_where,
@@ -45,12 +46,11 @@ def _sums(s: Array) -> Array:
 
 def _signed_values(factors: Arrays, signed: bool) -> Array:
     """S, its last value signed if a rotation is meant; NaN where the factor is not determined."""
-    U, S, Vh = factors
-    xp, zero = array_namespace(S), zero_values(*factors)
-    n = S.shape[-1]
+    S = factors[1]
+    xp, zero, n = array_namespace(S), zero_values(*factors), S.shape[-1]
     if not signed or n == 0:
         return S + nan_where(xp.any(zero, axis=-1), S)[..., None]
-    s = xp.concat([S[..., : n - 1], S[..., n - 1 :] * orientation(U, Vh)], axis=-1)
+    s = S * _signs(factors)
     if n == 1:
         return s
     jumps = s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
@@ -65,14 +65,20 @@ def orientation(U: Array, Vh: Array) -> Array:
     return xp.where(next(signs) * next(signs) < 0, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
 
 
+def _signs(factors: Arrays) -> Array:
+    """The signs of a rotation's values: the orientation in the last place, and ones."""
+    U, S, Vh = factors
+    xp, n = array_namespace(S), S.shape[-1]
+    last = xp.arange(n, device=device(S)) == n - 1
+    return xp.where(last, orientation(U, Vh), xp.ones_like(S))
+
+
 def _oriented(factors: Arrays, signed: bool) -> Array:
     """Factors with the last row of Vh turned, if a rotation is meant."""
     U, S, Vh = factors
     if not signed or S.shape[-1] == 0:
         return factors
-    xp, n = array_namespace(U), S.shape[-1]
-    turned = Vh[..., n - 1 :, :] * orientation(U, Vh)[..., None]
-    return U, S, xp.concat([Vh[..., : n - 1, :], turned], axis=-2)
+    return U, S, Vh * _signs(factors)[..., None]
 
 
 def polar_value(

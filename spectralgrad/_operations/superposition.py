@@ -26,8 +26,8 @@ from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, real
 from .._engine.elementary import filled, measured
-from .._engine.linear import add, constant, inner, matmul, multiply, subtract
-from .._engine.primitive import Primitive
+from .._engine.linear import add, inner, matmul, multiply, subtract
+from .._engine.primitive import Primitive, constant
 from .point_rounding import about_mean
 from .point_sums import centred
 from .polar import orientation
@@ -110,6 +110,7 @@ mean_square = Primitive(
     vjp=lambda inputs, outputs, bars: (*_mean_square_bars(inputs, bars), *(None,) * 6),
     outputs=2,
     carried=(3, 4, 5, 6, 7, 8),
+    core=0,
 )
 
 # <R, H> at its greatest, in R
@@ -119,6 +120,7 @@ greatest: Primitive = Primitive(
     jvp=lambda inputs, outputs, tangents: inner(inputs[2], tangents[0], axes=2),
     vjp=lambda inputs, outputs, bars: (multiply(bars[0], inputs[2], axes=2), None, None),
     carried=(1, 2),
+    core=0,
 )
 
 

@@ -240,10 +240,17 @@ def factors_forward(x: Array) -> Arrays:
 
 
 _svd = Primitive(
-    "svd", svd_forward, svd_jvp, svd_vjp, outputs=3, undefined=svd_undefined, insists=insists
+    "svd",
+    svd_forward,
+    svd_jvp,
+    svd_vjp,
+    outputs=3,
+    core=2,
+    undefined=svd_undefined,
+    insists=insists,
 )
 # inside functions of x: what is zero is known better, and nothing is warned of
-svd_factors = Primitive("svd", factors_forward, svd_jvp, svd_vjp, outputs=3)
+svd_factors = Primitive("svd", factors_forward, svd_jvp, svd_vjp, outputs=3, core=2)
 
 
 @operation(

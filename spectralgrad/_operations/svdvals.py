@@ -46,7 +46,7 @@ def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 
-of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3))
+of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3), core=1)
 
 
 def eigvalsh_forward(x: Array, w: Array, Q: Array) -> Array:
@@ -63,7 +63,9 @@ def eigvalsh_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
 
 
-of_eigh = Primitive("eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2))
+of_eigh = Primitive(
+    "eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2), core=1
+)
 
 
 @operation(

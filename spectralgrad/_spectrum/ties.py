@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from .._bindings.array import Array, array_namespace, device, eps
+from .._bindings.array import (
+    Array,
+    array_namespace,
+    beside,
+    device,
+    eps,
+    leading_columns,
+    trailing_columns,
+)
 
 Ties = Literal["nan", "raise", "drop", "split"]
 POLICIES: tuple[str, ...] = get_args(Ties)
@@ -59,6 +67,17 @@ def is_tied_cut(S: Array, k: int) -> Array:
     return S[..., k - 1] - S[..., k] <= gap_tolerance(first(S))[..., 0]
 
 
+def cut_shares(values: Array, k: int, tolerance: Array) -> Array:
+    """The weights of descending values in the sum of the k largest: a tie at the cut shares its."""
+    xp = array_namespace(values)
+    above = values - values[..., k - 1 : k]
+    tied = xp.astype(xp.abs(above) <= tolerance, values.dtype)
+    kept = xp.astype(above > tolerance, values.dtype)
+    count = xp.sum(tied, axis=-1, keepdims=True)
+    missing = k - xp.sum(kept, axis=-1, keepdims=True)
+    return kept + tied * (missing / xp.where(count == 0, 1.0, count))
+
+
 def guarded(denominators: Array, tolerance: Array) -> Array:
     """The denominators, infinite where they count as zero."""
     xp = array_namespace(denominators)
@@ -78,7 +97,7 @@ def sums(values: Array, tolerance: Array) -> Array:
 
 def first(values: Array) -> Array:
     """The first value, as (..., 1); of none, (..., 0)."""
-    return values[..., : min(1, values.shape[-1])]
+    return leading_columns(values, min(1, values.shape[-1]))
 
 
 def in_tie(values: Array, tolerance: Array) -> Array:
@@ -87,8 +106,8 @@ def in_tie(values: Array, tolerance: Array) -> Array:
     if values.shape[-1] < 2:
         return xp.zeros_like(values, dtype=xp.bool)
     near = xp.abs(values[..., 1:] - values[..., :-1]) <= tolerance
-    alone = xp.zeros_like(values[..., :1], dtype=xp.bool)
-    return xp.concat([alone, near], axis=-1) | xp.concat([near, alone], axis=-1)
+    alone = xp.zeros_like(first(values), dtype=xp.bool)
+    return beside([alone, near]) | beside([near, alone])
 
 
 def open_gaps(values: Array, width: Array) -> Array:
@@ -118,7 +137,7 @@ def split_singular(S: Array) -> Array:
     xp = array_namespace(S)
     if S.shape[-1] == 0:
         return S
-    mirrored = xp.concat([S, -xp.flip(S, axis=-1)], axis=-1)
+    mirrored = beside([S, -xp.flip(S, axis=-1)])
     return open_gaps(mirrored, split_width(S, first(S)))[..., : S.shape[-1]]
 
 
@@ -132,7 +151,8 @@ def split_eigen(w: Array) -> Array:
 def largest(w: Array) -> Array:
     """max |w| of sorted values, as (..., 1); of none, (..., 0)."""
     xp = array_namespace(w)
-    return xp.maximum(xp.abs(first(w)), xp.abs(w[..., max(0, w.shape[-1] - 1) :]))
+    last = trailing_columns(w, max(0, w.shape[-1] - 1))
+    return xp.maximum(xp.abs(first(w)), xp.abs(last))
 
 
 def unit_of(values: Array) -> Array:

@@ -34,8 +34,9 @@ from .._bindings.array import (
 from .._bindings.lookup import native, project_out, sparse_library
 from .._engine.errors import ConvergenceWarning
 from .._engine.operators import LowRank, PlusMultiple
-from .._engine.primitive import Primitive, read
+from .._engine.primitive import Primitive
 from .._engine.products import Products, identity_slices, products_of
+from .._engine.reading import read
 from .._operations.declaration import operation
 from .._spectrum.ties import is_tied_cut, unit_of, zero_tolerance
 from .operands import DENSE, WHOLE, Entries
@@ -112,7 +113,7 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
     if following.shape[-1] == 0:
         return slope
-    tied = is_tied_cut(xp.concat([S, following], axis=-1), S.shape[-1])
+    tied = is_tied_cut(beside([S, following]), S.shape[-1])
     return slope + nan_where(tied & ~zero, S)
 
 
@@ -162,7 +163,7 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
 
 
 # inputs: the leaves, U, S, Vh and the next values, which the leaves carry
-error_of = Primitive("truncation_error", _forward, _jvp, _vjp)
+error_of = Primitive("truncation_error", _forward, _jvp, _vjp, core=0)
 
 
 @operation("large matrices", example={"k": 3}, at_ties=False, at_zeros=False, second=False)

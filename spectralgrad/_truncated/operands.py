@@ -27,14 +27,13 @@ from .._bindings.array import (
     is_jax_array,
     is_torch_array,
 )
-from .._bindings.lookup import autodiff_of, native, sparse_library
+from .._bindings.lookup import autodiff_of, is_dense, native, sparse_library
 from .._engine.arguments import enter
 from .._engine.checks import check_precision
 from .._engine.errors import raise_captured
 from .._engine.operators import LowRank, Operator
 from .._engine.products import Products, products_of, sparse_products
 from .._engine.tape import is_recorded
-from .._engine.transforms import is_dense
 from .._engine.tree import leaves_of, rebuild
 
 

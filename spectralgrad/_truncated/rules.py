@@ -22,16 +22,20 @@ from .._bindings.array import (
     Arrays,
     adjoint,
     array_namespace,
+    beside,
     columnwise_dot,
     device,
     is_complex,
+    leading_columns,
     nan_where,
     once_differentiable,
     real,
+    trailing_columns,
 )
 from .._bindings.lookup import adjoint_times, autodiff_of, project_out
 from .._engine.errors import ConvergenceError, ConvergenceWarning
-from .._engine.primitive import Primitive, read
+from .._engine.primitive import Primitive
+from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
 from .._spectrum.ties import Ties, equals_mirror, first, split_singular, split_width
@@ -83,9 +87,9 @@ def _columns(found: Found, options: Options) -> Arrays:
     U, S, Vh, _, e, *_ = found
     # vectors of a lone zero value are free by a phase, or in a complement
     free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
-    tolerance, extended = options.tolerance(S), array_namespace(S).concat([S, first(e)], axis=-1)
+    tolerance, extended = options.tolerance(S), beside([S, first(e)])
     undefined = gauge.undefined_columns(extended, tolerance, free)
-    once = undefined[..., : S.shape[-1]] | fragile(S, tolerance, options.ties)
+    once = leading_columns(undefined, S.shape[-1]) | fragile(S, tolerance, options.ties)
     return extended, undefined, once
 
 
@@ -116,7 +120,7 @@ def truncated_jvp(
     U, S, Vh, *_ = found
     V, tolerance = adjoint(Vh), options.tolerance(S)
     _, undefined, once = _columns(found, options)
-    undefined, once = undefined[..., : S.shape[-1]], once_differentiable(S, once)
+    undefined, once = leading_columns(undefined, S.shape[-1]), once_differentiable(S, once)
     valid = 1 + once
     if ties == "drop":
         undefined = undefined & equals_mirror(S, tolerance)
@@ -139,7 +143,7 @@ def truncated_vjp(
     xp, V, tolerance = array_namespace(S), adjoint(Vh), options.tolerance(S)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     _, undefined, once = _columns(found, options)
-    undefined = undefined[..., : S.shape[-1]]
+    undefined = leading_columns(undefined, S.shape[-1])
     if U_bar is None and V_bar is None:
         diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
         return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
@@ -211,9 +215,9 @@ def _why(
             0.0 if bar is None else adjoint_times(W, bar)
             for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
         )
-        reached = columns[..., :k] & gauge.touched(S_bar, bars[0], bars[2])
+        reached = leading_columns(columns, k) & gauge.touched(S_bar, bars[0], bars[2])
         bad = _undetermined(operand, leaves, found, bars, inner, reached, ties)
-        columns = xp.concat([reached, columns[..., k:]], axis=-1)
+        columns = beside([reached, trailing_columns(columns, k)])
     invalid = nan_where(bad, S)[..., None, None]
     reason = explain("truncated_svd", ("S", extended), columns, given, (invalid,), ties)
     finite = all(bool(xp.all(xp.isfinite(d))) for d in (S, *given) if hasattr(d, "ndim"))
@@ -234,6 +238,7 @@ triplets = Primitive(
     truncated_jvp,
     truncated_vjp,
     outputs=7,
+    core=2,
     undefined=_why,
     insists=lambda *, options, **_: insists(ties=options.ties),
 )

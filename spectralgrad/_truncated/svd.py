@@ -11,7 +11,7 @@ from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
 from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
 from .._engine.errors import ConvergenceError, ConvergenceWarning
-from .._engine.primitive import read
+from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
 from .._spectrum.ties import POLICIES, Ties
