@@ -17,6 +17,7 @@ from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
+from ._operations.sums import eigenprojector, eigvalsh_sum, sum_largest_eigvalsh, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
@@ -38,9 +39,11 @@ __all__ = [
     "ProcrustesResult",
     "SVDResult",
     "cut",
+    "eigenprojector",
     "eigh",
     "eigh_function",
     "eigvalsh",
+    "eigvalsh_sum",
     "expm",
     "functions",
     "hvp",
@@ -64,9 +67,11 @@ __all__ = [
     "singular_value_threshold",
     "spectral_norm",
     "sqrtm",
+    "sum_largest_eigvalsh",
     "svd",
     "svd_function",
     "svdvals",
+    "svdvals_sum",
     "testing",
     "truncated_svd",
     "truncation_error",

@@ -13,23 +13,29 @@ from __future__ import annotations
 
 from ._functions.exponentials import exp, expm1, identity, log, log1p, reciprocal, sqrt, tanh
 from ._functions.given import ScalarFunction
-from ._functions.powers import power
+from ._functions.one_sided import positive_part, step
+from ._functions.statistics import entropy, fermi
 from ._functions.thresholds import clip, hard_threshold, soft_threshold
 from ._functions.tikhonov import tikhonov
+from ._functions.truncated_powers import power
 
 __all__ = [
     "ScalarFunction",
     "clip",
+    "entropy",
     "exp",
     "expm1",
+    "fermi",
     "hard_threshold",
     "identity",
     "log",
     "log1p",
+    "positive_part",
     "power",
     "reciprocal",
     "soft_threshold",
     "sqrt",
+    "step",
     "tanh",
     "tikhonov",
 ]

@@ -10,8 +10,9 @@ cotangent of A is D^(n+1) F[..., C], and the cotangent of a direction is D^n F w
 `symmetric` makes a Primitive of each order from the maps of order 0, 1 and 2, each the rule of the
 one below. What has no map is NaN, never a guess.
 
-The factors of A are inputs, carried by A. A function f with a free parameter p has p as its last
-input; f.by_parameter() is the function df/dp, and the derivative of D^n F by p is D^n F of it.
+The factors of A are inputs, carried by A. A function f with free parameters has them as its last
+inputs; f.by_parameter(i) is the derivative of f by the i-th, and that of D^n F is D^n F of it. A
+`potential` is a scalar function of A whose gradient is such a function.
 """
 
 from __future__ import annotations
@@ -63,20 +64,20 @@ def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Pri
             return above(*inputs[: 1 + order], direction, *inputs[1 + order :], **static)
         if i <= order:
             return primitive(*inputs[:i], direction, *inputs[i + 1 :], **static)
-        by_parameter = static | {"f": static["f"].by_parameter()}
-        return multiply(direction, primitive(*inputs, **by_parameter), axes=2)
+        return multiply(direction, by_parameter(i, inputs, static), axes=2)
 
-    def of_parameter(bar: Array, inputs: Arrays, static: dict[str, Any]) -> Array:
-        by_parameter = static | {"f": static["f"].by_parameter()}
-        return inner(bar, primitive(*inputs, **by_parameter), axes=2)
+    def by_parameter(i: int, inputs: Arrays, static: dict[str, Any]) -> Array:
+        f = static["f"].by_parameter(i - first_parameter)
+        return primitive(*inputs, **static | {"f": f})
 
-    active = (*range(1 + order), first_parameter)
+    def of_parameter(i: int, bar: Array, inputs: Arrays, static: dict[str, Any]) -> Array:
+        return inner(bar, by_parameter(i, inputs, static), axes=2)
 
     def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
         terms = [
-            along(i, tangents[i], inputs, static)
-            for i in active
-            if i < len(inputs) and tangents[i] is not None
+            along(i, tangent, inputs, static)
+            for i, tangent in enumerate(tangents)
+            if tangent is not None and i not in primitive.carried
         ]
         return sum(terms[1:], start=terms[0])
 
@@ -84,8 +85,8 @@ def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Pri
         bars: list[Any] = [None] * len(inputs)
         for i in range(1 + order):
             bars[i] = partial(along, i, cotangents[0], inputs, static)
-        if len(inputs) > first_parameter:
-            bars[-1] = partial(of_parameter, cotangents[0], inputs, static)
+        for i in range(first_parameter, len(inputs)):
+            bars[i] = partial(of_parameter, i, cotangents[0], inputs, static)
         return tuple(bars)
 
     primitive: Primitive = Primitive(
@@ -96,4 +97,44 @@ def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Pri
         carried=tuple(range(1 + order, first_parameter)),
         core=2,
     )
+    return primitive
+
+
+def potential(name: str, factors: int, value: Map, gradient: Primitive) -> Primitive:
+    """The scalar function of A with that gradient; `value` takes (factors, parameters, **static).
+
+    Inputs are A, factors and parameters.
+    """
+    first_parameter = 1 + factors
+
+    def by_parameter(i: int, inputs: Arrays, static: dict[str, Any]) -> Array:
+        f = static["f"].by_parameter(i - first_parameter)
+        return primitive(*inputs, **static | {"f": f})
+
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
+        terms = []
+        if tangents[0] is not None:
+            terms.append(inner(gradient(*inputs, **static), tangents[0], axes=2))
+        for i in range(first_parameter, len(inputs)):
+            if tangents[i] is not None:
+                terms.append(multiply(tangents[i], by_parameter(i, inputs, static), axes=0))
+        return sum(terms[1:], start=terms[0])
+
+    def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
+        (bar,) = cotangents
+        of_parameters = (
+            lambda i=i: multiply(bar, by_parameter(i, inputs, static), axes=0)
+            for i in range(first_parameter, len(inputs))
+        )
+        return (
+            lambda: multiply(bar, gradient(*inputs, **static), axes=2),
+            *(None,) * factors,
+            *of_parameters,
+        )
+
+    def forward(x: Array, *held: Array, **static: Any) -> Array:
+        return value(held[:factors], held[factors:], **static)
+
+    carried = tuple(range(1, first_parameter))
+    primitive: Primitive = Primitive(name, forward, jvp, vjp, carried=carried, core=0)
     return primitive

@@ -6,6 +6,7 @@ A function comes out hashable, with its parameter beside it if that is an array.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from .._bindings.array import Array, array_namespace, device, real
@@ -23,15 +24,14 @@ Function = Scalar | tuple[Callable[..., Any], ...] | Callable[..., Any]
 
 
 def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Array, ...]]:
-    """f without arrays, and its parameter if that is one, fit to broadcast against x.
+    """f without arrays, and those of its parameters that are, fit to broadcast against x.
 
     Pairs and callables are wrapped, once seen to lose no gradient.
     """
     if isinstance(f, Named):
-        value = getattr(f, f.parameter) if f.parameter else None
-        if f.parameter is None or not is_array(value):
-            return f, ()
-        return f._with(FREE), (as_parameter(value, x, function, f.parameter),)
+        arrays = {name: getattr(f, name) for name in f.parameters if is_array(getattr(f, name))}
+        values = tuple(as_parameter(v, x, function, name) for name, v in arrays.items())
+        return (replace(f, **dict.fromkeys(arrays, FREE)), values) if arrays else (f, ())
     return _given(f, x, function), ()
 
 

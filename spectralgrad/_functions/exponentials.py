@@ -17,7 +17,7 @@ from .._spectrum.divided_differences import (
     second_by_series,
 )
 from .named import NAN, Named, magnitude, where
-from .powers import power
+from .powers import Power
 
 # f^(n+2)(m)/(n+2)! in units of f's own scale, as far as `second_by_series` wants them
 _EXPONENTIAL = tuple(1 / factorial(n + 2) for n in range(9))
@@ -74,6 +74,7 @@ class _Sqrt(Named):
 
     degree = 0.5
     singular = True
+    nonnegative = True
 
     def __call__(self, s: Array) -> Array:
         return where(s < 0, NAN, array_namespace(s).sqrt(where(s < 0, 0.0, s)))
@@ -120,21 +121,22 @@ class _Expm1(_Exp):
 
 
 @dataclass(frozen=True, eq=False)
-class _Log(Named):
+class Log(Named):
     """The logarithm: NaN below zero; no derivative at zero. A shift is what units leave of it."""
 
     shift: Any = 0.0
-    parameter: ClassVar[str | None] = "shift"
+    parameters: ClassVar[tuple[str, ...]] = ("shift",)
     vanishes = False
     degree = 0
     singular = True
+    nonnegative = True
 
     def __call__(self, s: Array) -> Array:
         at_most_zero = where(s == 0, -float("inf"), array_namespace(s).full_like(s, NAN))
         return where(s > 0, array_namespace(s).log(where(s > 0, s, 1.0)) + self.shift, at_most_zero)
 
-    def parameter_in_units(self, value: Any, unit: Array) -> Any:
-        return value + array_namespace(unit).log(unit)
+    def in_units(self, unit: Array) -> dict[str, Any]:
+        return {"shift": self.shift + array_namespace(unit).log(unit)}
 
     def divided(self, a: Array, b: Array) -> Array:
         a, b = in_order(a, b)
@@ -210,20 +212,20 @@ class _Reciprocal(Named):
     singular = True
 
     def __call__(self, s: Array) -> Array:
-        return power(-1)(s)
+        return Power(-1)(s)
 
     def divided(self, a: Array, b: Array) -> Array:
-        return power(-1).divided(a, b)
+        return Power(-1).divided(a, b)
 
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
-        return power(-1).second(a, b, c, ab, bc, ac)
+        return Power(-1).second(a, b, c, ab, bc, ac)
 
 
 identity: Named = _Identity()
 sqrt: Named = _Sqrt()
 exp: Named = _Exp()
 expm1: Named = _Expm1()
-log: Named = _Log()
+log: Named = Log()
 log1p: Named = _Log1p()
 tanh: Named = _Tanh()
 reciprocal: Named = _Reciprocal()

@@ -35,6 +35,9 @@ class Given(Scalar):
     def second_derivative(self, s: Array) -> Array:
         raise NotImplementedError
 
+    def slope(self) -> Scalar:
+        return ScalarFunction(self.derivative, self.second_derivative)
+
     def divided(self, a: Array, b: Array) -> Array:
         return by_quadrature(self, self.derivative, a, b)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace
+from .._bindings.array import Array, Arrays, array_namespace, expand
 from .._engine.errors import raise_glue
 from .._engine.tape import is_recording
+from .._spectrum.ties import least_of, unit_of
 from .protocol import Scalar
 
 NAN = float("nan")
@@ -45,18 +46,23 @@ class Named(Scalar):
         """f(s)/s, as f[s, 0] where f(0) = 0: s^2 may underflow where s does not."""
         return self.divided(s, array_namespace(s).zeros_like(s)) if self.vanishes else fs / s
 
-    def by_parameter(self) -> Named:
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The parameters that travel beside the function."""
+        return tuple(name for name in self.parameters if getattr(self, name) is FREE)
+
+    def by(self, name: str) -> Scalar:
+        """The derivative by a parameter."""
         return Nowhere()
 
-    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
-        """With the number, if it is free, fit for arrays with that many axes behind a batch's."""
-        if not parameters:
-            return self
-        return self._with(parameters[0][(..., *(None,) * axes)])
+    def by_parameter(self, index: int) -> Scalar:
+        return self.by(self.free[index])
 
-    def _with(self, value: Any) -> Any:
-        """Another of its kind with that parameter."""
-        return replace(self, **{str(self.parameter): value})
+    def with_parameters(self, values: tuple[Array, ...], axes: int) -> Any:
+        if not values:
+            return self
+        shaped = (expand(value, axes) for value in values)
+        return replace(self, **dict(zip(self.free, shaped, strict=True)))
 
 
 class Nowhere(Named):
@@ -68,30 +74,43 @@ class Nowhere(Named):
     def divided(self, a: Array, b: Array) -> Array:
         return NAN * (a + b)
 
-    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
+    def with_parameters(self, values: tuple[Array, ...], axes: int) -> Any:
         return self
 
 
-def in_units(f: Any, parameters: Arrays, unit: Array) -> tuple[Any, Arrays, Array, Array]:
+def in_units(f: Any, values: Arrays, w: Array) -> tuple[Any, Arrays, Array, Array]:
     """g, its parameters, u and c = u^(d/2 - 1) with f(u t) = u^d g(t), for second derivatives.
 
-    D2F(A)[H, K] = D2G(A/u)[c H, c K] leaves the range of the dtype only where it has to. u is
-    `unit`, (..., 1), where f has a degree d, and 1 where it has a scale of its own.
+    D2F(A)[H, K] = D2G(A/u)[c H, c K] leaves the range of the dtype only where it has to. Where f
+    has a degree d, u is the largest of the spectrum w, or for negative powers the least that is not
+    zero; it is 1 where f has a scale of its own. Its shape is (..., 1).
     """
-    degree = f.with_parameter(parameters, 1).degree
+    xp, degree = array_namespace(w), f.with_parameters(values, 1).degree
     if degree is None:
-        one = array_namespace(unit).ones_like(unit)
-        return f, parameters, one, one
-    value = parameters[0] if parameters else getattr(f, f.parameter or "", None)
-    value = f.parameter_in_units(value, unit[..., 0])
-    if value is not None:
-        f, parameters = f._with(FREE), (value,)
-    return f, parameters, unit, unit ** (degree / 2 - 1)
+        one = xp.ones_like(unit_of(w))
+        return f, values, one, one
+    if isinstance(degree, (int, float)):
+        unit = unit_of(w) if degree >= 0 else least_of(w)
+    else:
+        unit = xp.where(degree >= 0, unit_of(w), least_of(w))
+    held = f.with_parameters(values, 0)
+    moved = held.in_units(unit[..., 0])
+    names = [name for name in f.parameters if name in moved or name in f.free]
+    if moved:
+        f = replace(f, **dict.fromkeys(moved, FREE))
+    values = tuple(moved[name] if name in moved else getattr(held, name) for name in names)
+    return f, values, unit, unit ** (degree / 2 - 1)
 
 
 def magnitude(s: Array) -> Array:
     """|s|; PyTorch's abs has derivative 0 at 0, where a one-sided one is wanted."""
     return where(s < 0, -s, s)
+
+
+def near(s: Array, place: Any, tolerance: Array) -> Array:
+    """Whether s lies at a place, to the error of computed values, and no nearer to zero."""
+    half = magnitude(place + 0.0 * s) / 2
+    return magnitude(s - place) <= where(tolerance < half, tolerance, half)
 
 
 def where(condition: Array, x: Any, otherwise: Any) -> Array:

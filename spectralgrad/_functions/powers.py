@@ -30,29 +30,15 @@ def _positive(s: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class power(Named):
+class Power(Named):
     """s^p for any real p; a whole p takes negative s too.
 
-    Parameters
-    ----------
-    p : number or array
-        Negative bases are NaN unless p is a whole number; zero has no derivative for p < 1 but 0.
-        An array, with a number for each matrix, is differentiated by, and never counts as whole.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If p is neither an array nor a finite Python number.
-
-    Examples
-    --------
-    >>> import numpy as np, spectralgrad as sg
-    >>> sg.functions.power(2)(np.array([3.0, -1.0]))
-    array([9., 1.])
+    Negative bases are NaN unless p is a whole number; zero has no derivative for p < 1 but 0. An
+    array never counts as whole.
     """
 
     p: Any
-    parameter: ClassVar[str | None] = "p"
+    parameters: ClassVar[tuple[str, ...]] = ("p",)
 
     def __post_init__(self) -> None:
         p = number(self.p, "p")
@@ -65,6 +51,10 @@ class power(Named):
     @property
     def odd(self) -> bool:
         return isinstance(self.p, int) and self.p % 2 == 1
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]
+        return not isinstance(self.p, int)
 
     @property
     def degree(self) -> Any:
@@ -89,7 +79,7 @@ class power(Named):
         return where(fails, where(s == 0, at_zero, NAN), where(fails, 1.0, s) ** self.p)
 
     def ratio(self, s: Array, fs: Array) -> Array:
-        return power(self.p - 1)(s)
+        return Power(self.p - 1)(s)
 
     def divided(self, a: Array, b: Array) -> Array:
         if isinstance(self.p, int):
@@ -110,12 +100,12 @@ class power(Named):
 
     def _rising(self, x: Array, y: Array) -> Array:
         """a^(p-1) for the larger of each pair; powers are taken before the pairs are formed."""
-        u, v = (power(self.p - 1)(where(s == 0, 1.0, s)) for s in (x, y))
+        u, v = (Power(self.p - 1)(where(s == 0, 1.0, s)) for s in (x, y))
         return where(x >= y, u, v)
 
     def _falling(self, x: Array, y: Array) -> Array:
         """-b^p for the smaller of each pair, NaN for zero."""
-        u, v = (where(s == 0, NAN, -power(self.p)(where(s == 0, 1.0, s))) for s in (x, y))
+        u, v = (where(s == 0, NAN, -Power(self.p)(where(s == 0, 1.0, s))) for s in (x, y))
         return where(x >= y, v, u)
 
     def _at_origin(self, order: int, zero: Array) -> Array:
@@ -130,11 +120,11 @@ class power(Named):
         if self.p < 0:
             zero = (a == 0) | (b == 0)
             r, t = 1 / where(zero, 1.0, a), 1 / where(zero, 1.0, b)
-            return where(zero, NAN, -(r * t) * power(-self.p)._polynomial(r, t))
+            return where(zero, NAN, -(r * t) * Power(-self.p)._polynomial(r, t))
         if self.p < 2:
             return self.p + 0.0 * (a + b)
         half = self.p // 2  # sum over 2 h powers = sum over h powers, times a^h + b^h
-        even = power(half)._polynomial(a, b) * (a**half + b**half)
+        even = Power(half)._polynomial(a, b) * (a**half + b**half)
         return even if self.p % 2 == 0 else even * a + b ** (self.p - 1)
 
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
@@ -155,10 +145,10 @@ class power(Named):
         for n in range(9):
             coefficients.append(term)
             term = term * (self.p - (n + 2)) / (n + 3) * short
-        return m * short, power(self.p - 2)(m), coefficients
+        return m * short, Power(self.p - 2)(m), coefficients
 
-    def by_parameter(self) -> Named:
-        return _PowerLog(self.p, 1)
+    def by(self, name: str) -> Named:
+        return PowerLog(self.p, 1)
 
 
 def _homogeneous(degree: int, a: Array, b: Array, c: Array) -> Array:
@@ -174,16 +164,16 @@ def _homogeneous(degree: int, a: Array, b: Array, c: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class _PowerLog(Named):
+class PowerLog(Named):
     """s^p (log s)^n, the n-th derivative of s^p by p: 0 at 0 for p > 0."""
 
     p: Any
     n: int
-    parameter: ClassVar[str | None] = "p"
+    parameters: ClassVar[tuple[str, ...]] = ("p",)
 
     def __call__(self, s: Array) -> Array:
         x = where(s > 0, s, 1.0)
-        value = power(self.p)(x) * array_namespace(s).log(x) ** self.n
+        value = Power(self.p)(x) * array_namespace(s).log(x) ** self.n
         at_zero = where(self.p + 0.0 * s > 0, array_namespace(s).zeros_like(s), NAN)
         return where(s > 0, value, where(s == 0, at_zero, NAN))
 
@@ -193,12 +183,12 @@ class _PowerLog(Named):
     def divided(self, a: Array, b: Array) -> Array:
         # Leibniz: (g log)[a, b] = g[a, b] log(a) + g(b) log[a, b]
         a, b = in_order(a, b)
-        lower = power(self.p) if self.n == 1 else _PowerLog(self.p, self.n - 1)
+        lower = Power(self.p) if self.n == 1 else PowerLog(self.p, self.n - 1)
         x, y = (where(v > 0, v, 1.0) for v in (a, b))
         log_slope = quotient(-log_ratio(x, where(b > 0, y, x)), x, where(b > 0, y, x), 1 / y)
         slope = lower.divided(a, b) * array_namespace(x).log(x) + lower(b) * log_slope
         slope = where(b == 0, _choose(self.p > 0, self(a) / x, NAN), where(b < 0, NAN, slope))
         return where(a == 0, _choose(self.p > 1, 0.0 * a, NAN), slope)
 
-    def by_parameter(self) -> Named:
-        return _PowerLog(self.p, self.n + 1)
+    def by(self, name: str) -> Named:
+        return PowerLog(self.p, self.n + 1)

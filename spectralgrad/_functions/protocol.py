@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from .._bindings.array import Array
@@ -16,18 +16,26 @@ class Scalar:
     """
 
     in_slices: ClassVar[bool] = True  # safe in threads, on slices of a stack
-    parameter: ClassVar[str | None] = None  # the field that may hold an array
+    parameters: ClassVar[tuple[str, ...]] = ()  # the fields that may hold arrays
 
     @property
     def degree(self) -> Any:
-        """d where f(c s) = c^d g(s), g being f or its like with another parameter; or None."""
+        """d where f(c s) = c^d g(s), g being f or its like with other parameters; or None."""
         return None
 
-    def parameter_in_units(self, value: Any, unit: Array) -> Any:
-        """The parameter of g for c = unit; None if that is f's."""
-        return None
+    def in_units(self, unit: Array) -> dict[str, Any]:
+        """The parameters of g for c = unit, as far as they are not f's."""
+        return {}
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
+    nonnegative: ClassVar[bool] = False  # jumps, ends or has a kink at zero
+
+    def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
+        """Where F has no derivative of that order since s lies at a jump or a kink; None: nowhere.
+
+        What is zero is another matter.
+        """
+        return None
 
     @property
     def bounded_derivatives(self) -> float:
@@ -58,6 +66,14 @@ class Scalar:
         """f'(s)."""
         return self.divided(s, s)
 
+    def slope(self) -> Scalar:
+        """f' as a function of its own."""
+        return Slope(self)
+
+    def of_singular_values(self) -> Scalar:
+        """What f is on values that are not negative."""
+        return self
+
     def divided(self, a: Array, b: Array) -> Array:
         """The divided difference f[a, b], which is f'(a) where a = b."""
         raise NotImplementedError
@@ -70,10 +86,43 @@ class Scalar:
         """f(s)/s, given fs = f(s), which those with bounded derivatives do without."""
         return fs / s
 
-    def by_parameter(self) -> Scalar:
-        """The derivative of f by its parameter, a function of s."""
+    def by_parameter(self, index: int) -> Scalar:
+        """The derivative of f by one of its free parameters, a function of s."""
         raise NotImplementedError
 
-    def with_parameter(self, parameters: tuple[Array, ...], axes: int) -> Any:
-        """f with its free parameter, if any, shaped for arrays with `axes` axes after the batch."""
+    def with_parameters(self, values: tuple[Array, ...], axes: int) -> Any:
+        """f with its free parameters, if any, fit for arrays with `axes` axes after the batch."""
         return self
+
+
+@dataclass(frozen=True, eq=False)
+class Slope(Scalar):
+    """f', times a number, by the differences of f: f'[a, b] = f[a, a, b] + f[a, b, b]."""
+
+    f: Any
+    factor: float = 1.0
+    vanishes: ClassVar[bool | None] = None
+
+    @property
+    def nonnegative(self) -> bool:  # type: ignore[override]
+        return bool(self.f.nonnegative)
+
+    def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
+        return self.f.breaks(s, tolerance, order + 1)
+
+    def __call__(self, s: Array) -> Array:
+        return self.factor * self.f.derivative(s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        f = self.f
+        at_a, at_b, ab = f.derivative(a), f.derivative(b), f.divided(a, b)
+        return self.factor * (f.second(a, a, b, at_a, ab, ab) + f.second(a, b, b, ab, at_b, ab))
+
+    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
+        return float("nan") * (a + b + c)
+
+    def by_parameter(self, index: int) -> Scalar:
+        return replace(self, f=self.f.by_parameter(index))
+
+    def with_parameters(self, values: tuple[Array, ...], axes: int) -> Any:
+        return replace(self, f=self.f.with_parameters(values, axes))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from .._bindings.array import Array, Arrays, array_namespace
 from .._spectrum.divided_differences import widest_quotient
-from .named import NAN, Named, magnitude, number, where
+from .named import NAN, Named, magnitude, near, number, where
 
 
 class _Piecewise(Named):
@@ -25,8 +25,14 @@ class _Piecewise(Named):
     def threshold(self) -> Any:
         raise NotImplementedError
 
-    def parameter_in_units(self, value: Any, unit: Array) -> Any:
-        return value / unit
+    def in_units(self, unit: Array) -> dict[str, Any]:
+        return {self.parameters[0]: self.threshold / unit}
+
+    def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
+        if order < 2 and not self.jumps:
+            return None
+        t = self.threshold + 0.0 * s
+        return near(magnitude(s), t, tolerance) & ((t > 0) | self.jumps_at_zero)
 
     def _odd(self, size: Array) -> Array:
         raise NotImplementedError
@@ -72,7 +78,7 @@ class _Piecewise(Named):
 @dataclass(frozen=True, eq=False)
 class _AtTau(_Piecewise):
     tau: Any
-    parameter: ClassVar[str | None] = "tau"
+    parameters: ClassVar[tuple[str, ...]] = ("tau",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tau", number(self.tau, "tau", least=0))
@@ -105,8 +111,8 @@ class soft_threshold(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size - self.tau, 0.0)
 
-    def by_parameter(self) -> Named:
-        return _MinusStep(self.tau)
+    def by(self, name: str) -> Named:
+        return _MinusSign(self.tau)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +139,7 @@ class clip(_Piecewise):
     max: Any
     inside: ClassVar[float] = 1.0
     outside: ClassVar[float] = 0.0
-    parameter: ClassVar[str | None] = "max"
+    parameters: ClassVar[tuple[str, ...]] = ("max",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max", number(self.max, "max", least=0))
@@ -145,8 +151,8 @@ class clip(_Piecewise):
     def _odd(self, size: Array) -> Array:
         return where(size > self.max, self.max, size)
 
-    def by_parameter(self) -> Named:
-        return step(self.max)
+    def by(self, name: str) -> Named:
+        return sign_beyond(self.max)
 
 
 class hard_threshold(_AtTau):
@@ -175,11 +181,11 @@ class hard_threshold(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(size > self.tau, size, 0.0)
 
-    def by_parameter(self) -> Named:
+    def by(self, name: str) -> Named:
         return _Flat(self.tau)
 
 
-class step(_AtTau):
+class sign_beyond(_AtTau):
     """sign(s) beyond tau, 0 at and below it: the derivative of `clip` by its maximum."""
 
     degree = 0
@@ -194,11 +200,11 @@ class step(_AtTau):
     def ratio(self, s: Array, fs: Array) -> Array:
         return fs / s  # not as f[s, 0], where there may be a jump
 
-    def by_parameter(self) -> Named:
+    def by(self, name: str) -> Named:
         return _Flat(self.tau)
 
 
-class _MinusStep(step):
+class _MinusSign(sign_beyond):
     """The derivative of `soft_threshold` by tau."""
 
     def _odd(self, size: Array) -> Array:
@@ -215,30 +221,5 @@ class _Flat(_AtTau):
     def _odd(self, size: Array) -> Array:
         return where(self._at_threshold(size), NAN, 0.0 * size)
 
-    def by_parameter(self) -> Named:
+    def by(self, name: str) -> Named:
         return self
-
-
-class inverse_above(_AtTau):
-    """1/s beyond tau, 0 at and below it: the function of the pseudoinverse."""
-
-    degree = -1
-    jumps = True
-
-    def _kept(self, s: Array) -> Arrays:
-        """Which arguments lie beyond, and these with 1 in place of the others."""
-        kept = magnitude(s) > self.tau
-        return kept, where(kept, s, 1.0)
-
-    def _odd(self, size: Array) -> Array:
-        kept, x = self._kept(size)
-        return where(kept, 1 / x, 0.0)
-
-    def divided(self, a: Array, b: Array) -> Array:
-        (a_kept, x), (b_kept, y) = self._kept(a), self._kept(b)
-        return where(a_kept & b_kept, -1 / x / y, super().divided(a, b))
-
-    def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
-        (a_kept, x), (b_kept, y), (c_kept, z) = map(self._kept, (a, b, c))
-        across = super().second(a, b, c, ab, bc, ac)
-        return where(a_kept & b_kept & c_kept, 1 / x / y / z, across)

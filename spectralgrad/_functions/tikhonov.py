@@ -37,13 +37,13 @@ class tikhonov(Named):
     alpha: Any
     odd = True
     degree = -1
-    parameter: ClassVar[str | None] = "alpha"
+    parameters: ClassVar[tuple[str, ...]] = ("alpha",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "alpha", number(self.alpha, "alpha", above=0))
 
-    def parameter_in_units(self, value: Any, unit: Array) -> Any:
-        return value / unit / unit
+    def in_units(self, unit: Array) -> dict[str, Any]:
+        return {"alpha": self.alpha / unit / unit}
 
     def _unit(self, s: Array) -> Arrays:
         """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
@@ -67,7 +67,7 @@ class tikhonov(Named):
         (ua, va, ha), (ub, vb, hb), (uc, vc, hc) = map(self._unit, (a, b, c))
         return ((ua * ub - va * vb) * uc - (ua * vb + va * ub) * vc) / ha / hb / hc
 
-    def by_parameter(self) -> Named:
+    def by(self, name: str) -> Named:
         return _TikhonovByAlpha(self.alpha)
 
 
@@ -87,7 +87,7 @@ class _TikhonovByAlpha(tikhonov):
     def second(self, a: Array, b: Array, c: Array, ab: Array, bc: Array, ac: Array) -> Array:
         return NAN * (a + b + c)
 
-    def by_parameter(self) -> Named:
+    def by(self, name: str) -> Named:
         return _TikhonovByAlphaTwice(self.alpha)
 
 

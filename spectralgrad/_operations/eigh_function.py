@@ -14,14 +14,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm, nan_where
 from .._engine.arguments import enter
 from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.named import in_units
-from .._spectrum.ties import unit_of, zero_tolerance
+from .._spectrum.ties import zero_tolerance
 from .._spectrum.triple_sums import triple_sums
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
@@ -35,11 +35,27 @@ def _values(w: Array, semidefinite: bool) -> Array:
     return xp.where(xp.abs(w) <= zero_tolerance(w.shape[-1], w), 0.0, w)
 
 
+def guards_zero(f: Any) -> bool:
+    """Whether what counts as zero is taken for zero, where f or its slope jumps or is infinite."""
+    return bool(f.nonnegative or f.singular)
+
+
+def _at_break(values: Array, f: Any, parameters: Arrays, order: int) -> Array:
+    """Zeros, and NaN for elements with an eigenvalue at a jump or a kink of f, as (..., 1, 1)."""
+    xp = array_namespace(values)
+    found = f.with_parameters(parameters, 1).breaks(
+        values, zero_tolerance(values.shape[-1], values), order
+    )
+    if found is None:
+        return 0.0
+    return nan_where(xp.any(found, axis=-1), values)[..., None, None]
+
+
 def eigh_value(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
 ) -> Array:
     w, Q = factors
-    fw = f.with_parameter(parameters, 1)(_values(w, semidefinite))
+    fw = f.with_parameters(parameters, 1)(_values(w, semidefinite))
     xp = array_namespace(w)
     fw = xp.where(xp.isfinite(fw), fw, float("nan"))
     return herm((Q * fw[..., None, :]) @ adjoint(Q))
@@ -48,7 +64,7 @@ def eigh_value(
 def _slopes(w: Array, f: Any, parameters: Arrays) -> Array:
     """f[w_i, w_j], NaN beyond the dtype's range as f(w) is."""
     xp = array_namespace(w)
-    slopes = f.with_parameter(parameters, 2).divided(w[..., :, None], w[..., None, :])
+    slopes = f.with_parameters(parameters, 2).divided(w[..., :, None], w[..., None, :])
     return xp.where(xp.isfinite(slopes), slopes, float("nan"))
 
 
@@ -65,19 +81,20 @@ def eigh_differential(
         small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
         zero = values == 0
         G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
-    return herm(Q @ (G * P) @ adjoint(Q))
+    return herm(Q @ (G * P) @ adjoint(Q)) + _at_break(values, f, parameters, 1)
 
 
 def eigh_second(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
 ) -> Array:
     w, Q = factors
-    f, parameters, unit, growth = in_units(f, parameters, unit_of(w))
+    f, parameters, unit, growth = in_units(f, parameters, w)
     w = _values(w / unit, semidefinite)
     G = _slopes(w, f, parameters)
     m, D = _reference(w, f, parameters, G)
     X, Y = (adjoint(Q) @ herm(growth[..., None] * C) @ Q for C in directions)
-    return herm(Q @ triple_sums(f, parameters, w, G, D, m, X, Y) @ adjoint(Q))
+    out = herm(Q @ triple_sums(f, parameters, w, G, D, m, X, Y) @ adjoint(Q))
+    return out + _at_break(w, f, parameters, 2)
 
 
 def _reference(w: Array, f: Any, parameters: Arrays, G: Array) -> Arrays:
@@ -88,7 +105,7 @@ def _reference(w: Array, f: Any, parameters: Arrays, G: Array) -> Arrays:
         m = 0.0 * m
     if f.singular:  # steeper towards zero at every order: its slopes lose nothing
         return m, G
-    of_values, of_pairs = f.with_parameter(parameters, 1), f.with_parameter(parameters, 2)
+    of_values, of_pairs = f.with_parameters(parameters, 1), f.with_parameters(parameters, 2)
     h = of_values.divided(w, m + 0.0 * w)
     w_i, w_k, h_i, h_k = w[..., :, None], w[..., None, :], h[..., :, None], h[..., None, :]
     w_m = m[..., None] + 0.0 * w_i
@@ -128,9 +145,10 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
 
     Notes
     -----
-    Eigenvalues are taken as computed, with their error of a few eps max|w|: what is infinitely
-    steep at zero, such as `reciprocal`, is not guarded at a singular matrix. `powm`, `sqrtm` and
-    `logm` are. The cotangent of x is Hermitian. Where f or its derivative does not exist at an
+    Of functions that end, jump, have a kink or are infinitely steep at zero (`log`, `sqrt`,
+    `reciprocal`, `entropy`, `positive_part`, powers that are not whole), an eigenvalue within
+    2 sqrt(n) eps max|w| counts as zero. So near to a jump elsewhere (`step`, a cutoff) there is no
+    derivative. The cotangent of x is Hermitian. Where f or its derivative does not exist at an
     eigenvalue the named functions are NaN, without a warning. Second derivatives are exact at
     repeated eigenvalues too. 4 products of x's size a backward, 8 and a few evaluations of f at n^2
     points a second derivative. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
@@ -144,5 +162,6 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     """
     x, narrow = enter(x, "eigh_function", square=True)
     f, parameters = as_scalar_function(f, x, "eigh_function")
-    of = partial(of_eigenvalues, x, *eigh_factors(x), *parameters)
+    w, Q = eigh_factors(x)
+    of = partial(of_eigenvalues, x, w, Q, *parameters, semidefinite=guards_zero(f))
     return apply_in_parts(of, f, x, narrow)

@@ -17,7 +17,7 @@ from .._engine.arguments import enter
 from .._engine.reading import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
-from .._functions.powers import power
+from .._functions.powers import Power
 from .._spectrum import factorizations
 from .declaration import operation
 from .eigh import eigh_factors
@@ -131,7 +131,7 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     array([[0.5, 0. ],
            [0. , 1. ]])
     """
-    return _of_hermitian(x, power(-0.5), "inv_sqrtm", semidefinite=True)
+    return _of_hermitian(x, Power(-0.5), "inv_sqrtm", semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", example={"p": 2.5}, hermitian=True, definite=True)
@@ -176,7 +176,7 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     array([[8., 0.],
            [0., 1.]])
     """
-    return _of_hermitian(x, power(p), "powm", semidefinite=True)
+    return _of_hermitian(x, Power(p), "powm", semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)

@@ -21,7 +21,7 @@ from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity
 from .._functions.named import FREE
-from .._functions.thresholds import hard_threshold, step
+from .._functions.thresholds import hard_threshold, sign_beyond
 from .._spectrum.ties import is_tied_cut
 from .declaration import REQUIRED, operation
 from .polar import polar_factor
@@ -84,7 +84,7 @@ def _truncated_differential(
 best_of_rank = symmetric(
     "low_rank", 3, _truncated, _truncated_differential, at_cut(svd_second, hard_threshold(FREE))
 )
-partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(step(FREE)))
+partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(sign_beyond(FREE)))
 
 # the projector on all there is does not depend on x, but where x is NaN
 whole_space = Primitive(

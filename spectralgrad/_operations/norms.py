@@ -14,52 +14,19 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
-from .._engine.linear import inner, multiply
-from .._engine.primitive import Primitive
-from .._engine.symmetric import symmetric
+from .._engine.symmetric import potential, symmetric
 from .._engine.tape import is_differentiated
 from .._functions.named import FREE
-from .._functions.thresholds import step
+from .._functions.thresholds import sign_beyond
 from .._spectrum import factorizations
 from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
 from .declaration import REQUIRED, operation
 from .low_rank import cut_rules
 from .polar import polar_differential, polar_second
 from .svd import svd_factors
-
-
-def norm_of(name: str, value: Callable[..., Array], gradient: Callable[..., Array]) -> Primitive:
-    """The norm with that gradient; inputs are A, U, S, Vh and the exponent, if that is free."""
-
-    def by_exponent(inputs: Arrays, static: dict[str, Any]) -> Array:
-        return primitive(*inputs, **static | {"f": static["f"].by_parameter()})
-
-    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, **static: Any) -> Array:
-        terms = []
-        if tangents[0] is not None:
-            terms.append(inner(gradient(*inputs, **static), tangents[0], axes=2))
-        if tangents[4:] and tangents[4] is not None:
-            terms.append(multiply(tangents[4], by_exponent(inputs, static), axes=0))
-        return sum(terms[1:], start=terms[0])
-
-    def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
-        (bar,) = cotangents
-        bars = (lambda: multiply(bar, gradient(*inputs, **static), axes=2), None, None, None)
-        if len(inputs) == 4:
-            return bars
-        return *bars, lambda: multiply(bar, by_exponent(inputs, static), axes=0)
-
-    def forward(x: Array, *held: Array, **static: Any) -> Array:
-        return value(held[:3], held[3:], **static)
-
-    primitive = Primitive(name, forward, jvp, vjp, carried=(1, 2, 3), core=0)
-    return primitive
 
 
 def _sum_of_values(factors: Arrays, parameters: Arrays, *, k: int | None = None) -> Array:
@@ -79,15 +46,17 @@ def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *,
     return (U * weights[..., None, :]) @ Vh
 
 
-nuclear = norm_of(
+nuclear = potential(
     "nuclear_norm",
+    3,
     _sum_of_values,
     symmetric("nuclear_norm'", 3, _nuclear_gradient, polar_differential, polar_second),
 )
-ky_fan = norm_of(
+ky_fan = potential(
     "ky_fan_norm",
+    3,
     _sum_of_values,
-    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, *cut_rules(step(FREE))),
+    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, *cut_rules(sign_beyond(FREE))),
 )
 
 

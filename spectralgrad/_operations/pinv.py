@@ -14,7 +14,7 @@ from .._engine.symmetric import symmetric
 from .._engine.tape import as_constant
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array
-from .._functions.thresholds import inverse_above
+from .._functions.truncated_powers import PowerAbove
 from .._spectrum.ties import first, zero_values
 from .declaration import operation
 from .svd import svd_factors
@@ -29,7 +29,7 @@ def _above(rule: Callable[..., Any]) -> Callable[..., Any]:
         factors = factors[:3]
         every = rtol >= 1  # value is dropped, always
         tau = xp.where(every, float("inf"), xp.where(every, 1.0, rtol) * first(S))
-        out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=inverse_above(FREE))
+        out = rule(factors, directions, (xp.sum(tau, axis=-1),), f=PowerAbove(-1, FREE))
         unclear = ~(rtol >= 0) | xp.zeros_like(S, dtype=xp.bool)
         if directions:
             unclear = unclear | (xp.abs(S - tau) <= eps(S) * first(S))

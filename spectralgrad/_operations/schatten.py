@@ -24,13 +24,13 @@ from typing import Any
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where
 from .._engine.arguments import enter
 from .._engine.linear import inner
-from .._engine.symmetric import symmetric
+from .._engine.symmetric import potential, symmetric
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array, number
-from .._functions.powers import power
+from .._functions.powers import Power
 from .._spectrum.ties import first, unit_of, zero_values
 from .declaration import operation
-from .norms import largest_of_all, norm_of, sum_of_all
+from .norms import largest_of_all, sum_of_all
 from .svd import svd_factors
 from .svd_differentials import svd_differential
 
@@ -43,7 +43,7 @@ class Schatten:
     order: int = 0
     in_slices = True
 
-    def by_parameter(self) -> Schatten:
+    def by_parameter(self, index: int) -> Schatten:
         return replace(self, order=self.order + 1)
 
 
@@ -121,7 +121,7 @@ def gradient_differential(
     _, _, _, T = _norm(S, p)
     undefined = (N[..., 0] == 0) | (f.order > 0)
     G = (U * g[..., None, :]) @ Vh
-    slope, held = (power(FREE), (p[..., 0] - 1,)) if parameters else (power(f.p - 1), ())
+    slope, held = (Power(FREE), (p[..., 0] - 1,)) if parameters else (Power(f.p - 1), ())
     # of degree p - 2: taken at S/s_1, where large exponents do no harm to the largest value
     curved = svd_differential((U, S / unit_of(S), Vh), directions, held, f=slope)
     curved = xp.exp((2 / p - 1) * xp.log(T))[..., None] * curved
@@ -130,8 +130,9 @@ def gradient_differential(
     return (curved - along[..., None] * G) / xp.where(N == 0, 1.0, N)[..., None]
 
 
-schatten = norm_of(
+schatten = potential(
     "schatten_norm",
+    3,
     norm_value,
     symmetric("schatten_norm'", 3, gradient_value, gradient_differential),
 )

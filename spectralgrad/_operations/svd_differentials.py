@@ -64,7 +64,7 @@ from .._bindings.array import (
 from .._bindings.lookup import adjoint_times
 from .._functions.named import in_units
 from .._spectrum.divided_differences import widest_quotient
-from .._spectrum.ties import unit_of, zero_values
+from .._spectrum.ties import unit_of, zero_tolerance, zero_values
 from .._spectrum.triple_sums import triple_sums
 
 
@@ -95,7 +95,7 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
     Where f asks for it, what counts as zero is an exact zero in them.
     """
     S = factors[1]
-    xp, on_values = array_namespace(S), f.with_parameter(parameters, 1)
+    xp, on_values = array_namespace(S), f.with_parameters(parameters, 1)
     if f.bounded_derivatives > order:
         s, h = S, on_values.ratio(S, None)  # f[s, 0], at zero too
     else:
@@ -105,13 +105,23 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
         undefined = xp.any(zero & (fs != 0), axis=-1)
         h = xp.where(zero, on_values.derivative(s), on_values.ratio(xp.where(zero, 1.0, S), fs))
         h = h + nan_where(undefined, S)[..., None]
-    slopes = f.with_parameter(parameters, 2).divided(s[..., :, None], s[..., None, :])
-    return s, slopes, h
+    slopes = f.with_parameters(parameters, 2).divided(s[..., :, None], s[..., None, :])
+    return s, slopes, h + at_break(factors, f, parameters, order)
+
+
+def at_break(factors: Arrays, f: Any, parameters: Arrays, order: int) -> Any:
+    """Zeros, and NaN for batch elements with a value at a jump or kink of f, as (..., 1)."""
+    U, S, Vh = factors
+    tolerance = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    found = f.with_parameters(parameters, 1).breaks(S, tolerance, order)
+    if found is None:
+        return 0.0
+    return nan_where(array_namespace(S).any(found, axis=-1), S)[..., None]
 
 
 def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
-    fs = f.with_parameter(parameters, 1)(S)
+    fs = f.with_parameters(parameters, 1)(S)
     fs = array_namespace(S).where(array_namespace(S).isfinite(fs), fs, float("nan"))
     return (U * fs[..., None, :]) @ Vh
 
@@ -171,12 +181,12 @@ def with_complement(
 @tall
 def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
-    f, parameters, unit, growth = in_units(f, parameters, unit_of(S))
+    f, parameters, unit, growth = in_units(f, parameters, S)
     factors = U, S / unit, Vh
     s, plus, h = svd_couplings(factors, f, parameters, order=2)
     xp, zero = array_namespace(s), s == 0
     if f.bounded_derivatives <= 2:
-        of_values = f.with_parameter(parameters, 1)
+        of_values = f.with_parameters(parameters, 1)
         slopes = of_values.derivative(s)
         curved = ~(of_values.second(s, s, s, slopes, slopes, slopes) == 0)  # or NaN
         growth = growth + nan_where(xp.any(zero & curved, axis=-1), S)[..., None]
@@ -196,7 +206,7 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
 
 def _mixed_signs(s: Array, plus: Array, h: Array, f: Any, parameters: Arrays) -> Arrays:
     """A and B over s_1, Phi and Phi-; if f(0) = 0 is not known, by what it is."""
-    xp, of_pairs = array_namespace(s), f.with_parameter(parameters, 2)
+    xp, of_pairs = array_namespace(s), f.with_parameters(parameters, 2)
     s_k, s_j, h_k, h_j = s[..., :, None], s[..., None, :], h[..., :, None], h[..., None, :]
     t = specks(s)
     t_k, t_j = t[..., :, None], t[..., None, :]
@@ -214,5 +224,5 @@ def _mixed_signs(s: Array, plus: Array, h: Array, f: Any, parameters: Arrays) ->
         found.append((plus / top, minus / top, phi, phi_minus))
     if len(found) == 1:
         return found[0]
-    at_zero = f(xp.zeros_like(s[..., :1]))[..., None] == 0
+    at_zero = f.with_parameters(parameters, 1)(xp.zeros_like(s[..., :1]))[..., None] == 0
     return tuple(xp.where(at_zero, smooth, jumping) for smooth, jumping in zip(*found, strict=True))

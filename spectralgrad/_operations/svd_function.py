@@ -72,7 +72,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
            [0., 0.]])
     """
     x, narrow = enter(x, "svd_function")
-    f, parameters = as_scalar_function(f, x, "svd_function")
+    scalar, parameters = as_scalar_function(f, x, "svd_function")
+    f = scalar.of_singular_values()
     of = partial(of_singular_values, x, *svd_factors(x), *parameters)
     return apply_in_parts(of, f, x, narrow)
 

@@ -155,6 +155,15 @@ def largest(w: Array) -> Array:
     return xp.maximum(xp.abs(first(w)), xp.abs(last))
 
 
+def least_of(values: Array) -> Array:
+    """The least |w| that is not zero to rounding, as a positive scale of the spectrum, (..., 1)."""
+    if values.shape[-1] == 0:
+        return unit_of(values)
+    xp, top, size = array_namespace(values), unit_of(values), array_namespace(values).abs(values)
+    counted = size > values.shape[-1] * eps(values) * top
+    return xp.min(xp.where(counted, size, top), axis=-1, keepdims=True)
+
+
 def unit_of(values: Array) -> Array:
     """A positive scale of the spectrum, (..., 1)."""
     xp = array_namespace(values)

@@ -35,9 +35,9 @@ def triple_sums(
 ) -> Array:
     """T + T^H, given F_ik = f[w_i, w_k] and D for a reference m, (..., 1)."""
     if w.shape[-1] <= FEW:
-        return _by_triples(f.with_parameter(parameters, 3), w, F, X, Y)
+        return _by_triples(f.with_parameters(parameters, 3), w, F, X, Y)
     xp = array_namespace(w)
-    of_pairs = f.with_parameter(parameters, 2)
+    of_pairs = f.with_parameters(parameters, 2)
     w_i, w_k = w[..., :, None], w[..., None, :]
     steps = _steps(w)
     gap = w_i - w_k
