@@ -67,7 +67,7 @@ def _run_everything():
         functions[f"svd {ties}"] = lambda x, ties=ties: sg.svd(x, ties=ties), False
         functions[f"eigh {ties}"] = lambda x, ties=ties: sg.eigh(x, ties=ties), True
     functions |= {
-        name: (fun, name.startswith("hermitian"))
+        name: (fun, name.startswith(("hermitian", "eig")))
         for name, fun in REFERENCE.items()
         if inspect.signature(fun).parameters.keys() == {"x"} and name != "nearest_rotation"
     }

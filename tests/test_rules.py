@@ -22,6 +22,10 @@ RULES = {
     "eigh": (sg.eigh, ("x",), ("w", "Q"), {}),
     "eigvalsh": (sg.eigvalsh, ("x", "w", "Q"), ("w",), {}),
     "eigh_function": (sg.eigh_function, ("x", "w", "Q"), ("out",), {"f": TANH}),
+    "svdvals_sum": (sg.svdvals_sum, ("x", "U", "S", "Vh"), ("out",), {"f": TANH}),
+    "eigvalsh_sum": (sg.eigvalsh_sum, ("x", "w", "Q"), ("out",), {"f": TANH}),
+    "sum_largest_eigvalsh": (sg.sum_largest_eigvalsh, ("x", "w", "Q"), ("out",), {"k": 2}),
+    "eigenprojector": (sg.eigenprojector, ("x", "w", "Q"), ("out",), {"k": 2}),
 }
 
 
@@ -82,7 +86,7 @@ def test_rules_have_names_signatures_and_docstrings():
         role = "cotangents" if name.endswith("_vjp") else "tangents"
         assert list(inspect.signature(rule).parameters)[:3] == ["inputs", "outputs", role]
     assert "ties='nan'" in str(inspect.signature(sg.rules.svd_vjp))
-    assert "low_rank       x, U, S, Vh  out       k" in sg.rules.__doc__
+    assert "low_rank              x, U, S, Vh  out       k" in sg.rules.__doc__
 
 
 def test_options_are_checked():

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from .._bindings.array import Array
+from .._bindings.array import Array, array_namespace
 from .._spectrum.divided_differences import quotient, widest_quotient
 from .exponentials import identity
 from .named import NAN, Named, near, number, where
@@ -67,7 +67,8 @@ class step(Named):
 
     def __call__(self, s: Array) -> Array:
         place = self.at + 0.0 * s
-        return where(s > place, 1.0, where(s <= place, 0.0 * s, NAN))
+        valid = where(place == place, array_namespace(s).zeros_like(place), NAN)
+        return where(s > place, 1.0, valid)
 
     def ratio(self, s: Array, fs: Array) -> Array:
         return self.divided(s, 0.0 * s) if fs is None else fs / s
