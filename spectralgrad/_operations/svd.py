@@ -24,7 +24,9 @@ Columns U3 that complete U to a square matrix have U3^H dU3 = 0 and dU3 = -U (dU
 
 What the SVD does not determine shows in residuals that vanish for every function of A:
 skew(P - R) over ties, skew(P) and skew(R) over zero values, its diagonal for complex A (the
-phase), the complements of U_bar and V_bar at zero values, and skew(U3^H U3_bar).
+phase), the complements of U_bar and V_bar at zero values, and skew(U3^H U3_bar). Of a lone zero the
+vector of the shorter side is determined up to its sign or phase, which the other side, free in its
+whole null space, does not share: there a_nn of skew(P) or skew(R) vanishes by itself.
 
 Sources: Townsend (2016), Differentiating the singular value decomposition, here for complex A;
 Wan and Zhang (2019), arXiv:1909.02659, for the phase. Splitting is our own.
@@ -112,17 +114,17 @@ def svd_jvp(
     tolerance = gap_tolerance(first(S), gap_rtol, ties)
     inverse_S = 1 / guarded(S, tolerance / 2)
     once = once_differentiable(S, fragile(S, tolerance, ties))
-    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
+    valid = [1 + once] * 2  # factors, so that the derivative by dx is NaN too
     if ties != "drop":
-        undefined = gauge.undefined_columns(S, tolerance, gauge.free_at_zero(x))
-        valid = valid + nan_where(undefined, S)
+        free = (gauge.free_columns(S, tolerance, rows) for rows in x.shape[-2:])
+        valid = [1 + once + nan_where(columns, S) for columns in free]
         inverse_S = inverse_S + nan_where(equals_mirror(S, tolerance), S)
 
     dx_V, dxh_U = dx @ V, adjoint(dx) @ U
     dP = adjoint_times(U, dx_V)
     W_U, W_V = rotations(dP, S, tolerance)
-    dU = _vectors_jvp(U_all, W_U, dx_V, dP, inverse_S, valid)
-    dV = _vectors_jvp(V_all, W_V, dxh_U, adjoint(dP), inverse_S, valid)
+    dU = _vectors_jvp(U_all, W_U, dx_V, dP, inverse_S, valid[0])
+    dV = _vectors_jvp(V_all, W_V, dxh_U, adjoint(dP), inverse_S, valid[1])
     return dU, real(columnwise_dot(U, dx_V)) + once, adjoint(dV)
 
 
@@ -223,14 +225,14 @@ def svd_undefined(
     **_: Any,
 ) -> Exception | None:
     (x,), (_, S, _) = inputs, outputs
-    columns = gauge.undefined_columns(
-        S, gap_tolerance(first(S), gap_rtol, ties), gauge.free_at_zero(x)
-    )
+    tolerance, k = gap_tolerance(first(S), gap_rtol, ties), S.shape[-1]
     if len(directions) == 3:  # a cotangent, which may leave ties untouched
         U_bar, S_bar, Vh_bar = directions
-        k, V_bar = S.shape[-1], None if Vh_bar is None else adjoint(Vh_bar)
+        V_bar = None if Vh_bar is None else adjoint(Vh_bar)
         bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
-        columns = columns & gauge.touched(S_bar, *bars)
+        columns = gauge.reached_columns(x, S, tolerance, (next(bars), S_bar, next(bars)))
+    else:
+        columns = gauge.free_columns(S, tolerance, max(x.shape[-2:]))
     return explain("svd", ("S", S), columns, directions, result, ties)
 
 
@@ -310,12 +312,13 @@ def svd(
     -----
     A batch element with a NaN or an Inf is NaN throughout and affects no other. A tie that no
     cotangent touches, exactly zero in U, S and Vh, is differentiated normally; so is a loss of S
-    only. A complex loss that depends on the phase of a vector has no derivative and is treated as a
-    tie; a tangent has the phase that leaves W_U + W_V without a diagonal. Second derivatives
-    (PyTorch, JAX) lose eps/gap and are NaN at ties and zeros under every policy. Above the
-    threshold first derivatives of U and Vh still have an error of eps/gap, which nothing removes:
-    where only a function of x is wanted, use `svd_function`, `orthogonalize`, `nuclear_norm` or
-    `svdvals`, which know no gap.
+    only. A lone zero leaves the vector of the shorter side determined up to its sign or phase, and
+    that is differentiated too. A complex loss that depends on the phase of a vector has no
+    derivative and is treated as a tie; a tangent has the phase that leaves W_U + W_V without a
+    diagonal. Second derivatives (PyTorch, JAX) lose eps/gap and are NaN at ties and zeros under
+    every policy. Above the threshold first derivatives of U and Vh still have an error of eps/gap,
+    which nothing removes: where only a function of x is wanted, use `svd_function`,
+    `orthogonalize`, `nuclear_norm` or `svdvals`, which know no gap.
 
     A backward takes 4 products of x's size for square x, 3 tall ones for m >> n. Formulas after
     Townsend (2016), and Wan and Zhang (2019) for complex x.

@@ -50,13 +50,19 @@ def column_norms(*W_bars: Array | None) -> Array:
     )
 
 
-def phase_residual(Ws: Sequence[Array], W_bars: Sequence[Array | None]) -> Array:
-    """Members whose loss changes with the phase of a vector, shared by the W's."""
+def phase_residual(
+    Ws: Sequence[Array], W_bars: Sequence[Array | None], apart: Array | None = None
+) -> Array:
+    """Members whose loss changes with the phase of a vector, shared by the W's unless `apart`."""
     pairs = [(W, W_bar) for W, W_bar in zip(Ws, W_bars, strict=True) if W_bar is not None]
     xp = array_namespace(*pairs[0])
-    phase = sum(xp.imag(columnwise_dot(W, W_bar)) for W, W_bar in pairs)
-    bound = eps(phase) ** 0.5 * column_norms(*W_bars)
-    return xp.any(xp.abs(phase) > bound, axis=-1)
+    phases = [xp.imag(columnwise_dot(W, W_bar)) for W, W_bar in pairs]
+    bound = eps(phases[0]) ** 0.5 * column_norms(*W_bars)
+    seen = xp.abs(sum(phases)) > bound
+    if apart is not None:
+        for phase in phases:
+            seen = seen | apart & (xp.abs(phase) > bound)
+    return xp.any(seen, axis=-1)
 
 
 def completion_residual(W3: Array, W3_bar: Array) -> Array:
@@ -104,9 +110,28 @@ def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
     return tied | equals_mirror(S, tolerance) if free else tied
 
 
-def free_at_zero(x: Array) -> bool:
-    """Whether vectors of a lone zero value are free: by a phase, or in a complement."""
-    return is_complex(x) or x.shape[-2] != x.shape[-1]
+def free_columns(S: Array, tolerance: Array, rows: int) -> Array:
+    """Columns of the vectors of one side, of so many rows, that are free by more than a phase.
+
+    Those in a tie are. The vector of a lone zero is the only one, up to its phase, that is
+    orthogonal to the others, unless there are more rows than values.
+    """
+    return undefined_columns(S, tolerance, free=rows > S.shape[-1])
+
+
+def reached_columns(x: Array, S: Array, tolerance: Array, cotangents: Arrays) -> Array:
+    """Columns where cotangents of U, S and V, of as many columns as values, reach what is free.
+
+    The sign of a zero, or its phase, is that of either vector.
+    """
+    U_bar, S_bar, V_bar = cotangents
+    reached = in_tie(S, tolerance) & touched(S_bar, U_bar, V_bar)
+    for rows, W_bar in ((x.shape[-2], U_bar), (x.shape[-1], V_bar)):
+        if W_bar is not None:
+            reached = reached | free_columns(S, tolerance, rows) & touched(None, W_bar)
+    if S_bar is not None and (is_complex(x) or x.shape[-2] != x.shape[-1]):
+        reached = reached | equals_mirror(S, tolerance) & touched(S_bar)
+    return reached
 
 
 def once_differentiable_cotangent(
@@ -135,13 +160,13 @@ def svd_undetermined(
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(x))
     vectors = [leading_columns(W, k) for W in (U_all, V_all)]
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
-    used = touched(S_bar, *thin_bars)
-    bad = xp.any(undefined_columns(S, tolerance, free_at_zero(x)) & used, axis=-1)
+    thin = thin_bars[0], S_bar, thin_bars[1]
+    bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
     if ties == "split":
         found = real(columnwise_dot(vectors[0], x @ vectors[1]))
         bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
-        bad = bad | phase_residual(vectors, thin_bars)
+        bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
         if W_bar is not None and W_all.shape[-1] > k:
             W3, W3_bar = trailing_columns(W_all, k), trailing_columns(W_bar, k)
