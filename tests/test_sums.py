@@ -224,3 +224,40 @@ def test_jumps_and_kinks_are_nan():
 def test_bad_parameters(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+def symmetric_losses(library):
+    xp = library.xp
+    return {
+        "energy": (lambda w: xp.sum(w**0.75), F.power(0.75)),
+        "entropy": (lambda w: -xp.sum(w * xp.log(w)), F.entropy),
+        "log": (lambda w: xp.sum(xp.log(w)), F.log),
+    }
+
+
+@pytest.mark.parametrize("name", ["energy", "entropy", "log"])
+@pytest.mark.parametrize("kind", ["identity", "pair", "rotation"])
+def test_split_values_have_second_derivatives(native, name, kind):
+    loss, f = symmetric_losses(native)[name]
+    spectrum = {"identity": np.ones(4), "pair": SPECTRA["pair"], "rotation": np.ones(4)}[kind]
+    dx = native.array(random((4, 4), seed=1))
+    one = native.array(np.asarray(1.0))
+    x = native.array(np.eye(4) if kind == "identity" else hermitian(spectrum, seed=3))
+    for split, exact in (
+        (lambda x: loss(sg.eigvalsh(x, ties="split")), sg.eigvalsh_sum),
+        (lambda x: loss(sg.svdvals(x, ties="split")), sg.svdvals_sum),
+    ):
+        got = native.numpy(native_hvp(native, split, x, dx, one))
+        wanted = native.numpy(sg.hvp(exact, x, dx, 1.0, f=f))
+        np.testing.assert_allclose(got, wanted, atol=4e-7 * np.max(np.abs(wanted)))
+
+
+def test_split_values_are_the_same_without_a_derivative(library):
+    x = library.array(np.eye(3))
+    for fun in (sg.svdvals, sg.eigvalsh):
+        plain = library.numpy(fun(x, ties="split"))
+        out, _ = library.vjp(lambda x, fun=fun: fun(x, ties="split"), x)
+        np.testing.assert_allclose(library.numpy(out), plain, rtol=1e-15)
+        assert 1e-9 < np.ptp(plain) < 1e-7
+    with pytest.raises(ValueError, match="svdvals: `ties` is 'drop'"):
+        sg.svdvals(x, ties="drop")

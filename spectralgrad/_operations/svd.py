@@ -236,9 +236,10 @@ def svd_undefined(
     return explain("svd", ("S", S), columns, directions, result, ties)
 
 
-def factors_forward(x: Array) -> Arrays:
+def factors_forward(x: Array, *, ties: str = "nan") -> Arrays:
     U, S, Vh = factorizations.svd(x)
-    return U, factorizations.with_measured_zeros(x, U, S, Vh), Vh
+    S = factorizations.with_measured_zeros(x, U, S, Vh)
+    return U, split_singular(S) if ties == "split" else S, Vh
 
 
 _svd = Primitive(
