@@ -88,10 +88,9 @@ def svdvals(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     x : array (..., m, n)
     ties : {"nan", "split"}
         What becomes of second derivatives at values that count as equal, within eps^(3/4) of the
-        largest. With "nan" they are NaN. With "split" the values come back with their ties opened
-        by about sqrt(eps), and second derivatives of losses that are symmetric in them, as PyTorch
-        and JAX take them, are right to about 1e-7 in double precision. `svdvals_sum` gives those of a sum
-        to rounding.
+        largest: NaN, or ("split") the values come back with their ties opened by about sqrt(eps),
+        and second derivatives of losses that are symmetric in them, as PyTorch and JAX take them,
+        are right to about 1e-7 in double precision. `svdvals_sum` has those of a sum to rounding.
 
     Returns
     -------
@@ -107,10 +106,10 @@ def svdvals(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     ds_i = Re u_i^H dx v_i: Magnus (1985), theorem 1, for the Hermitian matrix [[0, x], [x^H, 0]].
     At a tie the sorted values have no derivative one by one: cotangent and tangent are those along
     the vectors that the factorization chose, a Clarke subgradient, and exact for symmetric
-    functions of the tied values. `sg.hvp` has no second derivatives of single values. A zero value is a kink of |s|, and U, V choose the sign: use
-    `nuclear_norm` for its subgradient of least norm. Second derivatives are NaN where values are
-    zero. One product of x's size a backward; the factors are computed only where a derivative may
-    be asked for.
+    functions of the tied values. A zero value is a kink of |s|, and U, V choose the sign: use
+    `nuclear_norm` for its subgradient of least norm. Second derivatives are those of PyTorch and
+    JAX, `sg.hvp` has none, and NaN where values are zero. One product of x's size a backward; the
+    factors are computed only where a derivative may be asked for.
 
     Examples
     --------
@@ -147,11 +146,7 @@ def eigvalsh(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     x : array (..., n, n)
         Its Hermitian part (x + x^H)/2 is read.
     ties : {"nan", "split"}
-        What becomes of second derivatives at values that count as equal, within eps^(3/4) of the
-        largest modulus. With "nan" they are NaN. With "split" the values come back with their ties opened
-        by about sqrt(eps), and second derivatives of losses that are symmetric in them, as PyTorch
-        and JAX take them, are right to about 1e-7 in double precision. `eigvalsh_sum` gives those of a sum
-        to rounding.
+        As for `svdvals`; `eigvalsh_sum` has the second derivatives of a sum to rounding.
 
     Returns
     -------
