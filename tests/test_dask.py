@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import random
+from matrices import random, sample
+from operations import OPERATIONS
 
 import spectralgrad as sg
 
@@ -56,3 +57,72 @@ def test_a_tall_array_is_truncated_lazily():
     np.testing.assert_allclose(S, wanted_S)
     (wanted,) = pullback((U_bar * np.sign(np.sum(U * wanted_U, axis=0)), None, None))
     np.testing.assert_allclose(graph.compute(), wanted, atol=1e-12)
+
+
+CHUNKS = {
+    "one block": ((6, 4), -1),
+    "rows": ((6, 4), (3, 4)),
+    "wide, in columns": ((4, 6), (4, 3)),
+    "both": ((6, 4), (3, 2)),
+    "a stack": ((5, 6, 4), (2, 6, 4)),
+    "a stack, split within": ((5, 6, 4), (2, 3, 4)),
+}
+VALUES = [op for op in OPERATIONS if op.name not in ("svd", "svd_full", "eigh", "truncated_svd")]
+
+
+@pytest.mark.parametrize("kind", ["rows", "a stack, split within"])
+@pytest.mark.parametrize("operation", VALUES, ids=lambda op: op.name)
+def test_values_and_gradients_of_every_operation(operation, kind):
+    shape, chunks = CHUNKS[kind]
+    shape = (*shape[:-2], 4, 4) if operation.square else shape
+    chunks = tuple(map(min, chunks, shape))
+    x = sample(operation, shape, seed=3)
+    x = (x + np.swapaxes(x, -1, -2)) / 2 if operation.square and not operation.real else x
+    out, pullback = sg.vjp(operation.call, x)
+    bar = random(out.shape, seed=5) if not isinstance(out, tuple) else None
+    wanted = [*(out if bar is None else (out,))]
+    with dask.config.set(scheduler=refuse):
+        lazy_out, lazy_pullback = sg.vjp(operation.call, dask.array.from_array(x, chunks=chunks))
+        graphs = [*(lazy_out if bar is None else (lazy_out,))]
+        if bar is not None:
+            graphs += lazy_pullback(lazy(bar))
+            wanted += pullback(bar)
+    for graph, value in zip(graphs, wanted, strict=True):
+        assert graph.shape == value.shape
+        assert graph.dtype == value.dtype
+        np.testing.assert_allclose(graph.compute(), value, atol=1e-9)
+
+
+@pytest.mark.parametrize("full_matrices", [False, True])
+@pytest.mark.parametrize("kind", CHUNKS)
+def test_factors(kind, full_matrices):
+    shape, chunks = CHUNKS[kind]
+    x = random(shape, seed=3, is_complex=True)
+    with dask.config.set(scheduler=refuse):
+        graphs = sg.svd(dask.array.from_array(x, chunks=chunks), full_matrices=full_matrices)
+    U, S, Vh = (graph.compute() for graph in graphs)
+    assert all(graph.shape == part.shape for graph, part in zip(graphs, (U, S, Vh), strict=True))
+    k = S.shape[-1]
+    np.testing.assert_allclose((U[..., :k] * S[..., None, :]) @ Vh[..., :k, :], x, atol=1e-12)
+    eye = np.broadcast_to(np.eye(U.shape[-1]), (*shape[:-2], U.shape[-1], U.shape[-1]))
+    np.testing.assert_allclose(np.conj(np.swapaxes(U, -1, -2)) @ U, eye, atol=1e-12)
+
+
+def test_a_nan_affects_no_other():
+    x = random((4, 3, 3))
+    x[1, 0, 0] = np.nan
+    out, pullback = sg.vjp(sg.orthogonalize, dask.array.from_array(x, chunks=(2, 3, 3)))
+    for graph in (out, *pullback(lazy(random((4, 3, 3), seed=1)))):
+        values = graph.compute()
+        assert np.all(np.isnan(values[1]))
+        assert np.all(np.isfinite(values[[0, 2, 3]]))
+
+
+def test_alignment_of_a_stack():
+    P, Q = random((2, 4, 7, 3))
+    wanted = sg.kabsch(P, Q)
+    blocks = (dask.array.from_array(points, chunks=(2, 7, 3)) for points in (P, Q))
+    with dask.config.set(scheduler=refuse):
+        found = sg.kabsch(*blocks)
+    for graph, value in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(graph.compute(), value, atol=1e-12)

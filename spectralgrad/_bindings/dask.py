@@ -1,11 +1,20 @@
-"""Dask: as the host, but that no value can be read before the user computes."""
+"""Dask: as the host, but that no value can be read before the user computes.
+
+Dask has no decompositions of stacks and no `eigh` (2026.8): they are made block by block, of NumPy
+arrays or whatever the blocks are, along the batch. A tall matrix in blocks of rows has Dask's own
+SVD, by a QR decomposition of the blocks.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .array import Array
+import numpy as np
+
+from .array import Array, Arrays, adjoint, array_namespace, real
 from .host import adjoint_times as adjoint_times
 from .host import apply as apply
 from .host import autodiff as autodiff
@@ -29,3 +38,46 @@ def can_loop(x: Array) -> bool:
 
 
 loop = partial(repeat, truth)
+
+
+def each(
+    function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
+) -> Arrays:
+    """By blocks along the batch; what depends on a batch element's size is known before."""
+    import dask.array as da
+
+    whole = [x.rechunk({x.ndim - 2: -1, x.ndim - 1: -1}) for x in arrays]
+    names = [f"(m{i},n{i})" for i in range(len(arrays))]
+    sizes = {f"k{i}_{j}": n for i, core in enumerate(cores) for j, n in enumerate(core)}
+    results = [",".join(f"k{i}_{j}" for j in range(len(core))) for i, core in enumerate(cores)]
+    signature = f"{','.join(names)}->{','.join(f'({axes})' for axes in results)}"
+    # matrices have the dtype of what is decomposed, values that of its real part
+    like = arrays[0]._meta
+    meta = tuple(like if len(core) == 2 else real(like) for core in cores)
+    out = da.apply_gufunc(
+        partial(_tupled, function, len(cores)),
+        signature,
+        *whole,
+        meta=meta if len(cores) > 1 else meta[0],
+        output_sizes=sizes,
+    )
+    return tuple(out) if len(cores) > 1 else (out,)
+
+
+def _tupled(function: Callable[..., Arrays], count: int, *blocks: Array) -> Any:
+    results = function(*blocks)
+    return tuple(results) if count > 1 else results[0]
+
+
+def is_blocked(x: Array) -> bool:
+    return bool(x.ndim == 2 and x.npartitions > 1)
+
+
+def blocked_svd(x: Array) -> Arrays:
+    if x.shape[0] < x.shape[1]:
+        U, S, Vh = blocked_svd(adjoint(x))
+        return adjoint(Vh), S, adjoint(U)
+    with warnings.catch_warnings():  # of an empty array that it casts, for complex x (2026.8)
+        warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
+        U, S, Vh = array_namespace(x).linalg.svd(x.rechunk({1: -1}), full_matrices=False)
+    return U, S, Vh

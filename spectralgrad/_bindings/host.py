@@ -51,6 +51,21 @@ def sees_context() -> bool:
     return True
 
 
+def each(
+    function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
+) -> Arrays:
+    out: Arrays = in_slices(function, tuple(arrays[0].shape[:-2]), *arrays)
+    return out
+
+
+def is_blocked(x: Array) -> bool:
+    return False
+
+
+def blocked_svd(x: Array) -> Arrays:
+    raise NotImplementedError  # nothing is blocked
+
+
 def adjoint_times(U: Array, B: Array) -> Array:
     return adjoint(U) @ B
 

@@ -51,6 +51,20 @@ class Library(Protocol):
         """Whether a loop over arrays like x can end when their values say so."""
         ...
 
+    def each(
+        self, function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
+    ) -> Arrays:
+        """function(*stacks of matrices), whose results have those shapes for a batch element."""
+        ...
+
+    def is_blocked(self, x: Array) -> bool:
+        """Whether x is one matrix in several blocks."""
+        ...
+
+    def blocked_svd(self, x: Array) -> Arrays:
+        """The thin SVD of such a matrix."""
+        ...
+
     def adjoint_times(self, U: Array, B: Array) -> Array:
         """U^H B."""
         ...

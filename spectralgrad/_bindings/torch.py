@@ -16,6 +16,9 @@ from torch._functorch import eager_transforms
 
 from .array import Arrays
 from .host import adjoint_times as adjoint_times
+from .host import blocked_svd as blocked_svd
+from .host import each as each
+from .host import is_blocked as is_blocked
 from .host import repeat
 from .host import sum_over_rows as sum_over_rows
 

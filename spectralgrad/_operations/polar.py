@@ -32,6 +32,7 @@ from .._engine.arguments import enter
 from .._engine.checks import check_choice
 from .._engine.linear import hermitian_part, matmul, nan_unless_finite
 from .._engine.symmetric import symmetric
+from .._spectrum.factorizations import determinant
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
 from .declaration import operation
 from .svd import svd_factors
@@ -59,10 +60,8 @@ def _signed_values(factors: Arrays, signed: bool) -> Array:
 
 def orientation(U: Array, Vh: Array) -> Array:
     """det(U) det(V) of orthogonal U and V, exactly +1 or -1, as (..., 1)."""
-    xp = array_namespace(U)
-    # NumPy's det warns of NaN (2.4)
-    signs = (xp.linalg.det(xp.where(xp.isnan(W), 0.0, W)) for W in (U, Vh))
-    return xp.where(next(signs) * next(signs) < 0, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
+    turned = determinant(U) * determinant(Vh) < 0
+    return array_namespace(U).where(turned, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
 
 
 def _signs(factors: Arrays) -> Array:

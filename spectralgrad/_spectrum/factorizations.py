@@ -22,14 +22,14 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.host import in_slices
+from .._bindings.lookup import library_of
 from .ties import largest, unit_of
 
 
-def _each(factorize: Callable[..., Any], x: Array) -> Any:
+def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], x: Array) -> Any:
     if 0 in x.shape:
         return factorize(x)
-    return in_slices(partial(_with_finite, factorize), tuple(x.shape[:-2]), x)
+    return library_of(x).each(partial(_with_finite, factorize), cores, x)
 
 
 def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
@@ -44,20 +44,32 @@ def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
 
 def svd(x: Array, *, full_matrices: bool = False) -> Any:
     """U, S, Vh of each matrix."""
-    xp = array_namespace(x)
-    # A tuple in CuPy and a named tuple elsewhere (CuPy 13): unpacked, never by name.
-    return _each(lambda a: tuple(xp.linalg.svd(a, full_matrices=full_matrices)), x)
+    (m, n), k = x.shape[-2:], min(x.shape[-2:])
+    if not full_matrices and library_of(x).is_blocked(x):
+        return _with_finite(library_of(x).blocked_svd, x)
+
+    def factorize(a: Array) -> Arrays:
+        # A tuple in CuPy and a named tuple elsewhere (CuPy 13): unpacked, never by name.
+        return tuple(array_namespace(a).linalg.svd(a, full_matrices=full_matrices))
+
+    cores = ((m, m), (k,), (n, n)) if full_matrices else ((m, k), (k,), (k, n))
+    return _each(factorize, cores, x)
 
 
 def svdvals(x: Array) -> Array:
-    xp = array_namespace(x)
-    return _each(lambda a: (xp.linalg.svdvals(a),), x)[0]
+    if library_of(x).is_blocked(x):
+        return svd(x)[1]
+    return _each(lambda a: (array_namespace(a).linalg.svdvals(a),), ((min(x.shape[-2:]),),), x)[0]
+
+
+def _eigh(factorize: Callable[..., Arrays], x: Array) -> Any:
+    n = x.shape[-1]
+    return _each(factorize, ((n,), (n, n)), x)
 
 
 def eigh(x: Array) -> Any:
     """Eigenvalues, ascending, and eigenvectors of the Hermitian part of each matrix."""
-    xp = array_namespace(x)
-    return _each(lambda a: tuple(xp.linalg.eigh(herm(a))), x)
+    return _eigh(lambda a: tuple(array_namespace(a).linalg.eigh(herm(a))), x)
 
 
 SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be Hermitian
@@ -65,19 +77,27 @@ SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be
 
 def eigh_of_hermitian(x: Array) -> Any:
     """The same; eigenvalues are NaN where x is clearly not Hermitian."""
-    xp = array_namespace(x)
 
     def factorize(a: Array) -> Arrays:
+        xp = array_namespace(a)
         w, Q = xp.linalg.eigh(herm(a))
         twice_skew = xp.max(xp.abs(a - adjoint(a)), axis=(-2, -1))
         return w + nan_where(twice_skew > 2 * SKEW * largest(w)[..., 0], w)[..., None], Q
 
-    return eigh(x) if 0 in x.shape else _each(factorize, x)
+    return eigh(x) if 0 in x.shape else _eigh(factorize, x)
 
 
 def eigvalsh(x: Array) -> Array:
+    return _each(lambda a: (array_namespace(a).linalg.eigvalsh(herm(a)),), ((x.shape[-1],),), x)[0]
+
+
+def determinant(x: Array) -> Array:
+    """That of each square matrix, and 0 in place of NaN."""
     xp = array_namespace(x)
-    return _each(lambda a: (xp.linalg.eigvalsh(herm(a)),), x)[0]
+    x = xp.where(xp.isnan(x), 0.0, x)  # NumPy's det warns of NaN (2.4)
+    if hasattr(xp.linalg, "det"):  # Dask has none (2026.8)
+        return xp.linalg.det(x)
+    return _each(lambda a: (array_namespace(a).linalg.det(a)[..., None],), ((1,),), x)[0][..., 0]
 
 
 LARGE = 2**16  # entries: two products with a vector cost little beside a decomposition then
