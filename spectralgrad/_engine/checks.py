@@ -116,13 +116,33 @@ def check_weights(weights: Array, P: Array) -> None:
     if not array_namespace(weights, P).isdtype(weights.dtype, "real floating"):
         raise TypeError(
             f"kabsch: `weights` has dtype {weights.dtype}; wanted a real floating dtype. Cast it "
-            "first."
+            "first, or give a boolean array as `mask`."
         )
     shape, wanted = tuple(weights.shape), tuple(P.shape[:-1])
     if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
         raise ValueError(
             f"kabsch: `weights` has shape {shape}; wanted one weight for each point, "
             f"{wanted[-1:]} or {wanted}."
+        )
+
+
+def check_mask(mask: Array, P: Array) -> None:
+    """Raise for a mask that cannot go with the points."""
+    if not hasattr(mask, "shape"):
+        raise TypeError(
+            f"kabsch: `mask` is a {type(mask).__name__}; wanted a boolean array (..., points)."
+        )
+    check_one_library(mask, P, "kabsch", ("mask", "P"))
+    if not array_namespace(mask, P).isdtype(mask.dtype, "bool"):
+        raise TypeError(
+            f"kabsch: `mask` has dtype {mask.dtype}; wanted a boolean array, True where a point "
+            "counts. Numbers go by `weights`."
+        )
+    shape, wanted = tuple(mask.shape), tuple(P.shape[:-1])
+    if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
+        raise ValueError(
+            f"kabsch: `mask` has shape {shape}; wanted one entry for each point, {wanted[-1:]} or "
+            f"{wanted}."
         )
 
 

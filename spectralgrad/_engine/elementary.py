@@ -92,12 +92,16 @@ def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
 root = _elementary("root", _power_of_root)
 
 
-def _power_of_inverse(a: Array, *, order: int) -> Array:
+def _power_of_inverse(a: Array, floor: Array, *, order: int, at_zero: float) -> Array:
+    """The derivative of 1/a of that order, and `at_zero` where a counts as zero."""
     xp = array_namespace(a)
-    value = xp.where(a == 0, float("nan"), 1 / xp.where(a == 0, 1.0, a))
+    zero = a <= floor
+    safe = xp.where(zero, 1.0, a)
+    value = 1 / safe
     for i in range(order):
-        value = -value * (i + 1) / a
-    return value
+        value = -value * (i + 1) / safe
+    return xp.where(zero, at_zero, value)
 
 
-inverse = _elementary("inverse", _power_of_inverse)
+inverse = _elementary("inverse", partial(_power_of_inverse, at_zero=float("nan")))
+inverse_or_zero = _elementary("inverse_or_zero", partial(_power_of_inverse, at_zero=0.0))

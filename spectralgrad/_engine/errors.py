@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import NoReturn
 
 
@@ -19,6 +21,17 @@ class ConvergenceWarning(UserWarning):
 
 class ConvergenceError(ArithmeticError):
     """An iteration ended before it reached its tolerance, and the caller asked for an error."""
+
+
+_INSIDE = {"spectralgrad", "torch", "jax", "contextlib", "functools"}
+
+
+def warn(problem: Warning) -> None:
+    """Warn at the line of the user's that led here, through a library's autodiff or not."""
+    level, frame = 1, sys._getframe(0)
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(problem, stacklevel=level)
 
 
 def raise_glue(what: str, transform: str = "vjp") -> NoReturn:

@@ -21,7 +21,6 @@ Convention: dL = Re sum(conj(x_bar) * dx).
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
 from .._bindings.lookup import is_dense, library_of, truth
+from .errors import warn
 from .operators import LowRank
 from .reading import holds_nan, values_of
 from .tape import current_tape, is_differentiated, recording
@@ -216,7 +216,7 @@ class Call:
         assert primitive.undefined is not None
         problem = primitive.undefined(*known, **static)
         if isinstance(problem, Warning):
-            warnings.warn(problem, stacklevel=5)
+            warn(problem)
         elif problem is not None:
             raise problem
 

@@ -22,11 +22,19 @@ from __future__ import annotations
 
 from typing import Generic, NamedTuple
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace
-from .._bindings.lookup import truth
+from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace
+from .._bindings.lookup import library_of, truth
 from .._engine.arguments import enter
-from .._engine.checks import check_pair, check_weights
-from .._engine.elementary import filled, inverse, largest_entry, measured, root
+from .._engine.checks import check_mask, check_pair, check_weights
+from .._engine.elementary import (
+    filled,
+    inverse,
+    inverse_or_zero,
+    largest_entry,
+    measured,
+    root,
+)
+from .._engine.errors import warn
 from .._engine.linear import (
     add,
     broadcast,
@@ -41,10 +49,11 @@ from .._engine.linear import (
     unrow,
 )
 from .._engine.reading import read
+from .._engine.tape import as_constant
 from .declaration import operation
-from .point_rounding import covariance_floor, kink_floor, larger, product_floor
+from .point_rounding import covariance_floor, kink_floor, larger, point_floor, product_floor
 from .point_sums import centroid, covariance, spread
-from .point_weights import equal_weights, extent, idle, in_proportion, without
+from .point_weights import equal_weights, extent, idle, in_proportion, masked, without
 from .polar import polar_factor
 from .superposition import departure, greatest, mean_square, shortfall, undetermined
 from .svd import svd_factors
@@ -77,13 +86,18 @@ def _as_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike
     return *(broadcast(x, (*batch, *x.shape[-2:])) for x in pair), narrow
 
 
-def _weighed(weights: Array | None, P: Array, Q: Array) -> Arrays:
+def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> Arrays:
     """Weights that add up to one, (..., points), and the points, without those out of play."""
     if weights is None:
         w = equal_weights(P, value=1 / P.shape[-2])
-        return w, nan_unless_finite(P), nan_unless_finite(Q)
-    check_weights(weights, P)
-    w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
+        if mask is None:
+            return w, nan_unless_finite(P), nan_unless_finite(Q)
+    else:
+        check_weights(weights, P)
+        w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
+    if mask is not None:
+        check_mask(mask, P)
+        w = without(w, masked(as_constant(mask), P))
     known = read(w, insist=False)
     if known is not None and truth(array_namespace(known).any(known < 0)):
         raise ValueError(
@@ -95,7 +109,8 @@ def _weighed(weights: Array | None, P: Array, Q: Array) -> Arrays:
     P, Q = (nan_unless_finite(without(X, idle(X, w))) for X in (P, Q))
     w = in_proportion(w)
     one = filled(w, value=1.0, axes=0, ones=0)
-    return multiply(inverse(inner(one, w, axes=1)), w, axes=1), P, Q
+    total = inner(one, w, axes=1)
+    return multiply(inverse(total, filled(total, value=0.0, axes=0, ones=0)), w, axes=1), P, Q
 
 
 def _minimiser(H: Array, floor: Array, *, reflection: bool) -> Arrays:
@@ -108,12 +123,25 @@ def _minimiser(H: Array, floor: Array, *, reflection: bool) -> Arrays:
     return R, mean, shortfall(*known, reflection=reflection)
 
 
+def _warn_of_transposed(P: Array) -> None:
+    points, d = P.shape[-2:]
+    if points in (2, 3) and d > 3 and library_of(P).sees_context():
+        warn(
+            UserWarning(
+                f"kabsch: `P` and `Q` have shape {tuple(P.shape)}, which is {points} points in {d} "
+                f"dimensions. If they are {d} points in {points}, put the points in rows: "
+                "swap the last two axes."
+            )
+        )
+
+
 @operation("alignment", arrays=2, real=True, at_zeros=False)
 def kabsch(
     P: ArrayT,
     Q: ArrayT,
     weights: ArrayT | None = None,
     *,
+    mask: AnyArray | None = None,
     scale: bool = False,
     reflection: bool = False,
 ) -> KabschResult[ArrayT]:
@@ -126,6 +154,9 @@ def kabsch(
     weights : array (..., points), optional
         Not negative; equal if left out. They need not add up to one. A point without weight may
         hold anything: its weight has a derivative unless the point is not finite, where that is 0.
+    mask : boolean array (..., points), optional
+        True where a point counts, in a shape that broadcasts to the points'. What is left out, such
+        as padding, may hold anything, NaN too, and has a derivative of zero; so has its weight.
     scale : bool
         Whether a scale is fitted too; 1 otherwise.
     reflection : bool
@@ -140,8 +171,14 @@ def kabsch(
     Raises
     ------
     TypeError, ValueError
-        For arrays that are no real floating point sets of one shape and library, or weights that do
-        not go with them or are negative (NaN in their batch element where they cannot be read).
+        For arrays that are no real floating point sets of one shape and library, or weights or a
+        mask that do not go with them, or negative weights (NaN in their batch element where they
+        cannot be read).
+
+    Warns
+    -----
+    UserWarning
+        For 2 or 3 points in more than 3 dimensions, which look transposed.
 
     Notes
     -----
@@ -154,8 +191,9 @@ def kabsch(
     second order, where the rotation is determined, at perfect alignment and for coplanar points
     too. Where it is not (collinear points in three dimensions, coplanar ones with `reflection`, a
     reflection as good as a rotation), to the rounding error of the covariance, their derivatives
-    are NaN, without a warning. The cost is that of some passes over the points and a decomposition
-    of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
+    are NaN, without a warning. Of one point msd, rmsd and their gradients are 0, and a fitted scale
+    is NaN; without any point all is NaN. The cost is that of some passes over the points and a
+    decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
 
     Examples
     --------
@@ -167,16 +205,22 @@ def kabsch(
     (True, True)
     """
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
-    w, P, Q = _weighed(weights, P, Q)
+    _warn_of_transposed(P)
+    w, P, Q = _weighed(weights, mask, P, Q)
     size_p, size_q = extent(P, w), extent(Q, w)
     if not scale:  # one unit for both
         size_p = size_q = larger(size_p, size_q)
     H = covariance(w, P, Q, size_p, size_q)
     floor = covariance_floor(w, P, Q, size_p, size_q)
     R, mean, slack = _minimiser(H, floor, reflection=reflection)
-    if scale:
-        c = multiply(inverse(spread(w, P, size_p)), greatest(H, R, mean), axes=0)
-        ratio = measured(measured(c, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False)
+    if scale:  # any will do, and 0 does, where P is one point
+        square_p, floor_p = spread(w, P, size_p), point_floor(size_p)
+        most = greatest(H, R, mean)
+        c = multiply(inverse_or_zero(square_p, floor_p), most, axes=0)
+        ratio = multiply(inverse(square_p, floor_p), most, axes=0)
+        ratio = measured(
+            measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
+        )
     else:
         c = ratio = filled(P, value=1.0, axes=2, ones=0)
     P_mean, Q_mean = centroid(w, P), centroid(w, Q)

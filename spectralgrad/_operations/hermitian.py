@@ -8,12 +8,12 @@ max|w| counts as zero for roots, powers and the logarithm.
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 
 from .._bindings.array import Array, ArrayT, array_namespace
 from .._bindings.lookup import truth
 from .._engine.arguments import enter
+from .._engine.errors import warn
 from .._engine.reading import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
@@ -34,13 +34,13 @@ def _warn_of_skew(x: Array, w: Array, function: str) -> None:
     xp, x = array_namespace(known), read(x)
     bad = xp.any(known != known, axis=-1) & xp.all(xp.isfinite(x), axis=(-2, -1))
     if truth(xp.any(bad)):
-        warnings.warn(
+        message = (
             f"{function}: argument `x` is not Hermitian: its skew-Hermitian part is above 1e-2 of "
             f"its size. The result is NaN there, since {function} is of Hermitian matrices, unlike "
             "SciPy's function of that name. If you want the function of the Hermitian part, pass "
-            "(x + x^H)/2 or use eigh_function.",
-            stacklevel=4,
+            "(x + x^H)/2 or use eigh_function."
         )
+        warn(UserWarning(message))
 
 
 def _of_hermitian(x: ArrayT, f: Function, function: str, **options: bool) -> ArrayT:

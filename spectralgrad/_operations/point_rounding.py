@@ -77,4 +77,12 @@ def _kink_floor(c: Array) -> Array:
 
 kink_floor = constant("kink_floor", _kink_floor)
 
+
+def _point_floor(size: Array) -> Array:
+    """What a mean square of points about their mean may be and count as zero, in units of them."""
+    return 0.0 * size + (4 * eps(size)) ** 2
+
+
+point_floor = constant("point_floor", _point_floor)
+
 larger = constant("larger", lambda a, b: array_namespace(a).where(a < b, b, a))

@@ -43,6 +43,15 @@ without: Primitive = Primitive(
 )
 
 
+def _masked(mask: Array, X: Array) -> Array:
+    """1 at the points that a mask leaves out, else 0."""
+    xp = array_namespace(X)
+    return xp.astype(~xp.broadcast_to(mask, X.shape[:-1]), real(X).dtype)
+
+
+masked = constant("masked", _masked)
+
+
 def _is_negative(w: Array) -> Array:
     xp = array_namespace(w)
     return xp.astype(xp.any(w < 0, axis=-1), w.dtype)

@@ -13,7 +13,6 @@ At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from operator import add
 from typing import Any
@@ -32,7 +31,7 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.lookup import native, project_out, sparse_library
-from .._engine.errors import ConvergenceWarning
+from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive
 from .._engine.products import Products, identity_slices, products_of
@@ -237,12 +236,11 @@ def truncation_error(
     if found is not None and _entries(operand, leaves) is not None:
         xp = array_namespace(found)
         if bool(xp.isnan(found) & xp.all(xp.isfinite(S))):
-            warnings.warn(
+            message = (
                 "truncation_error: NaN, since the error of this sparse matrix is below eps^(1/4) "
                 "of its norm and is lost in their difference. Take it as an operator "
-                "(sg.operators.from_matmat) or a dense array, or take a smaller k.",
-                ConvergenceWarning,
-                stacklevel=2,
+                "(sg.operators.from_matmat) or a dense array, or take a smaller k."
             )
+            warn(ConvergenceWarning(message))
     result: ArrayT = narrow(e)
     return result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
@@ -10,7 +9,7 @@ from typing import Any, cast
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
 from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
-from .._engine.errors import ConvergenceError, ConvergenceWarning
+from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
@@ -218,4 +217,4 @@ def _report(residual: Array, options: Options) -> None:
     )
     if options.unconverged == "raise":
         raise ConvergenceError(message)
-    warnings.warn(ConvergenceWarning(message), stacklevel=4)
+    warn(ConvergenceWarning(message))
