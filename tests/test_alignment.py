@@ -105,6 +105,7 @@ def test_derivatives_where_the_rotation_is_determined(library, case):
     check_jvp(motion, P, Q)
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.thinned
 @pytest.mark.parametrize("offset", [0.0, 1e3])
 @pytest.mark.parametrize("name", ["float32", "float64"])
@@ -267,6 +268,7 @@ def train(torch, M, wanted, steps=500):
     return (sg.nearest_rotation(M) - wanted).square().sum().item()
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("seed", range(3))
 def test_training_from_nearly_rank_one_in_space(seed):
     """In space e1 e1^T has a circle of nearest rotations, and NaN says so; beside it Adam goes."""
@@ -366,6 +368,7 @@ def test_huge_and_negative_weights(library):
         sg.kabsch(P, Q, library.array(np.r_[-1.0, np.ones(5)]))
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 def test_a_covariance_of_rounding_errors_is_zero(library):
     P = np.array([[-1, -1], [-1, -1], [0, 0], [-1, -1], [0, 0]], float)
     Q = np.array([[0, 0], [-1, -1], [1, 0], [1, 1], [-1, 0]], float)

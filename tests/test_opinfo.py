@@ -55,6 +55,7 @@ def checked(name, sample):
     return (lambda x: fun(part(x))) if hermitian else fun, [sample.input]
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=["real", "complex"])
 @pytest.mark.parametrize("name", OURS)
 def test_gradients(name, dtype):

@@ -166,6 +166,7 @@ def test_scale_changes_nothing_but_the_scale(fun, power):
         np.testing.assert_allclose(got, wanted, atol=1e-11)
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 def test_zeros_kinks_and_cuts_are_nan():
     """Where the second derivative does not exist, and only there."""
     dx = np.stack([random((3, 3), seed=1)] * 3)

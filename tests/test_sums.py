@@ -197,6 +197,7 @@ def test_both_parameters_at_once():
     np.testing.assert_allclose(beta_bar, np.sum((1.3 - w) * slope), rtol=1e-12)
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 def test_jumps_and_kinks_are_nan():
     """At a jump to the error of computed values, and at a kink for second derivatives."""
     Q = np.linalg.qr(random((3, 3), seed=1))[0]

@@ -229,6 +229,7 @@ def test_functions_of_the_spectrum_warn_of_nothing():
             assert np.all(np.isfinite(pullback(np.ones_like(out))[0]))
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 def test_undefined_functions_are_nan():
     """f(0) != 0 makes U f(S) Vh jump at a zero value."""
     x = np.stack([np.diag([2.0, 1.0, 0.0]), np.diag([3.0, 2.0, 1.0]), np.zeros((3, 3))])

@@ -103,6 +103,7 @@ def part_of(bar):
     return bar[GOOD : GOOD + 1, ...]
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.thinned
 @pytest.mark.parametrize("operation", SECOND, ids=lambda op: op.name)
 def test_second_order(library, operation):

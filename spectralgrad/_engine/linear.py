@@ -184,20 +184,28 @@ def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Ar
     return _multiplying(a, b, left=left, right=right)
 
 
-def _masked(name: str, forward: Callable[..., Any]) -> Primitive:
-    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere."""
+def _masked(name: str, forward: Callable[..., Any], **explained: Any) -> Primitive:
+    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere.
+
+    `explained` is what has to be known to explain that.
+    """
     return Primitive(
         name,
         forward=forward,
-        jvp=lambda inputs, outputs, tangents: nan_if(tangents[0], inputs[1]),
-        vjp=lambda inputs, outputs, bars: (nan_if(bars[0], inputs[1]), None),
+        jvp=lambda inputs, outputs, tangents, **static: nan_if(tangents[0], inputs[1]),
+        vjp=lambda inputs, outputs, bars, **static: (nan_if(bars[0], inputs[1]), None),
         carried=(1,),
         core=2,
+        **explained,
     )
 
 
 nan_if = _masked("nan_if", lambda x, bad: x + nan_where(bad != 0, x)[..., None, None])
-nan_derivative_if = _masked("nan_derivative_if", lambda x, bad: x + 0.0)
+
+
+def nan_derivative(**explained: Any) -> Primitive:
+    """x, whose derivative is NaN where `bad` is not zero."""
+    return _masked("nan_derivative", lambda x, bad, **static: x + 0.0, **explained)
 
 
 def _not_finite(x: Array) -> Array:

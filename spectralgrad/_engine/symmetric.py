@@ -17,7 +17,7 @@ inputs; f.by_parameter(i) is the derivative of f by the i-th, and that of D^n F 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,19 +29,27 @@ from .primitive import Primitive
 Map = Callable[..., Array]
 
 
-def symmetric(name: str, factors: int, *maps: Map) -> Primitive:
+def symmetric(
+    name: str, factors: int, *maps: Map, explained: Mapping[str, Any] | None = None
+) -> Primitive:
     """The Primitive of order 0; inputs are A, directions, factors and parameters, in that order.
 
-    Each of `maps` takes (factors, directions, parameters, **static) as tuples.
+    Each of `maps` takes (factors, directions, parameters, **static) as tuples. That of order 1 is
+    told to be `lenient` if it shall leave out what is undefined. `explained` is what order 0 has to
+    know to explain a NaN.
     """
-    return _of_order(name, factors, maps, 0)
+    return _of_order(name, factors, maps, 0, explained or {})
 
 
-def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Primitive:
-    above = _of_order(name, factors, maps, order + 1) if order < len(maps) else None
+def _of_order(
+    name: str, factors: int, maps: tuple[Map, ...], order: int, explained: Mapping[str, Any]
+) -> Primitive:
+    above = _of_order(name, factors, maps, order + 1, {}) if order < len(maps) else None
     first_parameter = 1 + order + factors
 
-    def forward(*inputs: Array, **static: Any) -> Array:
+    def forward(*inputs: Array, undefined: Any = None, **static: Any) -> Array:
+        if order == 1 and undefined is not None and undefined.lenient:
+            static["lenient"] = True
         directions, held = inputs[1 : 1 + order], inputs[1 + order : first_parameter]
         if above is None:
             xp = array_namespace(inputs[0])
@@ -96,6 +104,7 @@ def _of_order(name: str, factors: int, maps: tuple[Map, ...], order: int) -> Pri
         vjp,
         carried=tuple(range(1 + order, first_parameter)),
         core=2,
+        **explained,
     )
     return primitive
 

@@ -139,4 +139,18 @@ class _ByBeta(fermi):
         return NAN * (a + b + c)
 
     def by(self, name: str) -> Scalar:
+        return Slope(self, factor=-1.0) if name == "mu" else _ByBetaTwice(self.mu, self.beta)
+
+
+class _ByBetaTwice(_ByBeta):
+    """((s - mu)/beta)^2 f''(s)."""
+
+    def __call__(self, s: Array) -> Array:
+        t = (s - self.mu) / self.beta
+        return t * t * Slope(fermi(self.mu, self.beta)).derivative(s)
+
+    def divided(self, a: Array, b: Array) -> Array:
+        return NAN * (a + b)
+
+    def by(self, name: str) -> Scalar:
         return Nowhere()

@@ -93,6 +93,13 @@ class PowerAbove(Named):
         return replace(self, n=self.n + 1) if name == "p" else _ByCutoff(self.p, self.cutoff)
 
 
+class InverseAbove(PowerAbove):
+    """The function of the pseudoinverse, which knows itself when a value is at its threshold."""
+
+    def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
+        return None
+
+
 class _ByCutoff(PowerAbove):
     """The derivative by the place of the jump: 0, and none at the jump."""
 

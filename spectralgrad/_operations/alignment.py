@@ -43,19 +43,20 @@ from .._engine.linear import (
     inner,
     matmul,
     multiply,
-    nan_derivative_if,
+    nan_derivative,
     nan_unless_finite,
     subtract,
     unrow,
 )
 from .._engine.reading import read
 from .._engine.tape import as_constant
+from .._spectrum.undefined import Policy, Undefined, because, check_undefined
 from .declaration import operation
 from .point_rounding import covariance_floor, kink_floor, larger, point_floor, product_floor
 from .point_sums import centroid, covariance, spread
 from .point_weights import equal_weights, extent, idle, in_proportion, masked, without
 from .polar import polar_factor
-from .superposition import departure, greatest, mean_square, shortfall, undetermined
+from .superposition import departure, greatest, mean_square, settled, shortfall, undetermined
 from .svd import svd_factors
 
 
@@ -113,12 +114,23 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
     return multiply(inverse(total, filled(total, value=0.0, axes=0, ones=0)), w, axes=1), P, Q
 
 
-def _minimiser(H: Array, floor: Array, *, reflection: bool) -> Arrays:
-    """R, NaN in its derivative where there are several, their mean M, and 1 - M^H M."""
+_nan_if_several = nan_derivative(
+    **because(
+        1, lambda several: "several rotations are as good, to the rounding of the points", axes=0
+    )
+)
+
+
+def _minimiser(H: Array, floor: Array, about: Undefined, *, reflection: bool) -> Arrays:
+    """R, undefined in its derivative where there are several, their mean M, and 1 - M^H M."""
     U, S, Vh = svd_factors(H)
     known = (U, S, Vh, floor)
-    bad = undetermined(*known, reflection=reflection)
-    R = polar_factor(nan_derivative_if(H, bad), U, S, Vh, signed=not reflection)
+    if about.lenient:
+        values = settled(*known, reflection=reflection)
+        R = polar_factor(H, U, values, Vh, signed=not reflection, undefined=about)
+    else:
+        one = _nan_if_several(H, undetermined(*known, reflection=reflection), undefined=about)
+        R = polar_factor(one, U, S, Vh, signed=not reflection, undefined=about)
     mean = add(R, departure(R, *known, reflection=reflection))
     return R, mean, shortfall(*known, reflection=reflection)
 
@@ -144,6 +156,7 @@ def kabsch(
     mask: AnyArray | None = None,
     scale: bool = False,
     reflection: bool = False,
+    undefined: Policy = "nan",
 ) -> KabschResult[ArrayT]:
     r"""Rotation, translation and scale that bring the points P nearest to Q.
 
@@ -161,6 +174,8 @@ def kabsch(
         Whether a scale is fitted too; 1 otherwise.
     reflection : bool
         Whether the rotation may be any orthogonal matrix, with determinant -1 too.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -174,6 +189,8 @@ def kabsch(
         For arrays that are no real floating point sets of one shape and library, or weights or a
         mask that do not go with them, or negative weights (NaN in their batch element where they
         cannot be read).
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Warns
     -----
@@ -191,9 +208,9 @@ def kabsch(
     second order, where the rotation is determined, at perfect alignment and for coplanar points
     too. Where it is not (collinear points in three dimensions, coplanar ones with `reflection`, a
     reflection as good as a rotation), to the rounding error of the covariance, their derivatives
-    are NaN, without a warning. Of one point msd, rmsd and their gradients are 0, and a fitted scale
-    is NaN; without any point all is NaN. The cost is that of some passes over the points and a
-    decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
+    are NaN. Of one point msd, rmsd and their gradients are 0, and a fitted scale is NaN; without
+    any point all is NaN. The cost is that of some passes over the points and a decomposition of a d
+    x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
 
     Examples
     --------
@@ -205,6 +222,7 @@ def kabsch(
     (True, True)
     """
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
+    about = check_undefined(undefined, "kabsch")
     _warn_of_transposed(P)
     w, P, Q = _weighed(weights, mask, P, Q)
     size_p, size_q = extent(P, w), extent(Q, w)
@@ -212,7 +230,7 @@ def kabsch(
         size_p = size_q = larger(size_p, size_q)
     H = covariance(w, P, Q, size_p, size_q)
     floor = covariance_floor(w, P, Q, size_p, size_q)
-    R, mean, slack = _minimiser(H, floor, reflection=reflection)
+    R, mean, slack = _minimiser(H, floor, about, reflection=reflection)
     if scale:  # any will do, and 0 does, where P is one point
         square_p, floor_p = spread(w, P, size_p), point_floor(size_p)
         most = greatest(H, R, mean)
@@ -232,13 +250,15 @@ def kabsch(
 
 
 @operation("alignment", arrays=2, at_zeros=False)
-def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
+def procrustes(A: ArrayT, B: ArrayT, /, *, undefined: Policy = "nan") -> ProcrustesResult[ArrayT]:
     r"""The orthogonal matrix R that brings A R nearest to B.
 
     Parameters
     ----------
     A, B : array (..., m, n)
         Real or complex.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -250,6 +270,8 @@ def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
     ------
     TypeError, ValueError
         For arrays that are not floating-point matrices of one shape and library.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
@@ -272,7 +294,8 @@ def procrustes(A: ArrayT, B: ArrayT, /) -> ProcrustesResult[ArrayT]:
     unit_a = measured(A, size_a, axes=2, inverse=False)
     unit_b = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
-    R, mean, _ = _minimiser(M, product_floor(unit_a, unit_b), reflection=True)
+    about = check_undefined(undefined, "procrustes")
+    R, mean, _ = _minimiser(M, product_floor(unit_a, unit_b), about, reflection=True)
     total = measured(greatest(M, R, mean), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
     return ProcrustesResult(narrow(R), narrow(total))

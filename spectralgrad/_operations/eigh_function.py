@@ -23,6 +23,7 @@ from .._functions.given import apply_in_parts
 from .._functions.named import in_units
 from .._spectrum.ties import zero_tolerance
 from .._spectrum.triple_sums import triple_sums
+from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined, name_zero
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
@@ -69,12 +70,20 @@ def _slopes(w: Array, f: Any, parameters: Arrays) -> Array:
 
 
 def eigh_differential(
-    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
+    factors: Arrays,
+    directions: Arrays,
+    parameters: Arrays,
+    *,
+    f: Any,
+    semidefinite: bool = False,
+    lenient: bool = False,
 ) -> Array:
     w, Q = factors
     xp, values = array_namespace(w), _values(w, semidefinite)
     P = adjoint(Q) @ herm(directions[0]) @ Q
     G = _slopes(values, f, parameters)
+    if lenient:
+        return herm(Q @ (_defined(G, values, f, parameters) * P) @ adjoint(Q))
     if semidefinite and w.shape[-1]:
         # an infinite slope between two zeros does not matter unless the direction touches them
         size = xp.abs(P)
@@ -82,6 +91,17 @@ def eigh_differential(
         zero = values == 0
         G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
     return herm(Q @ (G * P) @ adjoint(Q)) + _at_break(values, f, parameters, 1)
+
+
+def _defined(G: Array, w: Array, f: Any, parameters: Arrays) -> Array:
+    """Slopes with zeros for those that do not exist, or lead across a jump that both lie at."""
+    xp, tolerance = array_namespace(w), zero_tolerance(w.shape[-1], w)
+    G = xp.where(xp.isnan(G), 0.0, G)
+    found = f.with_parameters(parameters, 1).breaks(w, tolerance, 1)
+    if found is None:
+        return G
+    close = xp.abs(w[..., :, None] - w[..., None, :]) <= 2 * tolerance[..., None]
+    return xp.where(close & found[..., :, None] & found[..., None, :], 0.0, G)
 
 
 def eigh_second(
@@ -112,7 +132,23 @@ def _reference(w: Array, f: Any, parameters: Arrays, G: Array) -> Arrays:
     return m, (w_i - w_m) * of_pairs.second(w_i, w_k, w_m, G, h_k, h_i)
 
 
-of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, eigh_second)
+def _why(w: list[float], *, f: Any, semidefinite: bool = False) -> str:
+    least = min(w, key=abs)
+    if semidefinite and abs(least) <= ROUNDING * max(map(abs, w)):
+        return f"f or its slope does not exist where {name_zero('w', w, w.index(least))}"
+    if semidefinite and w[0] < 0:
+        return f"f does not exist at w[0] = {w[0]:.6g}, which is negative"
+    return "f has no derivative at an eigenvalue"
+
+
+of_eigenvalues = symmetric(
+    "eigh_function",
+    2,
+    eigh_value,
+    eigh_differential,
+    eigh_second,
+    explained=because(1, _why),
+)
 
 
 @operation(
@@ -123,7 +159,7 @@ of_eigenvalues = symmetric("eigh_function", 2, eigh_value, eigh_differential, ei
     options={"f": REQUIRED},
     hermitian=True,
 )
-def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
+def eigh_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> ArrayT:
     r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
 
     Parameters
@@ -133,6 +169,8 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
         As for `svd_function`, complex-valued ones included, such as exp(-i t w); no symmetry is
         assumed.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -142,16 +180,18 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or an f as in `svd_function`.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     Of functions that end, jump, have a kink or are infinitely steep at zero (`log`, `sqrt`,
-    `reciprocal`, `entropy`, `positive_part`, powers that are not whole), an eigenvalue within
-    2 sqrt(n) eps max|w| counts as zero. So near to a jump elsewhere (`step`, a cutoff) there is no
+    `reciprocal`, `entropy`, `positive_part`, powers that are not whole), an eigenvalue within 2
+    sqrt(n) eps max|w| counts as zero. So near to a jump elsewhere (`step`, a cutoff) there is no
     derivative. The cotangent of x is Hermitian. Where f or its derivative does not exist at an
-    eigenvalue the named functions are NaN, without a warning. Second derivatives are exact at
-    repeated eigenvalues too. 4 products of x's size a backward, 8 and a few evaluations of f at n^2
-    points a second derivative. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
+    eigenvalue the named functions are NaN. Second derivatives are exact at repeated eigenvalues
+    too. 4 products of x's size a backward, 8 and a few evaluations of f at n^2 points a second
+    derivative. Daleckii and Krein (1965); Higham (2008), theorem 3.11.
 
     Examples
     --------
@@ -163,5 +203,6 @@ def eigh_function(x: ArrayT, /, f: Function) -> ArrayT:
     x, narrow = enter(x, "eigh_function", square=True)
     f, parameters = as_scalar_function(f, x, "eigh_function")
     w, Q = eigh_factors(x)
-    of = partial(of_eigenvalues, x, w, Q, *parameters, semidefinite=guards_zero(f))
+    about = check_undefined(undefined, "eigh_function")
+    of = partial(of_eigenvalues, x, w, Q, *parameters, semidefinite=guards_zero(f), undefined=about)
     return apply_in_parts(of, f, x, narrow)

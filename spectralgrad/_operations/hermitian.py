@@ -19,6 +19,7 @@ from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import Power
 from .._spectrum import factorizations
+from .._spectrum.undefined import Policy, check_undefined
 from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
@@ -43,16 +44,19 @@ def _warn_of_skew(x: Array, w: Array, function: str) -> None:
         warn(UserWarning(message))
 
 
-def _of_hermitian(x: ArrayT, f: Function, function: str, **options: bool) -> ArrayT:
+def _of_hermitian(
+    x: ArrayT, f: Function, function: str, undefined: Policy = "nan", **options: bool
+) -> ArrayT:
     x, narrow = enter(x, function, square=True)
     f, parameters = as_scalar_function(f, x, function)
     w, Q = hermitian_factors(x)
     _warn_of_skew(x, w, function)
-    return narrow(of_eigenvalues(x, w, Q, *parameters, f=f, **options))
+    about = check_undefined(undefined, function)
+    return narrow(of_eigenvalues(x, w, Q, *parameters, f=f, undefined=about, **options))
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def sqrtm(x: ArrayT, /) -> ArrayT:
+def sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     """The square root of a positive semidefinite matrix.
 
     Parameters
@@ -60,6 +64,8 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     x : array (..., n, n)
         Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
         above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -69,6 +75,8 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Warns
     -----
@@ -78,10 +86,9 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     Notes
     -----
     An eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At an eigenvalue that
-    counts as zero the root exists, and its slope is infinite: the derivative is NaN, without a
-    warning, unless the cotangent or tangent vanishes on the null space to rounding. 4 products of
-    x's size a backward; second derivatives too, exact at repeated eigenvalues. Higham (2008),
-    chapter 6.
+    counts as zero the root exists, and its slope is infinite: the derivative is NaN, unless the
+    cotangent or tangent vanishes on the null space to rounding. 4 products of x's size a backward;
+    second derivatives too, exact at repeated eigenvalues. Higham (2008), chapter 6.
 
     Examples
     --------
@@ -90,11 +97,11 @@ def sqrtm(x: ArrayT, /) -> ArrayT:
     array([[3., 0.],
            [0., 0.]])
     """
-    return _of_hermitian(x, exponentials.sqrt, "sqrtm", semidefinite=True)
+    return _of_hermitian(x, exponentials.sqrt, "sqrtm", undefined, semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def inv_sqrtm(x: ArrayT, /) -> ArrayT:
+def inv_sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     """The inverse square root of a positive definite matrix, as in whitening.
 
     Parameters
@@ -102,6 +109,8 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     x : array (..., n, n)
         Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
         above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -111,6 +120,8 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Warns
     -----
@@ -131,11 +142,11 @@ def inv_sqrtm(x: ArrayT, /) -> ArrayT:
     array([[0.5, 0. ],
            [0. , 1. ]])
     """
-    return _of_hermitian(x, Power(-0.5), "inv_sqrtm", semidefinite=True)
+    return _of_hermitian(x, Power(-0.5), "inv_sqrtm", undefined, semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", example={"p": 2.5}, hermitian=True, definite=True)
-def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
+def powm(x: ArrayT, /, p: float | ArrayT, *, undefined: Policy = "nan") -> ArrayT:
     """A power of a Hermitian matrix: whole, or real if it is positive semidefinite.
 
     Parameters
@@ -146,6 +157,8 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     p : number or array
         An array, with a number for each matrix of the stack, is differentiated by, and never counts
         as whole.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -155,6 +168,8 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or a p that does not go with x.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Warns
     -----
@@ -176,11 +191,11 @@ def powm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     array([[8., 0.],
            [0., 1.]])
     """
-    return _of_hermitian(x, Power(p), "powm", semidefinite=True)
+    return _of_hermitian(x, Power(p), "powm", undefined, semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", hermitian=True, definite=True, at_zeros=False)
-def logm(x: ArrayT, /) -> ArrayT:
+def logm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     """The logarithm of a positive definite matrix.
 
     Parameters
@@ -188,6 +203,8 @@ def logm(x: ArrayT, /) -> ArrayT:
     x : array (..., n, n)
         Hermitian. What rounding leaves of a skew-Hermitian part is dropped; where that has entries
         above 1e-2 max|w|, the batch element is NaN, and so is its derivative.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -197,6 +214,8 @@ def logm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Warns
     -----
@@ -216,7 +235,7 @@ def logm(x: ArrayT, /) -> ArrayT:
     array([[1., 0.],
            [0., 0.]])
     """
-    return _of_hermitian(x, exponentials.log, "logm", semidefinite=True)
+    return _of_hermitian(x, exponentials.log, "logm", undefined, semidefinite=True)
 
 
 @operation("functions of Hermitian matrices", hermitian=True)

@@ -12,7 +12,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, nan_where
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    adjoint,
+    array_namespace,
+    device,
+    herm,
+    nan_where,
+    skew,
+)
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
 from .._engine.checks import check_choice, check_rank
@@ -22,11 +32,12 @@ from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity
 from .._functions.named import FREE
 from .._functions.thresholds import hard_threshold, sign_beyond
-from .._spectrum.ties import is_tied_cut
+from .._spectrum.ties import first, gap_tolerance, guarded, is_tied_cut, zero_tolerance
+from .._spectrum.undefined import Policy, because, check_undefined, name_pair
 from .declaration import REQUIRED, operation
 from .polar import polar_factor
 from .svd import svd_factors
-from .svd_differentials import svd_differential, svd_second
+from .svd_differentials import sandwich, svd_second
 from .svd_function import of_singular_values
 
 
@@ -52,39 +63,79 @@ def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
     return cut
 
 
-def cut_rules(f: Any) -> tuple[Callable[..., Array], Callable[..., Array]]:
-    return at_cut(svd_differential, f), at_cut(svd_second, f)
+def _untied(S: Array, k: int, lenient: bool) -> Any:
+    """Zeros, and NaN where the cut splits a tie unless that is left out, as (..., 1, 1)."""
+    return 0.0 if lenient else nan_where(is_tied_cut(S, k), S)[..., None, None]
+
+
+def isometry_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int, lenient: bool = False
+) -> Array:
+    """`svd_differential` of f = 1 before the cut, c_i = 1 for what is kept and else 0.
+
+    G+ = (c_i - c_j)/(s_i - s_j), G- = (c_i + c_j)/(s_i + s_j), h = c/s.
+    """
+    U, S, Vh = factors
+    xp = array_namespace(S)
+    c = xp.astype(xp.arange(S.shape[-1], device=device(S)) < k, S.dtype)
+    c_i, c_j, s_i, s_j = c[:, None], c[None, :], S[..., :, None], S[..., None, :]
+    tie = gap_tolerance(first(S))[..., None]
+    zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    plus = (c_i - c_j) / guarded(s_i - s_j, tie) + _untied(S, k, lenient)
+    minus = (c_i + c_j) / guarded(s_i + s_j, zero[..., None])
+    couple = lambda M: plus * herm(M) + minus * skew(M)  # noqa: E731
+    return sandwich(U, Vh, directions[0], couple, c / guarded(S, zero))
 
 
 def _truncated_differential(
-    factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int, lenient: bool = False
 ) -> Array:
     """The projection on the tangents of the rank-k matrices, and what their curvature adds.
 
     `svd_differential` of the hard threshold: G+- = 1 for kept pairs, 0 for dropped ones and
     1/(1 -+ r), r = s_j/s_i, across the cut, where alone there are quotients to compute. With
-    t = r/((1 - r)(1 + r)) and M = U^H C V in blocks,
+    a = (G+ + G-)/2 - 1, b = (G+ - G-)/2 and M = U^H C V in blocks,
 
         DF[C] = C V_k V_k^H + U_k U_k^H C - U_k M_kk V_k^H
-              + U_k (t o (r o M_kd + M_dk^H)) V_d^H + U_d (t o (r o M_dk^H + M_kd))^H V_k^H
+              + U_k (a o M_kd + b o M_dk^H) V_d^H + U_d (a o M_dk^H + b o M_kd)^H V_k^H
+
+    where a = r b and b = r/((1 - r)(1 + r)), unless G+ is left out.
     """
     (U, S, Vh), C = factors, directions[0]
     U_k, U_d, Vh_k, Vh_d = U[..., :k], U[..., k:], Vh[..., :k, :], Vh[..., k:, :]
     kept, dropped = S[..., :k, None], S[..., None, k:]
-    kept = kept + nan_where(is_tied_cut(S, k), S)[..., None, None]
-    r = dropped / kept
-    t = dropped / (kept - dropped) * (kept / (kept + dropped))
+    kept = kept + _untied(S, k, lenient)
+    half = kept / guarded(kept + dropped, 0.0)
+    b = dropped / guarded(kept - dropped, 0.0) * half
+    a = dropped / guarded(kept, 0.0) * b
+    if lenient:
+        xp, tied = array_namespace(S), kept - dropped <= gap_tolerance(first(S))[..., None]
+        a, b = xp.where(tied, half / 2 - 1, a), xp.where(tied, -half / 2, b)
     CV, UC = C @ adjoint(Vh_k), adjoint_times(U_k, C)
     M_kk, M_kd, M_dk = UC @ adjoint(Vh_k), UC @ adjoint(Vh_d), adjoint_times(U_d, CV)
     N_kd = adjoint(M_dk)
-    rows, columns = t * (r * M_kd + N_kd), adjoint(t * (r * N_kd + M_kd))
+    rows, columns = a * M_kd + b * N_kd, adjoint(a * N_kd + b * M_kd)
     return (CV + U_d @ columns) @ Vh_k + U_k @ (UC - M_kk @ Vh_k + rows @ Vh_d)
 
 
+_explained = because(2, lambda S, *, k: f"the cut splits a tie, {name_pair('S', S, k - 1)}")
 best_of_rank = symmetric(
-    "low_rank", 3, _truncated, _truncated_differential, at_cut(svd_second, hard_threshold(FREE))
+    "low_rank",
+    3,
+    _truncated,
+    _truncated_differential,
+    at_cut(svd_second, hard_threshold(FREE)),
+    explained=_explained,
 )
-partial_isometry = symmetric("partial_isometry", 3, _isometry, *cut_rules(sign_beyond(FREE)))
+isometry_second = at_cut(svd_second, sign_beyond(FREE))
+partial_isometry = symmetric(
+    "partial_isometry",
+    3,
+    _isometry,
+    isometry_differential,
+    isometry_second,
+    explained=_explained,
+)
 
 # the projector on all there is does not depend on x, but where x is NaN
 whole_space = Primitive(
@@ -113,7 +164,7 @@ nothing: Primitive = Primitive(
     options={"k": REQUIRED},
     at_zeros=False,
 )
-def low_rank(x: ArrayT, /, k: int) -> ArrayT:
+def low_rank(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT:
     """The best approximation of rank k: U_k S_k Vh_k.
 
     Parameters
@@ -121,6 +172,8 @@ def low_rank(x: ArrayT, /, k: int) -> ArrayT:
     x : array (..., m, n)
     k : int
         From 1 to min(m, n).
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -130,14 +183,16 @@ def low_rank(x: ArrayT, /, k: int) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a k out of range.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
-    Only the gap at the cut matters: ties among the kept values, or among the others, are as good
-    as any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
-    approximation and the batch element's derivative is NaN, without a warning; above, its error is
-    eps S[0]/gap. Second derivatives too. 4 products of x's size a backward. Mirsky (1960),
-    Symmetric gauge functions and unitarily invariant norms, for the value.
+    Only the gap at the cut matters: ties among the kept values, or among the others, are as good as
+    any. Where S[k - 1] and S[k] count as equal, within eps^(3/4) S[0], there is no best
+    approximation and the batch element's derivative is NaN; above, its error is eps S[0]/gap.
+    Second derivatives too. 4 products of x's size a backward. Mirsky (1960), Symmetric gauge
+    functions and unitarily invariant norms, for the value.
 
     Examples
     --------
@@ -149,13 +204,21 @@ def low_rank(x: ArrayT, /, k: int) -> ArrayT:
     """
     x, narrow = enter(x, "low_rank")
     k = check_rank(k, x, "low_rank")
+    about = check_undefined(undefined, "low_rank")
     if k == min(x.shape[-2:]):
         return narrow(of_singular_values(x, *svd_factors(x), f=identity))
-    return narrow(best_of_rank(x, *svd_factors(x), k=k))
+    return narrow(best_of_rank(x, *svd_factors(x), k=k, undefined=about))
 
 
 @operation("subspaces", example={"k": 3}, at_zeros=False)
-def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] = "left") -> ArrayT:
+def singular_projector(
+    x: ArrayT,
+    /,
+    k: int,
+    *,
+    side: Literal["right", "left"] = "left",
+    undefined: Policy = "nan",
+) -> ArrayT:
     """The orthogonal projector on the span of the k leading singular vectors.
 
     Parameters
@@ -165,6 +228,8 @@ def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] =
         From 1 to min(m, n).
     side : {"left", "right"}
         U_k U_k^H (..., m, m), or V_k V_k^H (..., n, n).
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -174,14 +239,16 @@ def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] =
     ------
     TypeError, ValueError
         For an x that is not a floating-point matrix, a k out of range, or a side that is neither.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     Only the gap at the cut matters, S[k - 1] - S[k] or S[k - 1] itself for k = min(m, n). Where it
     counts as zero, within eps^(3/4) S[0], the subspace jumps and the batch element's derivative is
-    NaN, without a warning; above, its error is eps S[0]/gap. With k = m (left) or k = n (right) the
-    projector is the identity, whose derivative is zero. Second derivatives too. 7 products of x's
-    size a backward. Stewart (1973), Error and perturbation bounds for subspaces.
+    NaN; above, its error is eps S[0]/gap. With k = m (left) or k = n (right) the projector is the
+    identity, whose derivative is zero. Second derivatives too. 7 products of x's size a backward.
+    Stewart (1973), Error and perturbation bounds for subspaces.
 
     Examples
     --------
@@ -194,10 +261,14 @@ def singular_projector(x: ArrayT, /, k: int, *, side: Literal["right", "left"] =
     x, narrow = enter(x, "singular_projector")
     k = check_rank(k, x, "singular_projector")
     check_choice(side, ("left", "right"), "singular_projector", "side")
+    about = check_undefined(undefined, "singular_projector")
     left = side == "left"
     U, S, Vh = svd_factors(x)
     if k == x.shape[-2 if left else -1]:
         return narrow(whole_space(x, U if left else Vh, left=left))
     whole = k == min(x.shape[-2:])
-    T = polar_factor(x, U, S, Vh) if whole else partial_isometry(x, U, S, Vh, k=k)
+    if whole:
+        T = polar_factor(x, U, S, Vh, undefined=about)
+    else:
+        T = partial_isometry(x, U, S, Vh, k=k, undefined=about)
     return narrow(matmul(T, T, left=not left, right=left))

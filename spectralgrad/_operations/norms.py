@@ -19,12 +19,10 @@ from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.symmetric import potential, symmetric
 from .._engine.tape import is_differentiated
-from .._functions.named import FREE
-from .._functions.thresholds import sign_beyond
 from .._spectrum import factorizations
 from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
 from .declaration import REQUIRED, operation
-from .low_rank import cut_rules
+from .low_rank import isometry_differential, isometry_second
 from .polar import polar_differential, polar_second
 from .svd import svd_factors
 
@@ -56,7 +54,7 @@ ky_fan = potential(
     "ky_fan_norm",
     3,
     _sum_of_values,
-    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, *cut_rules(sign_beyond(FREE))),
+    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, isometry_differential, isometry_second),
 )
 
 

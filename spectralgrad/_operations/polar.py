@@ -34,6 +34,14 @@ from .._engine.linear import hermitian_part, matmul, nan_unless_finite
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
+from .._spectrum.undefined import (
+    ROUNDING,
+    Policy,
+    because,
+    check_undefined,
+    name_pair,
+    name_zero,
+)
 from .declaration import operation
 from .svd import svd_factors
 from .svd_differentials import parts_of, sandwich, tall, with_complement
@@ -45,17 +53,16 @@ def _sums(s: Array) -> Array:
     return guarded(total, 0.0)
 
 
-def _signed_values(factors: Arrays, signed: bool) -> Array:
-    """S, its last value signed if a rotation is meant; NaN where the factor is not determined."""
+def _signed_values(factors: Arrays, signed: bool) -> tuple[Array, Array]:
+    """S, its last value signed if a rotation is meant, and where the factor is not determined."""
     S = factors[1]
     xp, zero, n = array_namespace(S), zero_values(*factors), S.shape[-1]
     if not signed or n == 0:
-        return S + nan_where(xp.any(zero, axis=-1), S)[..., None]
+        return S, xp.any(zero, axis=-1)
     s = S * _signs(factors)
     if n == 1:
-        return s
-    jumps = s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
-    return s + nan_where(jumps, S)[..., None]
+        return s, xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
+    return s, s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
 
 
 def orientation(U: Array, Vh: Array) -> Array:
@@ -88,12 +95,21 @@ def polar_value(
 
 
 def polar_differential(
-    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+    factors: Arrays,
+    directions: Arrays,
+    parameters: Arrays,
+    *,
+    signed: bool = False,
+    lenient: bool = False,
 ) -> Array:
-    U, _, Vh = _oriented(factors, signed)
-    s = _signed_values(factors, signed)
-    total = _sums(s)
-    inverse = 1 / guarded(s, 0.0)
+    U, S, Vh = _oriented(factors, signed)
+    s, jumps = _signed_values(factors, signed)
+    if lenient:
+        floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+        total, inverse = guarded(_sums(s), floor[..., None]), 1 / guarded(s, floor)
+    else:
+        s = s + nan_where(jumps, S)[..., None]
+        total, inverse = _sums(s), 1 / guarded(s, 0.0)
     return sandwich(U, Vh, directions[0], lambda M: skew(2 * M) / total, inverse)
 
 
@@ -102,7 +118,8 @@ def polar_second(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
 ) -> Array:
     S = factors[1]
-    factors, s = _oriented(factors, signed), _signed_values(factors, signed)
+    s, jumps = _signed_values(factors, signed)
+    factors, s = _oriented(factors, signed), s + nan_where(jumps, S)[..., None]
     scale = unit_of(S)[..., None]
     s = s / scale[..., 0]
     h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
@@ -115,7 +132,22 @@ def polar_second(
     return with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus)
 
 
-polar_factor = symmetric("orthogonalize", 3, polar_value, polar_differential, polar_second)
+def _why(S: list[float], *, signed: bool = False) -> str:
+    if not signed or len(S) < 2:
+        return f"the factor jumps where {name_zero('S', S)}"
+    if S[-2] <= ROUNDING * S[0]:
+        return f"the rotation jumps where {name_zero('S', S, -2)}"
+    return f"two rotations are as near where x turns space over and {name_pair('S', S, len(S) - 2)}"
+
+
+polar_factor = symmetric(
+    "orthogonalize",
+    3,
+    polar_value,
+    polar_differential,
+    polar_second,
+    explained=because(2, _why),
+)
 
 
 class PolarResult(NamedTuple, Generic[ArrayT]):
@@ -132,12 +164,17 @@ class PolarResult(NamedTuple, Generic[ArrayT]):
     options={"signed": False},
     at_zeros=False,
 )
-def orthogonalize(x: ArrayT, /) -> ArrayT:
+def orthogonalize(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
 
     Parameters
     ----------
     x : array (..., m, n)
+    undefined : {"nan", "raise", "least_norm"}
+        What becomes of a derivative that does not exist: NaN, with a `DerivativeUndefinedWarning`
+        for arrays on the host; a `DerivativeUndefinedError`; or ("least_norm") what is left without
+        the undefined quotients, which is finite and no derivative, for training to go on. Values
+        are the same, and second derivatives stay NaN.
 
     Returns
     -------
@@ -147,14 +184,16 @@ def orthogonalize(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is not a floating-point matrix.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     The derivative divides only by sums of singular values: ties are as good as any. Where a value
     counts as zero, at 2 sqrt(max(m, n)) eps S[0], the factor jumps and the batch element's
-    derivative is NaN, without a warning. Second derivatives are as exact, at ties too, and take 10
-    products. 4 products of x's size a backward. Kenney and Laub (1991), Polar decomposition and
-    matrix sign function condition estimates.
+    derivative is NaN. Second derivatives are as exact, at ties too, and take 10 products. 4
+    products of x's size a backward. Kenney and Laub (1991), Polar decomposition and matrix sign
+    function condition estimates.
 
     Examples
     --------
@@ -165,11 +204,18 @@ def orthogonalize(x: ArrayT, /) -> ArrayT:
            [-0.25,  0.  ]])
     """
     x, narrow = enter(x, "orthogonalize")
-    return narrow(polar_factor(x, *svd_factors(x)))
+    about = check_undefined(undefined, "orthogonalize")
+    return narrow(polar_factor(x, *svd_factors(x), undefined=about))
 
 
 @operation("polar factors", at_zeros=False)
-def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarResult[ArrayT]:
+def polar(
+    x: ArrayT,
+    /,
+    *,
+    side: Literal["right", "left"] = "right",
+    undefined: Policy = "nan",
+) -> PolarResult[ArrayT]:
     r"""Polar decomposition x = U P or x = P U, P positive semidefinite.
 
     Parameters
@@ -177,6 +223,8 @@ def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarRes
     x : array (..., m, n)
     side : {"right", "left"}
         On which side P stands: x = U P with P (..., n, n), or x = P U with P (..., m, m).
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -187,6 +235,8 @@ def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarRes
     ------
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a side that is neither.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
@@ -204,20 +254,23 @@ def polar(x: ArrayT, /, *, side: Literal["right", "left"] = "right") -> PolarRes
     """
     x, narrow = enter(x, "polar")
     check_choice(side, ("right", "left"), "polar", "side")
-    U = polar_factor(x, *svd_factors(x))
+    about = check_undefined(undefined, "polar")
+    U = polar_factor(x, *svd_factors(x), undefined=about)
     finite = nan_unless_finite(x)
     product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
     return PolarResult(narrow(U), narrow(hermitian_part(product)))
 
 
 @operation("polar factors", square=True, real=True, at_zeros=False)
-def nearest_rotation(x: ArrayT, /) -> ArrayT:
+def nearest_rotation(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     r"""The rotation nearest to x: orthogonal, with determinant +1.
 
     Parameters
     ----------
     x : array (..., n, n)
         Real.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -227,14 +280,16 @@ def nearest_rotation(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is complex or no stack of square floating matrices.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     U diag(1, ..., 1, d) Vh with d = det(U Vh). The derivative exists at ties and for singular x, to
     second order, as long as S[-2] + d S[-1] does not count as zero, at 2 sqrt(n) eps S[0];
-    otherwise the rotation jumps and the batch element's derivative is NaN, without a warning. 4
-    products of x's size a backward. Umeyama (1991), Least-squares estimation of transformation
-    parameters between two point patterns, for the value.
+    otherwise the rotation jumps and the batch element's derivative is NaN. 4 products of x's size a
+    backward. Umeyama (1991), Least-squares estimation of transformation parameters between two
+    point patterns, for the value.
 
     Examples
     --------
@@ -251,4 +306,5 @@ def nearest_rotation(x: ArrayT, /) -> ArrayT:
             "rotation has no complex counterpart with one determinant. For the nearest unitary "
             "matrix use orthogonalize."
         )
-    return narrow(polar_factor(x, *svd_factors(x), signed=True))
+    about = check_undefined(undefined, "nearest_rotation")
+    return narrow(polar_factor(x, *svd_factors(x), signed=True, undefined=about))

@@ -28,6 +28,7 @@ from .._bindings.array import (
     ArrayT,
     adjoint,
     array_namespace,
+    device,
     herm,
     nan_where,
     trailing_columns,
@@ -42,7 +43,15 @@ from .._functions.named import FREE
 from .._functions.one_sided import step
 from .._functions.powers import Power
 from .._spectrum import factorizations
-from .._spectrum.ties import cut_shares, gap_tolerance, largest, zero_tolerance, zero_values
+from .._spectrum.ties import (
+    cut_shares,
+    gap_tolerance,
+    guarded,
+    largest,
+    zero_tolerance,
+    zero_values,
+)
+from .._spectrum.undefined import Policy, because, check_undefined, name_pair
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 from .eigh_function import eigh_differential, eigh_second, eigh_value, guards_zero
@@ -114,6 +123,21 @@ def _projector(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: in
     return kept @ adjoint(kept)
 
 
+def _projector_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int, lenient: bool = False
+) -> Array:
+    """Q (G o (Q^H C Q)) Q^H with G = (c_i - c_j)/(w_i - w_j), c = 1 for what is kept, else 0."""
+    w, Q = factors
+    xp, n = array_namespace(w), w.shape[-1]
+    c = xp.astype(xp.arange(n, device=device(w)) >= n - k, w.dtype)
+    tie = gap_tolerance(largest(w))
+    G = (c[:, None] - c[None, :]) / guarded(w[..., :, None] - w[..., None, :], tie[..., None])
+    if k < n and not lenient:
+        tied = w[..., n - k] - w[..., n - k - 1] <= tie[..., 0]
+        G = G + nan_where(tied, w)[..., None, None]
+    return herm(Q @ (G * (adjoint(Q) @ herm(directions[0]) @ Q)) @ adjoint(Q))
+
+
 def _at_cut(rule: Callable[..., Array]) -> Callable[..., Array]:
     """A rule for the step between the k largest eigenvalues and the others."""
 
@@ -144,8 +168,14 @@ def _shared(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) 
     return (Q * xp.flip(weights, axis=-1)[..., None, :]) @ adjoint(Q)
 
 
-_cut_rules = _at_cut(eigh_differential), _at_cut(eigh_second)
-leading_projector = symmetric("eigenprojector", 2, _projector, *_cut_rules)
+def _why(w: list[float], *, k: int) -> str:
+    return f"the cut splits a tie, {name_pair('w', w, len(w) - k - 1)}"
+
+
+_cut_rules = _projector_differential, _at_cut(eigh_second)
+leading_projector = symmetric(
+    "eigenprojector", 2, _projector, *_cut_rules, explained=because(1, _why)
+)
 sum_of_largest = potential(
     "sum_largest_eigvalsh",
     2,
@@ -314,7 +344,7 @@ def sum_largest_eigvalsh(x: ArrayT, /, k: int) -> ArrayT:
     options={"k": REQUIRED},
     hermitian=True,
 )
-def eigenprojector(x: ArrayT, /, k: int) -> ArrayT:
+def eigenprojector(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT:
     """The orthogonal projector on the eigenvectors of the k largest eigenvalues.
 
     Parameters
@@ -323,6 +353,8 @@ def eigenprojector(x: ArrayT, /, k: int) -> ArrayT:
         Its Hermitian part (x + x^H)/2 is read.
     k : int
         From 1 to n.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -332,15 +364,17 @@ def eigenprojector(x: ArrayT, /, k: int) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or a k out of range.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     That of -x belongs to the k lowest: the density matrix of k filled levels. Only the gap at the
     cut matters; the kept eigenvalues may be equal, and so may the others. Where the gap is within
-    eps^(3/4) max|w| the subspace jumps and the batch element's derivative is NaN, without a
-    warning; above, its error is eps max|w|/gap. With k = n the projector is the identity, whose
-    derivative is zero. Second derivatives too. 4 products of x's size a backward. Kato (1966),
-    Perturbation theory for linear operators, chapter II.
+    eps^(3/4) max|w| the subspace jumps and the batch element's derivative is NaN; above, its error
+    is eps max|w|/gap. With k = n the projector is the identity, whose derivative is zero. Second
+    derivatives too. 4 products of x's size a backward. Kato (1966), Perturbation theory for linear
+    operators, chapter II.
 
     Examples
     --------
@@ -352,7 +386,8 @@ def eigenprojector(x: ArrayT, /, k: int) -> ArrayT:
     """
     x, narrow = enter(x, "eigenprojector", square=True)
     k = check_rank(k, x, "eigenprojector")
+    about = check_undefined(undefined, "eigenprojector")
     w, Q = eigh_factors(x)
     if k == x.shape[-1]:
         return narrow(whole_space(x, Q, left=True))
-    return narrow(leading_projector(x, w, Q, k=k))
+    return narrow(leading_projector(x, w, Q, k=k, undefined=about))

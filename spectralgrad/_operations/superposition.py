@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, device, real
 from .._engine.elementary import filled, measured
 from .._engine.linear import add, inner, matmul, multiply, subtract
 from .._engine.primitive import Primitive, constant
@@ -147,6 +147,24 @@ def _undetermined(U: Array, S: Array, Vh: Array, floor: Array, *, reflection: bo
 
 
 undetermined = constant("undetermined", _undetermined)
+
+
+def _settled(U: Array, S: Array, Vh: Array, floor: Array, *, reflection: bool) -> Array:
+    """S, zeros for what counts as zero, and the last value equal to the next where that is so.
+
+    The quotients that are undefined are those by a sum of zero then.
+    """
+    xp, zero, n = array_namespace(S), floor[..., None] >= S, S.shape[-1]
+    settled = xp.where(zero, xp.zeros_like(S), S)
+    if reflection or n == 1:
+        return settled
+    next_to_last = settled[..., n - 2 : n - 1]
+    last = xp.arange(n, device=device(S)) == n - 1
+    tied = last & (next_to_last - S <= floor[..., None]) & (orientation(U, Vh) < 0)
+    return xp.where(tied, next_to_last, settled)
+
+
+settled = constant("settled", _settled)
 
 
 def _departure(R: Array, U: Array, S: Array, Vh: Array, floor: Array, **static: Any) -> Array:

@@ -126,9 +126,29 @@ def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
     return (U * fs[..., None, :]) @ Vh
 
 
-def svd_differential(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
+def _defined(factors: Arrays, s: Array, plus: Array, f: Any, parameters: Arrays) -> Arrays:
+    """G+ and h with zeros for what does not exist, or leads across a jump that both lie at."""
+    xp, on_values = array_namespace(s), f.with_parameters(parameters, 1)
+    tolerance = zero_tolerance(max(factors[0].shape[-2], factors[2].shape[-1]), s)
+    zero, fs = s <= tolerance, on_values(s)
+    h = xp.where(zero, on_values.derivative(xp.zeros_like(s)), fs / xp.where(zero, 1.0, s))
+    jumps = zero & (on_values(xp.zeros_like(s)) != 0)
+    h = xp.where(jumps | ~xp.isfinite(h), 0.0, h)
+    plus = xp.where(xp.isfinite(plus), plus, 0.0)
+    found = on_values.breaks(s, tolerance, 1)
+    if found is None:
+        return plus, h
+    close = xp.abs(s[..., :, None] - s[..., None, :]) <= 2 * tolerance[..., None]
+    return xp.where(close & found[..., :, None] & found[..., None, :], 0.0, plus), h
+
+
+def svd_differential(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, lenient: bool = False
+) -> Array:
     U, _, Vh = factors
     s, plus, h = svd_couplings(factors, f, parameters, order=1)
+    if lenient:
+        plus, h = _defined(factors, s, plus, f, parameters)
     # G- = (t_i h_i + t_j h_j)/(t_i + t_j) is f'(0) for two zeros, and no other pair depends on them
     t = specks(s)
     ht = h * t

@@ -6,6 +6,7 @@ Their derivatives are derived in `svd_differentials`.
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from .._bindings.array import ArrayT
 from .._engine.arguments import enter
@@ -14,11 +15,21 @@ from .._functions.arguments import Function, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.thresholds import soft_threshold
+from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined, name_zero
 from .declaration import REQUIRED, operation
 from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
 
-of_singular_values = symmetric("svd_function", 3, svd_value, svd_differential, svd_second)
+
+def _why(S: list[float], *, f: Any) -> str:
+    if S[-1] <= ROUNDING * S[0]:
+        return f"U f(S) Vh jumps or is infinitely steep where {name_zero('S', S)}"
+    return "f has no derivative at a singular value"
+
+
+of_singular_values = symmetric(
+    "svd_function", 3, svd_value, svd_differential, svd_second, explained=because(2, _why)
+)
 
 
 @operation(
@@ -28,7 +39,7 @@ of_singular_values = symmetric("svd_function", 3, svd_value, svd_differential, s
     inputs="x U S Vh",
     options={"f": REQUIRED},
 )
-def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
+def svd_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> ArrayT:
     r"""U f(S) Vh, with a derivative at ties, at low rank and at zero.
 
     Parameters
@@ -40,6 +51,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
         derivatives, elementwise. A bare callable works for PyTorch and JAX arrays, where the
         library differentiates it. f may be complex-valued; the result is complex then, and two
         functions are computed.
+    undefined : {"nan", "raise", "least_norm"}
+        As for `orthogonalize`.
 
     Returns
     -------
@@ -51,17 +64,19 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
         For an x that is not a floating-point matrix, for an f that is none of the above, that
         closes over a value being differentiated (its gradient would be lost), or that is not
         elementwise.
+    DerivativeUndefinedError
+        From the derivative, with undefined="raise".
 
     Notes
     -----
     No gap enters: the derivative is exact to working precision for equal, close and zero values
-    alike. Where f is not smooth at zero as an odd function, a value counts as zero at
-    2 sqrt(max(m, n)) eps S[0]; there f(0) = 0 and a finite f'(0) are needed: otherwise the function
-    jumps or is infinitely steep, and the batch element's derivative is NaN, without a warning. At
-    the kink of a threshold the named function says which slope it takes. Second derivatives are as
-    exact, at ties too; they need f''(0) = 0 at a zero value, and are NaN at a kink. 4 products of
-    x's size a backward; some 16 of k x k and a few evaluations of f at k^2 points a second
-    derivative. Noferini (2017), here in the variables of the SVD.
+    alike. Where f is not smooth at zero as an odd function, a value counts as zero at 2 sqrt(max(m,
+    n)) eps S[0]; there f(0) = 0 and a finite f'(0) are needed: otherwise the function jumps or is
+    infinitely steep, and the batch element's derivative is NaN. At the kink of a threshold the
+    named function says which slope it takes. Second derivatives are as exact, at ties too; they
+    need f''(0) = 0 at a zero value, and are NaN at a kink. 4 products of x's size a backward; some
+    16 of k x k and a few evaluations of f at k^2 points a second derivative. Noferini (2017), here
+    in the variables of the SVD.
 
     Examples
     --------
@@ -74,7 +89,8 @@ def svd_function(x: ArrayT, /, f: Function) -> ArrayT:
     x, narrow = enter(x, "svd_function")
     scalar, parameters = as_scalar_function(f, x, "svd_function")
     f = scalar.of_singular_values()
-    of = partial(of_singular_values, x, *svd_factors(x), *parameters)
+    about = check_undefined(undefined, "svd_function")
+    of = partial(of_singular_values, x, *svd_factors(x), *parameters, undefined=about)
     return apply_in_parts(of, f, x, narrow)
 
 

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial, reduce
+from operator import or_
+from typing import Any, Literal, get_args
+
 from .._bindings.array import Array, Arrays, array_namespace
+from .._engine.checks import check_choice
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning
 
 FUNCTIONS_INSTEAD = (
@@ -13,6 +20,13 @@ FUNCTIONS_INSTEAD = (
 POLICIES_INSTEAD = (
     ", or choose ties='split' for losses that are blind to the choice of vectors, or ties='drop' "
     "to leave the undefined part out"
+)
+
+ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
+Policy = Literal["nan", "raise", "least_norm"]
+LEFT_OUT_INSTEAD = (
+    "Keep it out of the loss, as by where(ok, loss, 0), or choose undefined='least_norm' to leave "
+    "the undefined part out of the derivative"
 )
 
 
@@ -31,15 +45,14 @@ def explain(
     symbol, v = values
     xp = array_namespace(v)
     elements = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(v), axis=-1)
-    elements = xp.reshape(elements, (-1,))
-    if not bool(xp.any(elements)):
+    index, where = _first(elements)
+    if index is None:
         return None
-    index = int(xp.argmax(xp.astype(elements, xp.int8)))
     columns = xp.reshape(undefined, (-1, v.shape[-1]))[index, :]
     if bool(xp.any(columns)):
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
         remedy = FUNCTIONS_INSTEAD + (POLICIES_INSTEAD if ties != "split" else "")
-    elif all(bool(xp.all(xp.isfinite(d))) for d in directions if d is not None):
+    elif _are_finite(directions):
         what = (
             "the loss depends on what x does not determine, such as the phase of a complex vector, "
             "the choice of completing columns, or that of vectors in a tie that was split"
@@ -50,14 +63,114 @@ def explain(
         )
     else:
         return None
-    others = int(xp.sum(xp.astype(elements, xp.int64))) - 1
-    place = _unravel(index, tuple(v.shape[:-1]))
+    return _problem(name, where, what, remedy, ties)
+
+
+def _first(elements: Array) -> tuple[int | None, str]:
+    """The flat index of the first batch element of a mask, and words for where that is."""
+    xp, shape = array_namespace(elements), tuple(elements.shape)
+    flat = xp.reshape(elements, (-1,))
+    if not bool(xp.any(flat)):
+        return None, ""
+    index = int(xp.argmax(xp.astype(flat, xp.int8)))
+    others = int(xp.sum(xp.astype(flat, xp.int64))) - 1
+    place = _unravel(index, shape)
     where = f"batch element {place}" if place else "x"
-    where += f" (and {others} more)" if others else ""
+    return index, where + (f" (and {others} more)" if others else "")
+
+
+def _are_finite(directions: Arrays) -> bool:
+    return all(
+        bool(array_namespace(d).all(array_namespace(d).isfinite(d)))
+        for d in directions
+        if d is not None
+    )
+
+
+def _problem(name: str, where: str, what: str, remedy: str, policy: str) -> Exception:
     message = f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {remedy}."
-    if ties == "raise":
+    if policy == "raise":
         return DerivativeUndefinedError(message)
     return DerivativeUndefinedWarning(message)
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """What a public function does about a derivative that does not exist."""
+
+    function: str
+    policy: Policy = "nan"
+
+    @property
+    def lenient(self) -> bool:
+        """Whether the undefined quotients are left out."""
+        return self.policy == "least_norm"
+
+    @property
+    def insists(self) -> bool:
+        """Whether an error is wanted, and not only a warning."""
+        return self.policy == "raise"
+
+    def explain(
+        self, values: Array, directions: Arrays, result: Array, why: Callable[[list[float]], str]
+    ) -> Exception | None:
+        """Name the first batch element whose result is NaN though its spectrum is finite."""
+        xp = array_namespace(values)
+        edges = (result[..., 0, :], result[..., :, 0])
+        missing = reduce(or_, (xp.any(xp.isnan(edge), axis=-1) for edge in edges))
+        index, where = _first(missing & xp.all(xp.isfinite(values), axis=-1))
+        if index is None or not _are_finite(directions):
+            return None
+        v = xp.reshape(values, (-1, values.shape[-1]))[index, :]
+        what = why([float(v[i]) for i in range(v.shape[0])])
+        return _problem(self.function, where, what, LEFT_OUT_INSTEAD, self.policy)
+
+
+def because(place: int, why: Callable[..., str], *, axes: int = 1) -> dict[str, Any]:
+    """What a Primitive has to know to explain a NaN, for a function with an option `undefined`.
+
+    Input `place` is the spectrum, or a number (axes=0) that has to do with it; `why(values,
+    **static)` says what is wrong with that of one batch element.
+    """
+
+    def hook(
+        inputs: Arrays,
+        outputs: Arrays,
+        directions: Arrays,
+        result: Arrays,
+        *,
+        undefined: Undefined | None = None,
+        **static: Any,
+    ) -> Exception | None:
+        if undefined is None or result[0] is None:
+            return None
+        values = inputs[place] if axes else inputs[place][..., None]
+        return undefined.explain(values, directions, result[0], partial(why, **static))
+
+    def insists(*, undefined: Undefined | None = None, **static: Any) -> bool:
+        return undefined is not None and undefined.insists
+
+    return {"undefined": hook, "insists": insists}
+
+
+def name_zero(symbol: str, values: list[float], i: int = -1) -> str:
+    """Words for a value that counts as zero."""
+    i, largest = range(len(values))[i], max(map(abs, values))
+    return f"{symbol}[{i}] = {values[i]:.6g} counts as zero (the largest is {largest:.6g})"
+
+
+def name_pair(symbol: str, values: list[float], i: int) -> str:
+    """Words for two neighbours that count as equal."""
+    a, b, largest = values[i], values[i + 1], max(map(abs, values))
+    return (
+        f"{symbol}[{i}] = {a:.6g} and {symbol}[{i + 1}] = {b:.6g} count as equal (a gap of "
+        f"{abs(a - b):.3g} where the largest is {largest:.6g})"
+    )
+
+
+def check_undefined(policy: object, function: str) -> Undefined:
+    check_choice(policy, get_args(Policy), function, "undefined")
+    return Undefined(function, policy)  # type: ignore[arg-type]
 
 
 def _name_columns(symbol: str, values: Array, columns: Array) -> str:
