@@ -173,10 +173,15 @@ ad.primitive_jvps[lin] = _lin_jvp
 ad.primitive_transposes[lin] = _lin_transpose
 
 
-def captures_derivative(f: Callable[..., Any], probe: jax.Array) -> bool:
+def flatten(tree: Any) -> tuple[list[Any], Callable[[Any], Any]]:
+    leaves, structure = jax.tree.flatten(tree)
+    return leaves, structure.unflatten  # equal for equal structures
+
+
+def captures_derivative(f: Callable[..., Any], *probes: jax.Array) -> bool:
     """Whether f closes over a traced value."""
-    shape = jax.ShapeDtypeStruct(probe.shape, probe.dtype)
-    return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(shape).consts)
+    shapes = (jax.ShapeDtypeStruct(probe.shape, probe.dtype) for probe in probes)
+    return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(*shapes).consts)
 
 
 def loop(

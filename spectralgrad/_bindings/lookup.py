@@ -98,8 +98,12 @@ class AutodiffLibrary(Library, Protocol):
         """The derivative of an elementwise f."""
         ...
 
-    def captures_derivative(self, f: Callable[[Array], Any], probe: Array) -> bool:
-        """Whether f(probe) has a derivative by something else than probe."""
+    def flatten(self, tree: Any) -> tuple[list[Any], Callable[[Any], Any]]:
+        """The leaves of a tree of arrays, and what makes the tree of others."""
+        ...
+
+    def captures_derivative(self, f: Callable[..., Any], *probes: Array) -> bool:
+        """Whether f(*probes) has a derivative by something else than these."""
         ...
 
 

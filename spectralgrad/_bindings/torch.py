@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch._functorch import eager_transforms
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .array import Arrays
 from .host import adjoint_times as adjoint_times
@@ -176,10 +178,25 @@ def derivative(f: Callable[..., Any], s: torch.Tensor) -> torch.Tensor:
     return torch.func.vjp(f, s)[1](torch.ones_like(s))[0]
 
 
-def captures_derivative(f: Callable[..., Any], probe: torch.Tensor) -> bool:
-    """Whether f's value depends on a tensor, other than its argument, with a derivative."""
+def flatten(tree: Any) -> tuple[list[Any], Callable[[Any], Any]]:
+    leaves, structure = tree_flatten(tree)
+    return leaves, _Rebuilt(structure)
+
+
+@dataclass(frozen=True)
+class _Rebuilt:
+    """The tree of other leaves; equal for equal structures."""
+
+    structure: Any
+
+    def __call__(self, leaves: Any) -> Any:
+        return tree_unflatten(list(leaves), self.structure)
+
+
+def captures_derivative(f: Callable[..., Any], *probes: torch.Tensor) -> bool:
+    """Whether f's value depends on a tensor, other than its arguments, with a derivative."""
     with torch.enable_grad():
-        value = f(probe)
+        value = f(*(probe.detach() for probe in probes))
     if not isinstance(value, torch.Tensor):
         return False
     if _is_tracing() or value.requires_grad:
@@ -187,7 +204,7 @@ def captures_derivative(f: Callable[..., Any], probe: torch.Tensor) -> bool:
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor
     level = torch.autograd.forward_ad._current_level
     dual = level >= 0 and torch.autograd.forward_ad.unpack_dual(value).tangent is not None
-    return dual or (wrapped(value) and not wrapped(probe))
+    return dual or (wrapped(value) and not any(map(wrapped, probes)))
 
 
 def is_sparse(A: torch.Tensor) -> bool:

@@ -47,7 +47,8 @@ class Primitive:
     `carried` names the inputs whose derivative another input carries, such as the factors U, S, Vh
     of an x that they are handed over with. `core` is how many axes a batch element of the first
     output has, or the static argument that says so; None where zero directions make zeros by
-    themselves, whatever the inputs are. `undefined(inputs, outputs, directions, result, **static)`
+    themselves, whatever the inputs are. `batched` is how many inputs belong to batch elements, if
+    not all: the others are shared. `undefined(inputs, outputs, directions, result, **static)`
     returns the warning or the error that says why a result is NaN, or None; it is called only once
     a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
     """
@@ -59,6 +60,7 @@ class Primitive:
     outputs: int = 1
     carried: tuple[int, ...] = ()
     core: int | str | None = None
+    batched: int | None = None
     undefined: Callable[..., Exception | None] | None = None
     insists: Callable[..., bool] = lambda **static: False
 
@@ -147,7 +149,7 @@ class Call:
         directions: Arrays,
     ) -> Arrays:
         """What the rule returns, exactly zero in idle batch elements."""
-        batch = self._batch(outputs, directions)
+        batch = self._batch(mode, outputs, directions)
         with library_of(inputs[0]).quiet():
             if batch is None:
                 result = rule(inputs, outputs, directions)
@@ -158,16 +160,24 @@ class Call:
                 if holds_nan(result, batch) is not False:  # else there is nothing to replace
                     given = [d for d in directions if d is not None]
                     mask = _idle(*given, axes=tuple(d.ndim - batch for d in given))
-                    result = tuple(_where(mask, r, batch) for r in result)
+                    own = self._own(mode, result)
+                    result = (*(_where(mask, r, batch) for r in own), *result[len(own) :])
         if self.primitive.undefined is not None:
             self._explain_nan(result, inputs, outputs, directions, batch or 0)
         return result
 
-    def _batch(self, outputs: Arrays, directions: Arrays) -> int | None:
+    def _own(self, mode: Mode, arrays: Arrays) -> Arrays:
+        """Those of a rule's results that belong to batch elements."""
+        return arrays if mode == "jvp" else arrays[: self.primitive.batched]
+
+    def _batch(self, mode: Mode, outputs: Arrays, directions: Arrays) -> int | None:
         """The number of axes in front of a batch element's, or None where zeros need no care."""
         core: Any = self.primitive.core
         core = dict(self.static)[core] if isinstance(core, str) else core
         dense = all(d is None or is_dense(d) for d in directions)
+        if mode == "jvp" and self.primitive.batched is not None:
+            # along what all elements share none is idle
+            dense = dense and all(d is None for d in directions[self.primitive.batched :])
         return outputs[0].ndim - core if core is not None and dense else None
 
     def _shielded(
@@ -186,10 +196,12 @@ class Call:
         known = values_of(mask)
         if known is not None and truth(array_namespace(known).any(known != 0)) is False:
             return rule(inputs, outputs, directions)
-        held = _still_arrays(mask, (*inputs, *outputs, *directions), batch)
-        m, n = len(inputs), len(outputs)
-        result = rule(held[:m], held[m : m + n], held[m + n :])
-        tape, shown = current_tape(mask), tuple(i for i, r in enumerate(result) if is_dense(r))
+        own = inputs[: self.primitive.batched]
+        held = _still_arrays(mask, (*own, *outputs, *directions), batch)
+        k, m, n = len(own), len(inputs), len(outputs)
+        result = rule((*held[:k], *inputs[k:]), held[k : k + n], held[k + n :])
+        results = self._own(mode, result)
+        tape, shown = current_tape(mask), tuple(i for i, r in enumerate(results) if is_dense(r))
         if tape is not None and any(id(result[i]) not in tape.known for i in shown):
             return result  # which has no derivative
         if not shown:

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from .._bindings.array import Array, array_namespace, device, real
-from .._bindings.lookup import autodiff_of
+from .._bindings.array import Array, Arrays, array_namespace, device, real
+from .._bindings.lookup import autodiff_of, library_of
 from .._engine.checks import check_parameter
 from .._engine.errors import raise_captured
 from .._engine.linear import broadcast, cast, dtype_name
 from .._engine.tape import is_recorded
 from .given import Autodiff, Given, ScalarFunction
+from .learned import Learnable
 from .named import FREE, Named, is_array
 from .protocol import Scalar
 
@@ -33,6 +34,37 @@ def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Arra
         values = tuple(as_parameter(v, x, function, name) for name, v in arrays.items())
         return (replace(f, **dict.fromkeys(arrays, FREE)), values) if arrays else (f, ())
     return _given(f, x, function), ()
+
+
+def as_learnable(f: Any, params: Any, x: Array, function: str) -> tuple[Learnable, Arrays]:
+    """f(s, params) without its parameters, and these as leaves."""
+    library = autodiff_of(x)
+    if library is None:
+        raise TypeError(
+            f"{function}: `params` came with x a {type(x).__name__}; wanted arrays of PyTorch or "
+            "JAX, which differentiate f(s, params) themselves. Elsewhere use a named function of "
+            "spectralgrad.functions, whose parameters may be arrays."
+        )
+    if isinstance(f, Scalar) or not callable(f):
+        raise TypeError(
+            f"{function}: `f` is a {type(f).__name__} and `params` were given; wanted a callable "
+            "f(s, params). Parameters of a named function go to the function itself."
+        )
+    leaves, rebuild = library.flatten(params)
+    strange = [leaf for leaf in leaves if not is_array(leaf) or library_of(leaf) is not library]
+    if strange or not leaves:
+        came = type(strange[0]).__name__ if strange else "no array"
+        raise TypeError(
+            f"{function}: `params` holds {came}; wanted a tree of {type(x).__name__} only, in "
+            "nested tuples, lists, dicts and what else the library takes for one. Constants belong "
+            "into f."
+        )
+    learnable = Learnable(f, rebuild)
+    xp = array_namespace(x)
+    probe = xp.ones((1,), dtype=real(x).dtype, device=device(x))
+    if library.captures_derivative(lambda s, *held: f(s, rebuild(held)), probe, *leaves):
+        raise_captured(function, "`f`", "Give everything that is learned by `params`")
+    return learnable, tuple(leaves)
 
 
 def as_parameter(value: Array, x: Array, function: str, name: str) -> Array:
@@ -70,6 +102,6 @@ def _given(f: Any, x: Array, function: str) -> Any:
         probe = xp.ones((1,), dtype=real(x).dtype, device=device(x))
         lost = any(library.captures_derivative(part, probe) for part in parts[:2])
     if lost:
-        remedy = "Use a named function of spectralgrad.functions for a parameter"
+        remedy = "Give it by `params`, or use a named function with a parameter"
         raise_captured(function, "`f`", remedy)
     return f

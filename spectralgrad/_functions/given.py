@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._bindings.array import Array, ArrayT, array_namespace, device, is_complex, real
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, device, is_complex, real
 from .._bindings.lookup import native
 from .._engine.linear import add_imaginary
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
@@ -127,20 +127,25 @@ class Part:
     f: Callable[[Array], Array]
     imaginary: bool
 
-    def __call__(self, s: Array) -> Array:
-        value = self.f(s)
+    def __call__(self, *args: Any) -> Array:
+        value = self.f(*args)
         xp = array_namespace(value)
         return xp.imag(value) if self.imaginary else xp.real(value)
 
 
 def _part(f: Given, imaginary: bool) -> Given:
+    given = {name: getattr(f, name, None) for name in ("f", "df", "d2f")}
     return replace(
-        f, **{name: Part(part, imaginary) for name, part in vars(f).items() if part is not None}
+        f, **{name: Part(part, imaginary) for name, part in given.items() if part is not None}
     )
 
 
 def apply_in_parts(
-    of: Callable[..., Any], f: Any, x: Array, narrow: Callable[[Any], ArrayT]
+    of: Callable[..., Any],
+    f: Any,
+    x: Array,
+    narrow: Callable[[Any], ArrayT],
+    parameters: Arrays = (),
 ) -> ArrayT:
     """of(f=f), which takes a real-valued f; of both parts if f is complex-valued.
 
@@ -152,7 +157,7 @@ def apply_in_parts(
         # its value at 1 does not matter, and only NumPy's functions warn of it
         quiet = np.errstate(all="ignore") if isinstance(probe, np.ndarray) else nullcontext()
         with quiet:
-            complex_valued = is_complex(f(probe))
+            complex_valued = is_complex(f.with_parameters(parameters, 0)(probe))
         if complex_valued:
             total: ArrayT = add_imaginary(
                 *(of(f=_part(f, imaginary)) for imaginary in (False, True))

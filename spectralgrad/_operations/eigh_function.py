@@ -16,8 +16,10 @@ from typing import Any
 
 from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm, nan_where
 from .._engine.arguments import enter
+from .._engine.learned import learned
+from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
-from .._functions.arguments import Function, as_scalar_function
+from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.named import in_units
@@ -141,14 +143,9 @@ def _why(w: list[float], *, f: Any, semidefinite: bool = False) -> str:
     return "f has no derivative at an eigenvalue"
 
 
-of_eigenvalues = symmetric(
-    "eigh_function",
-    2,
-    eigh_value,
-    eigh_differential,
-    eigh_second,
-    explained=because(1, _why),
-)
+_maps = "eigh_function", 2, eigh_value, eigh_differential, eigh_second
+of_eigenvalues = symmetric(*_maps, explained=because(1, _why))
+learned_eigenvalues = learned(*_maps, explained=because(1, _why))
 
 
 @operation(
@@ -159,7 +156,9 @@ of_eigenvalues = symmetric(
     options={"f": REQUIRED},
     hermitian=True,
 )
-def eigh_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> ArrayT:
+def eigh_function(
+    x: ArrayT, /, f: Function, *, params: Any = None, undefined: Policy = "nan"
+) -> ArrayT:
     r"""Q f(w) Q^H of the Hermitian part of x, with a derivative at repeated eigenvalues.
 
     Parameters
@@ -169,6 +168,8 @@ def eigh_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> Ar
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
         As for `svd_function`, complex-valued ones included, such as exp(-i t w); no symmetry is
         assumed.
+    params : array, or tree of arrays, optional
+        As for `svd_function`.
     undefined : {"nan", "raise", "least_norm"}
         As for `orthogonalize`.
 
@@ -201,8 +202,13 @@ def eigh_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> Ar
            [0., 2.]])
     """
     x, narrow = enter(x, "eigh_function", square=True)
-    f, parameters = as_scalar_function(f, x, "eigh_function")
-    w, Q = eigh_factors(x)
     about = check_undefined(undefined, "eigh_function")
-    of = partial(of_eigenvalues, x, w, Q, *parameters, semidefinite=guards_zero(f), undefined=about)
-    return apply_in_parts(of, f, x, narrow)
+    function: Primitive = of_eigenvalues
+    if params is None:
+        scalar, parameters = as_scalar_function(f, x, "eigh_function")
+    else:
+        scalar, parameters = as_learnable(f, params, x, "eigh_function")
+        function = learned_eigenvalues.function
+    options = {"semidefinite": guards_zero(scalar), "undefined": about}
+    of = partial(function, x, *eigh_factors(x), *parameters, **options)
+    return apply_in_parts(of, scalar, x, narrow, parameters)

@@ -35,9 +35,11 @@ from .._bindings.array import (
 )
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
+from .._engine.learned import learned, learned_potential
+from .._engine.primitive import Primitive
 from .._engine.symmetric import potential, symmetric
 from .._engine.tape import is_differentiated
-from .._functions.arguments import Function, as_scalar_function
+from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.given import apply_in_parts
 from .._functions.named import FREE
 from .._functions.one_sided import step
@@ -86,12 +88,9 @@ def _singular_hessian(factors: Arrays, directions: Arrays, parameters: Arrays, *
     return svd_differential(factors, directions, parameters, f=f.slope())
 
 
-sum_of_singular = potential(
-    "svdvals_sum",
-    3,
-    _sum_of_singular,
-    symmetric("svdvals_sum'", 3, _singular_gradient, _singular_hessian),
-)
+_singular = "svdvals_sum'", 3, _singular_gradient, _singular_hessian
+sum_of_singular = potential("svdvals_sum", 3, _sum_of_singular, symmetric(*_singular))
+learned_sum_of_singular = learned_potential("svdvals_sum", 3, _sum_of_singular, learned(*_singular))
 
 
 def _sum_of_eigen(factors: Arrays, parameters: Arrays, *, f: Any) -> Array:
@@ -109,12 +108,9 @@ def _of_slope(rule: Callable[..., Array]) -> Callable[..., Array]:
     return with_slope
 
 
-sum_of_eigen = potential(
-    "eigvalsh_sum",
-    2,
-    _sum_of_eigen,
-    symmetric("eigvalsh_sum'", 2, _of_slope(eigh_value), _of_slope(eigh_differential)),
-)
+_eigen = "eigvalsh_sum'", 2, _of_slope(eigh_value), _of_slope(eigh_differential)
+sum_of_eigen = potential("eigvalsh_sum", 2, _sum_of_eigen, symmetric(*_eigen))
+learned_sum_of_eigen = learned_potential("eigvalsh_sum", 2, _sum_of_eigen, learned(*_eigen))
 
 
 def _projector(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
@@ -191,7 +187,7 @@ sum_of_largest = potential(
     inputs="x U S Vh",
     options={"f": REQUIRED},
 )
-def svdvals_sum(x: ArrayT, /, f: Function) -> ArrayT:
+def svdvals_sum(x: ArrayT, /, f: Function, *, params: Any = None) -> ArrayT:
     r"""Sum of f over the singular values, exact to second order at ties.
 
     Parameters
@@ -200,6 +196,8 @@ def svdvals_sum(x: ArrayT, /, f: Function) -> ArrayT:
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
         As for `svd_function`, taken as an even function, f(-s) = f(s): `log` for log|det x|,
         `entropy`, the energy of principal stretches.
+    params : array, or tree of arrays, optional
+        As for `svd_function`.
 
     Returns
     -------
@@ -231,10 +229,15 @@ def svdvals_sum(x: ArrayT, /, f: Function) -> ArrayT:
     True
     """
     x, narrow = enter(x, "svdvals_sum")
-    scalar, parameters = as_scalar_function(f, x, "svdvals_sum")
-    f = scalar.of_singular_values()
-    of = partial(sum_of_singular, x, *svd_factors(x), *parameters)
-    return apply_in_parts(of, f, x, narrow)
+    function: Primitive = sum_of_singular
+    if params is None:
+        scalar, parameters = as_scalar_function(f, x, "svdvals_sum")
+        scalar = scalar.of_singular_values()
+    else:
+        scalar, parameters = as_learnable(f, params, x, "svdvals_sum")
+        function = learned_sum_of_singular.function
+    of = partial(function, x, *svd_factors(x), *parameters)
+    return apply_in_parts(of, scalar, x, narrow, parameters)
 
 
 @operation(
@@ -245,7 +248,7 @@ def svdvals_sum(x: ArrayT, /, f: Function) -> ArrayT:
     options={"f": REQUIRED},
     hermitian=True,
 )
-def eigvalsh_sum(x: ArrayT, /, f: Function) -> ArrayT:
+def eigvalsh_sum(x: ArrayT, /, f: Function, *, params: Any = None) -> ArrayT:
     r"""Sum of f over the eigenvalues, the trace of f(x), exact to second order at ties.
 
     Parameters
@@ -255,6 +258,8 @@ def eigvalsh_sum(x: ArrayT, /, f: Function) -> ArrayT:
     f : function of `spectralgrad.functions`, (f, df), (f, df, d2f), or callable
         As for `eigh_function`: `log` for log det x, `entropy` of a density matrix, `fermi` for the
         number of particles.
+    params : array, or tree of arrays, optional
+        As for `svd_function`.
 
     Returns
     -------
@@ -280,9 +285,14 @@ def eigvalsh_sum(x: ArrayT, /, f: Function) -> ArrayT:
     1.0
     """
     x, narrow = enter(x, "eigvalsh_sum", square=True)
-    f, parameters = as_scalar_function(f, x, "eigvalsh_sum")
-    of = partial(sum_of_eigen, x, *eigh_factors(x), *parameters)
-    return apply_in_parts(of, f, x, narrow)
+    function: Primitive = sum_of_eigen
+    if params is None:
+        scalar, parameters = as_scalar_function(f, x, "eigvalsh_sum")
+    else:
+        scalar, parameters = as_learnable(f, params, x, "eigvalsh_sum")
+        function = learned_sum_of_eigen.function
+    of = partial(function, x, *eigh_factors(x), *parameters)
+    return apply_in_parts(of, scalar, x, narrow, parameters)
 
 
 @operation(

@@ -10,8 +10,10 @@ from typing import Any
 
 from .._bindings.array import ArrayT
 from .._engine.arguments import enter
+from .._engine.learned import learned
+from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
-from .._functions.arguments import Function, as_scalar_function
+from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.thresholds import soft_threshold
@@ -27,9 +29,9 @@ def _why(S: list[float], *, f: Any) -> str:
     return "f has no derivative at a singular value"
 
 
-of_singular_values = symmetric(
-    "svd_function", 3, svd_value, svd_differential, svd_second, explained=because(2, _why)
-)
+_maps = "svd_function", 3, svd_value, svd_differential, svd_second
+of_singular_values = symmetric(*_maps, explained=because(2, _why))
+learned_singular_values = learned(*_maps, explained=because(2, _why))
 
 
 @operation(
@@ -39,7 +41,9 @@ of_singular_values = symmetric(
     inputs="x U S Vh",
     options={"f": REQUIRED},
 )
-def svd_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> ArrayT:
+def svd_function(
+    x: ArrayT, /, f: Function, *, params: Any = None, undefined: Policy = "nan"
+) -> ArrayT:
     r"""U f(S) Vh, with a derivative at ties, at low rank and at zero.
 
     Parameters
@@ -51,6 +55,9 @@ def svd_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> Arr
         derivatives, elementwise. A bare callable works for PyTorch and JAX arrays, where the
         library differentiates it. f may be complex-valued; the result is complex then, and two
         functions are computed.
+    params : array, or tree of arrays, optional
+        In PyTorch and JAX: what f(s, params) takes besides, in nested tuples, lists and dicts, and
+        what is differentiated by too, to second order. One for all matrices.
     undefined : {"nan", "raise", "least_norm"}
         As for `orthogonalize`.
 
@@ -87,11 +94,16 @@ def svd_function(x: ArrayT, /, f: Function, *, undefined: Policy = "nan") -> Arr
            [0., 0.]])
     """
     x, narrow = enter(x, "svd_function")
-    scalar, parameters = as_scalar_function(f, x, "svd_function")
-    f = scalar.of_singular_values()
     about = check_undefined(undefined, "svd_function")
-    of = partial(of_singular_values, x, *svd_factors(x), *parameters, undefined=about)
-    return apply_in_parts(of, f, x, narrow)
+    function: Primitive = of_singular_values
+    if params is None:
+        scalar, parameters = as_scalar_function(f, x, "svd_function")
+        scalar = scalar.of_singular_values()
+    else:
+        scalar, parameters = as_learnable(f, params, x, "svd_function")
+        function = learned_singular_values.function
+    of = partial(function, x, *svd_factors(x), *parameters, undefined=about)
+    return apply_in_parts(of, scalar, x, narrow, parameters)
 
 
 @operation("functions of singular values", example={"tau": 0.7})
