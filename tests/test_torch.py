@@ -143,6 +143,7 @@ def test_second_order_at_ties_and_zeros(operation, is_complex, device):
             assert torch.autograd.gradgradcheck(operation.call, (x,), fast_mode=True)
 
 
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("name", ["svdvals", "svd_function:log1p", "nuclear_norm", "orthogonalize"])
 @by_dtype
 def test_second_order_at_zeros_is_nan(name, is_complex, device):
