@@ -133,3 +133,44 @@ def test_what_is_not_hermitian_is_nan_under_the_names_of_scipy(library, name):
         assert np.all(np.isfinite(library.numpy(result)[1]))
     symmetric = library.array((nearly + nearly.T) / 2)
     np.testing.assert_allclose(library.numpy(out)[1], library.numpy(fun(symmetric)), rtol=1e-12)
+
+
+def test_sparse_input_is_told_of_truncated_svd():
+    sparse = pytest.importorskip("scipy.sparse")
+    for x in (sparse.eye(4, format="csr"), sparse.linalg.aslinearoperator(np.eye(4))):
+        with pytest.raises(TypeError, match=r"svd: argument `x` is .* sparse .*truncated_svd"):
+            sg.svd(x)
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"nuclear_norm: argument `x` is a Tensor, which is sparse"):
+        sg.nuclear_norm(torch.eye(3).to_sparse())
+
+
+@pytest.mark.parametrize("name", ["soft_threshold", "power", "fermi", "step"])
+def test_a_function_that_was_not_called(library, name):
+    f = getattr(sg.functions, name)
+    with pytest.raises(TypeError, match=rf"`f` is sg.functions.{name} itself.* such as {name}\("):
+        sg.svd_function(library.array(np.eye(3)), f)
+
+
+def test_arithmetic_between_calls_names_the_public_function():
+    for fun in (sg.nuclear_norm, sg.spectral_norm, sg.orthogonalize, sg.pinv):
+        with pytest.raises(TypeError, match=f"`{fun.__name__}` was given an array that is neither"):
+            sg.vjp(lambda x, fun=fun: fun(2 * x), np.eye(2))
+
+
+def test_nodes_carry_the_name_of_the_function():
+    torch = pytest.importorskip("torch")
+    x = torch.eye(3, requires_grad=True)
+    names = {
+        type(sg.nuclear_norm(x).grad_fn).__name__,
+        type(sg.svd_function(x, sg.functions.tanh).grad_fn).__name__,
+    }
+    assert names == {"NuclearNormBackward", "SvdFunctionBackward"}
+
+
+def test_no_warning_of_numpy_leaks():
+    x = np.diag([1.0, 0.0, -1.0])
+    with np.errstate(all="raise"):
+        assert np.isnan(sg.svd_function(x, (np.log, lambda s: 1 / s))).any()
+        sg.eigh_function(x, sg.functions.log)
+        sg.pinv(1e-300 * np.eye(3) + 0 * x)

@@ -5,11 +5,11 @@ The only module that imports array_api_compat.
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol, TypeVar
 
 import array_api_compat
-from array_api_compat import device, is_dask_array, is_jax_array, is_torch_array
-from array_api_compat import is_array_api_obj as is_array
+from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array, is_torch_array
 
 __all__ = [
     "AnyArray",
@@ -26,6 +26,7 @@ __all__ = [
     "expand",
     "herm",
     "is_array",
+    "is_box",
     "is_complex",
     "is_dask_array",
     "is_jax_array",
@@ -38,6 +39,7 @@ __all__ = [
     "real",
     "skew",
     "trailing_columns",
+    "unboxed",
     "with_diagonal",
 ]
 
@@ -58,6 +60,27 @@ class AnyArray(Protocol):
 ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in, NumPy out
 
 
+def is_box(x: Any) -> bool:
+    """Whether x is an array that HIPS autograd follows."""
+    boxes = sys.modules.get("autograd.numpy.numpy_boxes")
+    return boxes is not None and isinstance(x, boxes.ArrayBox)
+
+
+def unboxed(x: Any) -> Any:
+    """What autograd follows, at every level."""
+    while is_box(x):
+        x = x._value
+    return x
+
+
+def is_array(x: Any) -> bool:
+    return is_array_api_obj(unboxed(x))
+
+
+def device(x: Array) -> Any:
+    return array_api_compat.device(unboxed(x))
+
+
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
@@ -65,7 +88,7 @@ def array_namespace(*arrays: Any) -> Any:
         import array_api_compat.torch as xp
 
         return xp
-    return array_api_compat.array_namespace(*arrays)
+    return array_api_compat.array_namespace(*map(unboxed, arrays))
 
 
 def is_complex(x: Array) -> bool:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from . import dask, host
-from .array import Array, Arrays, is_array, is_dask_array, is_jax_array, is_torch_array
+from .array import Array, Arrays, is_array, is_box, is_dask_array, is_jax_array, is_torch_array
 
 
 class Library(Protocol):
@@ -133,7 +133,16 @@ def library_of(x: Any) -> Library:
         from . import jax
 
         return jax
+    if is_box(x):
+        from . import autograd
+
+        return autograd
     return dask if is_dask_array(x) else host
+
+
+def common_library(arrays: Arrays) -> Library:
+    """The binding of arrays of one library; of autograd's for plain arrays beside its boxes."""
+    return library_of(next(filter(is_box, arrays), arrays[0]))
 
 
 def native(x: Any) -> AutodiffLibrary:

@@ -6,10 +6,11 @@ torch.func.hessian. Tried with PyTorch 2.13.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -72,6 +73,13 @@ class _Both(_Reverse):
         )
 
 
+@cache
+def _both(name: str) -> type[_Both]:
+    """_Both under the name of a Primitive, which PyTorch's nodes and anomaly mode show."""
+    words = "".join(word.capitalize() for word in re.findall("[A-Za-z0-9]+", name))
+    return type(words + "Derivative" * name.count("'"), (_Both,), {})
+
+
 @torch.compiler.disable(  # type: ignore[untyped-decorator]
     # it would differentiate what the Function calls (2.13)
     reason="Dynamo does not ask an autograd.Function for its jvp. Compile inside of torch.func.jvp "
@@ -95,7 +103,7 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
         )
     _refuse_nested_forward_mode()
-    return _Both.apply(call, *arrays)
+    return _both(call.primitive.name).apply(call, *arrays)
 
 
 def _refuse_nested_forward_mode() -> None:

@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, array_namespace
+from .._bindings.lookup import is_dense
 
 
 def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool = False) -> None:
     """Raise for what no function of the library can take."""
     where = f"{function}: argument `{argument}`"
+    if not is_dense(x) and callable(getattr(x, "__matmul__", getattr(x, "matmat", None))):
+        raise TypeError(
+            f"{where} is a {type(x).__name__}, which is sparse or known by its products; wanted an "
+            "array (..., m, n). The largest triplets of it are truncated_svd's; for the rest "
+            "convert it, for example with x.toarray() or x.to_dense()."
+        )
     try:
         xp = array_namespace(x)
     except TypeError:

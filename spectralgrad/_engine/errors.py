@@ -23,7 +23,7 @@ class ConvergenceError(ArithmeticError):
     """An iteration ended before it reached its tolerance, and the caller asked for an error."""
 
 
-_INSIDE = {"spectralgrad", "torch", "jax", "contextlib", "functools"}
+_INSIDE = {"spectralgrad", "torch", "jax", "autograd", "contextlib", "functools"}
 
 
 def warn(problem: Warning) -> None:
@@ -32,6 +32,17 @@ def warn(problem: Warning) -> None:
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back
     warnings.warn(problem, stacklevel=level)
+
+
+def public_name(default: str) -> str:
+    """The public function of this library that is running, as the user knows it."""
+    frame, name = sys._getframe(1), default
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
+        module = frame.f_globals["__name__"]
+        if module.startswith(("spectralgrad._operations.", "spectralgrad._truncated.")):
+            name = frame.f_code.co_name
+        frame = frame.f_back
+    return name
 
 
 def raise_glue(what: str, transform: str = "vjp") -> NoReturn:

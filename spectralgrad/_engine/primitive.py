@@ -31,11 +31,11 @@ from typing import Any, Literal
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
-from .._bindings.lookup import is_dense, library_of, truth
-from .errors import warn
+from .._bindings.lookup import common_library, is_dense, library_of, truth
+from .errors import raise_no_second_order, warn
 from .operators import LowRank
 from .reading import holds_nan, values_of
-from .tape import current_tape, is_differentiated, recording
+from .tape import Tape, current_tape, is_differentiated, recording
 
 Mode = Literal["jvp", "vjp"]
 
@@ -68,7 +68,7 @@ class Primitive:
         call = Call(self, tuple(static.items()))
         tape = current_tape(arrays[0])
         with nullcontext() if tape is None else recording(None):  # nothing of what rules call
-            outputs = library_of(arrays[0]).apply(call, arrays)
+            outputs = common_library(arrays).apply(call, arrays)
         if tape is not None:
             # NumPy's 0-d results are numbers (2.4), which would pass for constants
             outputs = tuple(np.asarray(y) if isinstance(y, np.generic) else y for y in outputs)
@@ -139,6 +139,21 @@ class Call:
             return answered(result, wanted)
 
         return self._along("vjp", rule, inputs, outputs, cotangents)
+
+    def vjp_by_calls(
+        self, inputs: Arrays, outputs: Arrays, cotangents: Arrays, wanted: Collection[int]
+    ) -> Arrays:
+        """The same, refused where the rule does arithmetic that no library would follow."""
+        given = [x for x in (*inputs, *outputs, *cotangents) if x is not None]
+        tape = Tape("hvp", given)
+        try:
+            with recording(tape):
+                bars = self.vjp(inputs, outputs, cotangents, wanted)
+        except TypeError:  # of NumPy's functions, for what stands for an array
+            raise_no_second_order(self.primitive.name)
+        if any(bar is not None and id(bar) not in tape.known for bar in bars):
+            raise_no_second_order(self.primitive.name)
+        return bars
 
     def _along(
         self,

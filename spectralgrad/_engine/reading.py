@@ -20,7 +20,7 @@ def read(x: Array, *, insist: bool = True) -> Array | None:
     What is on a device is read where a caller insists.
     """
     known = library_of(x).values(x)
-    return known if known is None or insist or "cpu" in str(device(x)).lower() else None
+    return known if known is None or insist or "cpu" in str(device(known)).lower() else None
 
 
 def holds_nan(arrays: Iterable[Any], batch: int, *, insist: bool = False) -> bool | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from .._bindings.array import Array, Arrays
 from .._bindings.lookup import library_of
-from .errors import raise_glue
+from .errors import public_name, raise_glue
 
 Entry = tuple[Any, Arrays, Arrays]  # a call of a Primitive, its inputs and its outputs
 
@@ -29,8 +29,8 @@ class Tape:
     def record(self, call: Any, inputs: Arrays, outputs: Arrays) -> None:
         if any(id(x) not in self.known for x in inputs):
             raise_glue(
-                f"`{call.primitive.name}` was given an array that is neither a primal nor the "
-                "result of another call",
+                f"`{public_name(call.primitive.name)}` was given an array that is neither a primal "
+                "nor the result of another call",
                 self.transform,
             )
         self.entries.append((call, inputs, outputs))

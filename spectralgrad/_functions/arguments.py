@@ -19,6 +19,7 @@ from .given import Autodiff, Given, ScalarFunction
 from .learned import Learnable
 from .named import FREE, Named, is_array
 from .protocol import Scalar
+from .truncated_powers import power
 
 # what a user may pass as f
 Function = Scalar | tuple[Callable[..., Any], ...] | Callable[..., Any]
@@ -81,6 +82,12 @@ def _held(f: Any) -> list[Any]:
 
 
 def _given(f: Any, x: Array, function: str) -> Any:
+    if f is power or (isinstance(f, type) and issubclass(f, Scalar)):
+        wanted = ", ".join(getattr(f, "parameters", ("p",)))
+        raise TypeError(
+            f"{function}: `f` is sg.functions.{f.__name__} itself; wanted a function that it "
+            f"makes, such as {f.__name__}({wanted}) with numbers or arrays for {wanted}."
+        )
     library = autodiff_of(x)
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
         f = ScalarFunction(*f)
