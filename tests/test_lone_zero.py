@@ -53,6 +53,7 @@ def by_differences(x, side, C):
     return result
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize(
     ("shape", "side"), [((6, 4), "V"), ((4, 6), "U"), ((4, 4), "U"), ((4, 4), "V")]
@@ -78,6 +79,7 @@ def test_single_precision(library):
     np.testing.assert_allclose(x_bar, wanted, atol=3e-5 * np.max(np.abs(wanted)))
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize(("shape", "side"), [((6, 4), "U"), ((4, 6), "V")])
 def test_the_other_side_is_free(library, shape, side, is_complex):
@@ -86,6 +88,7 @@ def test_the_other_side_is_free(library, shape, side, is_complex):
     assert np.all(np.isnan(cotangents(library, x, side, C, full_matrices=False)))
 
 
+@pytest.mark.thinned
 @by_dtype
 def test_completing_columns_are_free(library, is_complex):
     x = with_spectrum(6, 4, VALUES, seed=3, is_complex=is_complex)
@@ -115,6 +118,7 @@ def test_a_phase_of_each_vector(library, side):
     assert np.all(np.isnan(library.numpy(x_bar)))
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize(("shape", "side"), [((6, 4), "V"), ((4, 6), "U"), ((4, 4), "U")])
 def test_tangents(library, shape, side, is_complex):
@@ -133,6 +137,7 @@ def test_tangents(library, shape, side, is_complex):
         assert np.all(np.isnan(free))
 
 
+@pytest.mark.thinned
 @by_dtype
 def test_two_zeros_are_free_among_themselves(library, is_complex):
     x = with_spectrum(6, 4, (3.0, 2.0, 0.0, 0.0), seed=3, is_complex=is_complex)

@@ -32,6 +32,7 @@ def derivative(library, P, Q, mask=None, weights=None, **options):
     return [library.numpy(a) for a in (*out, *pullback(bars))]
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "scale", "reflection"])
 @pytest.mark.parametrize("fill", [0.0, 1e30, np.inf, np.nan])
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -52,6 +53,7 @@ def test_padding_does_not_matter(library, count, fill, options):
                 assert np.all(whole[count:] == 0)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("options", OPTIONS, ids=["plain", "scale", "reflection"])
 def test_one_point(library, options):
     P, Q, mask = padded(1)
@@ -81,6 +83,7 @@ def test_no_point_at_all_is_nan(library):
     assert np.isnan(found[1])
 
 
+@pytest.mark.thinned
 def test_a_batch_of_all_kinds(library):
     """Each as by itself: full, padded, one point, none."""
     sets = [padded(count, seed=count) for count in (7, 4, 2, 1)]
@@ -91,6 +94,7 @@ def test_a_batch_of_all_kinds(library):
             np.testing.assert_allclose(whole[i], part, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.thinned
 def test_one_mask_for_all(library):
     P, Q = random((2, 3, 5, 3))
     mask = np.array([True, True, False, True, True])
@@ -99,6 +103,7 @@ def test_one_mask_for_all(library):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.thinned
 def test_second_order(library):
     P, Q, mask = padded(5, fill=1.0)
     dP = random(P.shape, seed=3)

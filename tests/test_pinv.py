@@ -29,6 +29,7 @@ def test_one_threshold_for_each_matrix(library, is_complex):
     np.testing.assert_allclose(out[1], keeping(x[1], 2), atol=1e-12)
 
 
+@pytest.mark.thinned
 def test_shapes_that_broadcast(library):
     x = np.stack([stack()] * 3)
     for shape in ((), (2,), (3, 1), (3, 2), (1, 1)):
@@ -37,6 +38,7 @@ def test_shapes_that_broadcast(library):
         np.testing.assert_array_equal(library.numpy(out), library.numpy(wanted))
 
 
+@pytest.mark.thinned
 def test_derivatives_of_both_orders_with_an_array(library):
     x, dx = stack(), random((2, 5, 4), seed=5)
     out_bar, rtol = random((2, 4, 5), seed=6), np.array([0.1, 0.5])
@@ -55,6 +57,7 @@ def test_derivatives_of_both_orders_with_an_array(library):
             np.testing.assert_allclose(library.numpy(got)[i], wanted, atol=atol)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("rtol", [1, 1.0, 2.5, "array"])
 def test_from_one_on_everything_is_zero(library, rtol):
     x = library.array(

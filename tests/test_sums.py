@@ -47,6 +47,7 @@ def test_there_are_enough_references():
     assert sum("zeros" in case["id"] for case in CASES) >= 8
 
 
+@pytest.mark.thinned
 def test_the_numbers_of_symmetric_losses_at_ties(library):
     """Of losses that svdvals and eigvalsh cannot differentiate twice at ties."""
     eye, shear = library.array(np.eye(2)), library.array(np.array([[0.0, 1.0], [0.0, 0.0]]))
@@ -85,6 +86,7 @@ def test_eigenvalues_that_rounding_makes_negative():
     assert np.linalg.eigvalsh(sg.eigh_function(x, F.positive_part))[0] > -1e-15
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 def test_sums_of_user_functions(library, is_complex):
     xp = library.xp
@@ -147,6 +149,7 @@ def test_all_of_them(library):
         np.testing.assert_array_equal(product, 0)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", ["mu", "beta", "p", "at", "cutoff"])
 def test_derivatives_by_parameters(library, name):
     functions = {
@@ -236,6 +239,7 @@ def symmetric_losses(library):
     }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", ["energy", "entropy", "log"])
 @pytest.mark.parametrize("kind", ["identity", "pair", "rotation"])
 def test_split_values_have_second_derivatives(native, name, kind):

@@ -77,6 +77,7 @@ def pulled(library, fun, x, **options):
     return library.numpy(out), lambda: library.numpy(pullback(bar)[0])
 
 
+@pytest.mark.thinned
 @by_case
 def test_nan_says_why(library, name):
     fun, x, why = CASES[name]
@@ -90,6 +91,7 @@ def test_nan_says_why(library, name):
     assert np.all(np.isfinite(x_bar[1]))
 
 
+@pytest.mark.thinned
 @by_case
 def test_an_error_if_asked_for(library, name):
     fun, x, why = CASES[name]
@@ -103,6 +105,7 @@ def test_an_error_if_asked_for(library, name):
     assert np.all(np.isfinite(pull()))
 
 
+@pytest.mark.thinned
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @by_case
 def test_least_norm_is_finite_and_the_derivative_where_there_is_one(library, name):
@@ -130,6 +133,7 @@ def test_least_norm_has_no_second_derivative(name):
     assert np.all(np.isfinite(product[1]))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3), (3, 5)])
 def test_what_is_left_of_a_polar_factor(library, shape, is_complex):
@@ -152,6 +156,7 @@ ALIGNED = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("kind", ALIGNED)
 def test_alignment(library, kind):
     P, Q = ALIGNED[kind]
