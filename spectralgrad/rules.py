@@ -7,7 +7,8 @@ Every rule has one signature:
 
 Where there is one input, output or cotangent, a bare array can stand for a tuple of one, and a bare
 `inputs` gets a bare result; None stands for zero. Rules neither warn nor raise where a derivative
-is undefined: the result is NaN. The convention is dL = Re sum(conj(x_bar) * dx).
+is undefined: the result is NaN, but zero where all directions of a batch element are. The
+convention is dL = Re sum(conj(x_bar) * dx).
 
 With factors among the inputs, x carries the whole derivative and the factors' cotangents are None.
 Where f has an array for a parameter, that is one more input, at the end. `signed=True` is the
@@ -29,11 +30,12 @@ array([[1., 0.],
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any, Protocol
 
 from ._bindings.array import Arrays
 from ._engine.checks import check_choice, check_rank, check_rtol
-from ._engine.primitive import answered
+from ._engine.primitive import Call, Primitive, answered
 from ._functions.arguments import as_scalar_function
 from ._operations.declaration import OPERATIONS, REQUIRED, Operation
 from ._spectrum.ties import POLICIES
@@ -86,6 +88,9 @@ def _make(declared: Operation, kind: str) -> Rule:
         count = len(args[0] if of_inputs else args[1])
         if all(direction is None for direction in args[2]):
             result: Arrays = (None,) * count
+        elif isinstance(declared.rule, Primitive):  # as a call, which minds zero directions
+            silent = replace(declared.rule, undefined=None)
+            result = getattr(Call(silent, tuple(options.items())), kind)(*args)
         else:
             result = _tupled(getattr(declared.rule, kind)(*args, **options))
             result = answered(result, range(count))

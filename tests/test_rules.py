@@ -112,3 +112,24 @@ def test_rules_neither_warn_nor_raise():
     for ties in ("nan", "raise"):
         x_bar = sg.rules.svd_vjp(x, factors, (np.ones((3, 3)), None, None), ties=ties)
         assert np.all(np.isnan(x_bar))
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_zero_directions_have_zero_results(name):
+    fun, inputs, outputs, options = RULES[name]
+    x = np.stack([random((3, 3), seed=21), np.full((3, 3), np.nan), np.zeros((3, 3))])
+    factors = _factors(x, name)
+    made = {"x": x, **dict(zip("wQ" if "eig" in name else ("U", "S", "Vh"), factors, strict=True))}
+    made["out"] = value = fun(x, *options.values())
+    mask = np.array([1.0, 0.0, 0.0])
+    shaped = lambda a: mask.reshape(3, *(1,) * (a.ndim - 1))
+    bars = sg.testing.random_cotangent(value)
+    bars = tuple(bars) if isinstance(bars, tuple) else (bars,)
+    bars = tuple(np.where(shaped(b) == 1, b, 0.0) for b in bars)
+    vjp, jvp = (getattr(sg.rules, f"{name}_{kind}") for kind in ("vjp", "jvp"))
+    given, out = tuple(made[i] for i in inputs), tuple(made[o] for o in outputs)
+    x_bar = vjp(given, out, bars, **options)[0]
+    dx = np.where(shaped(x) == 1, random((3, 3, 3), seed=2), 0.0)
+    for result in (x_bar, *jvp(given, out, (dx,) + (None,) * (len(given) - 1), **options)):
+        assert np.all(np.isfinite(result[0]))
+        assert np.all(result[1:] == 0)
