@@ -218,3 +218,19 @@ def test_complex_valued_functions(library, kind, is_complex):
     product = library.compiled(lambda x, dx, C: sg.hvp(lambda x: getattr(sg, kind)(x, f), x, dx, C))
     got = library.numpy(product(x, *map(library.array, (dx, C))))
     np.testing.assert_allclose(got, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("values", "p", "dtype", "wanted"),
+    [
+        ((1e4, 1.0), -100.5, "float64", (2.00040006e-08, 0.0201020102010203, 10200.7701019902)),
+        ((1e6, 1.0), -6.5, "float32", (2.000004000006e-12, 1.3000013e-05, 48.750013000011)),
+    ],
+)
+def test_second_derivatives_of_steep_negative_powers(library, values, p, dtype, wanted):
+    """Powers of the small values in units of the large one leave the range, the results do not."""
+    x = library.array(np.diag(values), dtype)
+    ones = library.array(np.ones((2, 2)), dtype)
+    product = library.numpy(sg.hvp(lambda x: sg.powm(x, p), x, ones, ones))
+    rtol = 1e-9 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(product[np.triu_indices(2)], wanted, rtol=rtol)

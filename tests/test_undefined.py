@@ -227,3 +227,20 @@ def test_nothing_is_said_of_nan_that_came():
 def test_bad_policies(fun):
     with pytest.raises(ValueError, match=r"`undefined` is 'zero'; wanted one of 'nan', 'raise'"):
         fun(np.eye(4), undefined="zero")
+
+
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+def test_a_cotangent_that_the_inner_factor_does_not_feel():
+    """The derivative does not exist, though a chain of rules passes a zero on the way."""
+    tied = np.diag([2.0, 2.0, 1.0])
+    for fun, x, bar in (
+        (lambda x: sg.singular_projector(x, 1), tied, np.diag([0.0, 0.0, 1.0])),
+        (lambda x: sg.singular_projector(x, 3, side="right"), np.eye(3, 4) * [1, 1, 0, 0], None),
+        (lambda x: sg.polar(x).P, np.diag([2.0, 1.0, 0.0]), np.diag([0.0, 0.0, 1.0])),
+    ):
+        out, pullback = sg.vjp(fun, x)
+        bar = np.diag([0.0, 0.0, 0.0, 1.0]) if bar is None else bar
+        assert np.all(np.isnan(pullback(bar)[0])), out
+    P = np.array([[1.0, 0, 0], [-1.0, 0, 0]])  # about zero: the rotation does not move its centre
+    _, pullback = sg.vjp(lambda P, Q: sg.kabsch(P, Q).translation, P, 2 * P)
+    assert np.all(np.isnan(pullback(np.ones(3))[0]))

@@ -184,28 +184,39 @@ def matmul(a: Array, b: Array, *, left: bool = False, right: bool = False) -> Ar
     return _multiplying(a, b, left=left, right=right)
 
 
-def _masked(name: str, forward: Callable[..., Any], **explained: Any) -> Primitive:
-    """A map of x whose derivative is NaN where `bad` is not zero, and the identity elsewhere.
+nan_if: Primitive = Primitive(
+    "nan_if",
+    forward=lambda x, bad: x + nan_where(bad != 0, x)[..., None, None],
+    jvp=lambda inputs, outputs, tangents: nan_if(tangents[0], inputs[1]),
+    vjp=lambda inputs, outputs, bars: (nan_if(bars[0], inputs[1]), None),
+    carried=(1,),
+    core=2,
+)
 
-    `explained` is what has to be known to explain that.
+
+def nan_derivative(where: Callable[..., Array], **explained: Any) -> Primitive:
+    """x, whose derivative is NaN for the batch elements that where(known, **static) tells.
+
+    `known` is the second input, and `explained` what the Primitive has to know to explain a NaN.
     """
+
+    def mask(known: Array, **static: Any) -> Array:
+        return array_namespace(known).astype(where(known, **static), known.dtype)
+
+    undefined_at = constant("undefined_at", mask)
+
+    def behind(direction: Array, known: Array, undefined: Any = None, **static: Any) -> Array:
+        return nan_if(direction, undefined_at(known, **static))
+
     return Primitive(
-        name,
-        forward=forward,
-        jvp=lambda inputs, outputs, tangents, **static: nan_if(tangents[0], inputs[1]),
-        vjp=lambda inputs, outputs, bars, **static: (nan_if(bars[0], inputs[1]), None),
+        "nan_derivative",
+        forward=lambda x, known, **static: x + 0.0,
+        jvp=lambda inputs, outputs, dots, **static: behind(dots[0], inputs[1], **static),
+        vjp=lambda inputs, outputs, bars, **static: (behind(bars[0], inputs[1], **static), None),
         carried=(1,),
         core=2,
         **explained,
     )
-
-
-nan_if = _masked("nan_if", lambda x, bad: x + nan_where(bad != 0, x)[..., None, None])
-
-
-def nan_derivative(**explained: Any) -> Primitive:
-    """x, whose derivative is NaN where `bad` is not zero."""
-    return _masked("nan_derivative", lambda x, bad, **static: x + 0.0, **explained)
 
 
 def _not_finite(x: Array) -> Array:

@@ -115,24 +115,36 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
 
 
 _nan_if_several = nan_derivative(
+    lambda several: several != 0,
     **because(
         1, lambda several: "several rotations are as good, to the rounding of the points", axes=0
-    )
+    ),
 )
 
 
-def _minimiser(H: Array, floor: Array, about: Undefined, *, reflection: bool) -> Arrays:
-    """R, undefined in its derivative where there are several, their mean M, and 1 - M^H M."""
+class _Minimiser(NamedTuple):
+    """R, the mean M of all that are as good, 1 - M^H M, and where there are several."""
+
+    rotation: Array
+    mean: Array
+    shortfall: Array
+    several: Array
+
+
+def _minimiser(H: Array, floor: Array, about: Undefined, *, reflection: bool) -> _Minimiser:
     U, S, Vh = svd_factors(H)
     known = (U, S, Vh, floor)
-    if about.lenient:
-        values = settled(*known, reflection=reflection)
-        R = polar_factor(H, U, values, Vh, signed=not reflection, undefined=about)
-    else:
-        one = _nan_if_several(H, undetermined(*known, reflection=reflection), undefined=about)
-        R = polar_factor(one, U, S, Vh, signed=not reflection, undefined=about)
+    several = undetermined(*known, reflection=reflection)
+    values = settled(*known, reflection=reflection) if about.lenient else S
+    R = polar_factor(H, U, values, Vh, signed=not reflection, undefined=about)
+    R = _guarded(R, several, about)
     mean = add(R, departure(R, *known, reflection=reflection))
-    return R, mean, shortfall(*known, reflection=reflection)
+    return _Minimiser(R, mean, shortfall(*known, reflection=reflection), several)
+
+
+def _guarded(X: Array, several: Array, about: Undefined) -> Array:
+    """What is computed with the rotation, undefined in its derivative where there are several."""
+    return X if about.lenient else _nan_if_several(X, several, undefined=about)
 
 
 def _warn_of_transposed(P: Array) -> None:
@@ -230,7 +242,7 @@ def kabsch(
         size_p = size_q = larger(size_p, size_q)
     H = covariance(w, P, Q, size_p, size_q)
     floor = covariance_floor(w, P, Q, size_p, size_q)
-    R, mean, slack = _minimiser(H, floor, about, reflection=reflection)
+    R, mean, slack, several = _minimiser(H, floor, about, reflection=reflection)
     if scale:  # any will do, and 0 does, where P is one point
         square_p, floor_p = spread(w, P, size_p), point_floor(size_p)
         most = greatest(H, R, mean)
@@ -243,7 +255,8 @@ def kabsch(
         c = ratio = filled(P, value=1.0, axes=2, ones=0)
     P_mean, Q_mean = centroid(w, P), centroid(w, Q)
     moved = multiply(ratio, matmul(P_mean, R, right=True), axes=2)
-    translation = unrow(subtract(Q_mean, moved))
+    # also where the centre of P is zero, and the rotation does not matter at this place
+    translation = unrow(_guarded(subtract(Q_mean, moved), several, about))
     square, msd = mean_square(w, P, Q, R, mean, slack, c, size_p, size_q)
     rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
     return KabschResult(*map(narrow, (R, translation, ratio, rmsd, msd)))
@@ -295,7 +308,7 @@ def procrustes(A: ArrayT, B: ArrayT, /, *, undefined: Policy = "nan") -> Procrus
     unit_b = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
     about = check_undefined(undefined, "procrustes")
-    R, mean, _ = _minimiser(M, product_floor(unit_a, unit_b), about, reflection=True)
+    R, mean, _, _ = _minimiser(M, product_floor(unit_a, unit_b), about, reflection=True)
     total = measured(greatest(M, R, mean), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
     return ProcrustesResult(narrow(R), narrow(total))

@@ -26,14 +26,14 @@ from .._bindings.array import (
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
 from .._engine.checks import check_choice, check_rank
-from .._engine.linear import matmul
+from .._engine.linear import matmul, nan_derivative
 from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity
 from .._functions.named import FREE
 from .._functions.thresholds import hard_threshold, sign_beyond
 from .._spectrum.ties import first, gap_tolerance, guarded, is_tied_cut, zero_tolerance
-from .._spectrum.undefined import Policy, because, check_undefined, name_pair
+from .._spectrum.undefined import Policy, because, check_undefined, name_pair, name_zero
 from .declaration import REQUIRED, operation
 from .polar import polar_factor
 from .svd import svd_factors
@@ -127,6 +127,20 @@ best_of_rank = symmetric(
     at_cut(svd_second, hard_threshold(FREE)),
     explained=_explained,
 )
+
+
+def _jumps(S: Array, *, k: int, side: int) -> Array:
+    if k < S.shape[-1]:
+        return is_tied_cut(S, k)
+    return array_namespace(S).any(zero_tolerance(side, S) >= S, axis=-1)
+
+
+def _why_projector(S: list[float], *, k: int, side: int) -> str:
+    what = name_pair("S", S, k - 1) if k < len(S) else name_zero("S", S)
+    return f"the subspace jumps where {what}"
+
+
+_nan_if_jumping = nan_derivative(_jumps, **because(1, _why_projector))
 isometry_second = at_cut(svd_second, sign_beyond(FREE))
 partial_isometry = symmetric(
     "partial_isometry",
@@ -271,4 +285,7 @@ def singular_projector(
         T = polar_factor(x, U, S, Vh, undefined=about)
     else:
         T = partial_isometry(x, U, S, Vh, k=k, undefined=about)
-    return narrow(matmul(T, T, left=not left, right=left))
+    P = matmul(T, T, left=not left, right=left)
+    if not about.lenient:  # also where the cotangent of T happens to be zero
+        P = _nan_if_jumping(P, S, k=k, side=max(x.shape[-2:]), undefined=about)
+    return narrow(P)

@@ -30,7 +30,7 @@ from .._bindings.array import (
 )
 from .._engine.arguments import enter
 from .._engine.checks import check_choice
-from .._engine.linear import hermitian_part, matmul, nan_unless_finite
+from .._engine.linear import hermitian_part, matmul, nan_derivative, nan_unless_finite
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
@@ -150,6 +150,12 @@ polar_factor = symmetric(
 )
 
 
+_nan_if_singular = nan_derivative(
+    lambda S, *, side: array_namespace(S).any(zero_tolerance(side, S) >= S, axis=-1),
+    **because(1, lambda S, *, side: f"P has a kink where {name_zero('S', S)}"),
+)
+
+
 class PolarResult(NamedTuple, Generic[ArrayT]):
     """x = U @ P (side="right") or P @ U (side="left")."""
 
@@ -255,10 +261,14 @@ def polar(
     x, narrow = enter(x, "polar")
     check_choice(side, ("right", "left"), "polar", "side")
     about = check_undefined(undefined, "polar")
-    U = polar_factor(x, *svd_factors(x), undefined=about)
+    factors = svd_factors(x)
+    U = polar_factor(x, *factors, undefined=about)
     finite = nan_unless_finite(x)
     product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
-    return PolarResult(narrow(U), narrow(hermitian_part(product)))
+    P = hermitian_part(product)
+    if not about.lenient:  # also where the cotangent of U happens to be zero
+        P = _nan_if_singular(P, factors[1], side=max(x.shape[-2:]), undefined=about)
+    return PolarResult(narrow(U), narrow(P))
 
 
 @operation("polar factors", square=True, real=True, at_zeros=False)
