@@ -9,6 +9,8 @@ import sys
 from typing import Any, Protocol, TypeVar
 
 import array_api_compat
+import array_api_compat.numpy as numpy_namespace
+import numpy as np
 from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array, is_torch_array
 
 __all__ = [
@@ -60,9 +62,12 @@ class AnyArray(Protocol):
 ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in, NumPy out
 
 
+BOXES = "autograd.numpy.numpy_boxes"
+
+
 def is_box(x: Any) -> bool:
     """Whether x is an array that HIPS autograd follows."""
-    boxes = sys.modules.get("autograd.numpy.numpy_boxes")
+    boxes = sys.modules.get(BOXES)
     return boxes is not None and isinstance(x, boxes.ArrayBox)
 
 
@@ -83,6 +88,8 @@ def device(x: Array) -> Any:
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
+    if all(type(x) is np.ndarray for x in arrays):  # most calls of a small matrix's
+        return numpy_namespace
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
         import array_api_compat.torch as xp

@@ -11,8 +11,19 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from . import dask, host
-from .array import Array, Arrays, is_array, is_box, is_dask_array, is_jax_array, is_torch_array
+from .array import (
+    BOXES,
+    Array,
+    Arrays,
+    is_array,
+    is_box,
+    is_dask_array,
+    is_jax_array,
+    is_torch_array,
+)
 
 
 class Library(Protocol):
@@ -125,6 +136,8 @@ class SparseLibrary(Protocol):
 
 def library_of(x: Any) -> Library:
     """The binding of the library that owns x; the host's for what no other one owns."""
+    if type(x) is np.ndarray:
+        return host
     if is_torch_array(x):
         from . import torch
 
@@ -142,7 +155,9 @@ def library_of(x: Any) -> Library:
 
 def common_library(arrays: Arrays) -> Library:
     """The binding of arrays of one library; of autograd's for plain arrays beside its boxes."""
-    return library_of(next(filter(is_box, arrays), arrays[0]))
+    if BOXES in sys.modules:
+        return library_of(next(filter(is_box, arrays), arrays[0]))
+    return library_of(arrays[0])
 
 
 def native(x: Any) -> AutodiffLibrary:
@@ -157,6 +172,8 @@ def autodiff_of(x: Any) -> AutodiffLibrary | None:
 
 def sparse_library(A: Any) -> SparseLibrary | None:
     """The binding of the library that owns a sparse tensor, or None for anything else."""
+    if type(A) is np.ndarray:
+        return None
     if is_torch_array(A):
         from . import torch
 

@@ -168,7 +168,7 @@ class Call:
         with library_of(inputs[0]).quiet():
             if batch is None:
                 result = rule(inputs, outputs, directions)
-            elif any(is_differentiated(x) for x in (*inputs, *directions) if is_dense(x)):
+            elif _is_followed(inputs) or _is_followed(directions):
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
                 result = rule(inputs, outputs, directions)
@@ -246,6 +246,13 @@ class Call:
             warn(problem)
         elif problem is not None:
             raise problem
+
+
+def _is_followed(arrays: Arrays) -> bool:
+    """Whether a derivative may be asked for of what is computed from one of these."""
+    if current_tape(arrays[0]) is not None:
+        return True
+    return any(x is not None and library_of(x).is_differentiated(x) for x in arrays)
 
 
 def _is_floating(x: Any) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 from .._bindings.array import Array, array_namespace, device
 from .._bindings.lookup import is_dense, library_of, truth
@@ -20,13 +23,17 @@ def read(x: Array, *, insist: bool = True) -> Array | None:
     What is on a device is read where a caller insists.
     """
     known = library_of(x).values(x)
-    return known if known is None or insist or "cpu" in str(device(known)).lower() else None
+    on_host = insist or known is None or type(known) is np.ndarray
+    return known if on_host or "cpu" in str(device(known)).lower() else None
+
+
+SMALL = 4096  # numbers up to which all of an array are looked at
 
 
 def holds_nan(arrays: Iterable[Any], batch: int, *, insist: bool = False) -> bool | None:
-    """Whether arrays with so many axes of a batch hold a NaN, and None where nobody can know.
+    """Whether arrays with so many axes of a batch may hold a NaN, and None where nobody can know.
 
-    Of matrices the first row and column are read: where a derivative is undefined it is NaN
+    Of large ones the first row and column are read: where a derivative is undefined it is NaN
     throughout, or in whole columns or rows.
     """
     unknown = False
@@ -38,11 +45,13 @@ def holds_nan(arrays: Iterable[Any], batch: int, *, insist: bool = False) -> boo
             unknown = True
             continue
         xp = array_namespace(known)
-        if not xp.isdtype(known.dtype, ("real floating", "complex floating")):
-            continue
-        edges = [known[..., :1, :], known[..., :1]] if known.ndim > batch + 1 else [known]
-        found = [truth(xp.any(xp.isnan(edge))) for edge in edges]
-        if any(found):
-            return True
-        unknown = unknown or None in found
+        edges = [known]
+        if known.ndim > batch + 1 and math.prod(known.shape) > SMALL:
+            edges = [known[..., :1, :], known[..., :1]]
+        for edge in edges:
+            total = xp.sum(edge)  # a NaN stays, and Inf less Inf does no harm
+            found = truth(total != total)
+            if found:
+                return True
+            unknown = unknown or found is None
     return None if unknown else False
