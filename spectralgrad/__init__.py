@@ -9,6 +9,7 @@ from ._engine.errors import (
 )
 from ._engine.transforms import hvp, jvp, vjp
 from ._operations.alignment import KabschResult, ProcrustesResult, kabsch, procrustes
+from ._operations.eigenprojector import eigenprojector, sum_largest_eigvalsh
 from ._operations.eigh import EighResult, eigh
 from ._operations.eigh_function import eigh_function
 from ._operations.hermitian import expm, inv_sqrtm, logm, powm, sqrtm
@@ -17,7 +18,7 @@ from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
-from ._operations.sums import eigenprojector, eigvalsh_sum, sum_largest_eigvalsh, svdvals_sum
+from ._operations.sums import eigvalsh_sum, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals

@@ -24,20 +24,28 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, partial, reduce
-from operator import and_
-from typing import Any, Literal
+from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
+from .._bindings.array import Array, Arrays, array_namespace
 from .._bindings.lookup import common_library, is_dense, library_of, truth
 from .errors import raise_no_second_order, warn
 from .operators import LowRank
 from .reading import holds_nan, values_of
-from .tape import Tape, current_tape, is_differentiated, recording
-
-Mode = Literal["jvp", "vjp"]
+from .tape import Tape, current_tape, recording
+from .zero_directions import (
+    Mode,
+    Shielded,
+    blanked,
+    copies,
+    has_derivative,
+    idle_elements,
+    is_followed,
+    shielded,
+    zeroed,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,15 +176,15 @@ class Call:
         with library_of(inputs[0]).quiet():
             if batch is None:
                 result = rule(inputs, outputs, directions)
-            elif _is_followed(inputs) or _is_followed(directions):
+            elif is_followed(inputs) or is_followed(directions):
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
                 result = rule(inputs, outputs, directions)
                 if holds_nan(result, batch) is not False:  # else there is nothing to replace
                     given = [d for d in directions if d is not None]
-                    mask = _idle(*given, axes=tuple(d.ndim - batch for d in given))
+                    mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
-                    result = (*(_where(mask, r, batch) for r in own), *result[len(own) :])
+                    result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
         if self.primitive.undefined is not None:
             self._explain_nan(result, inputs, outputs, directions, batch or 0)
         return result
@@ -223,7 +231,7 @@ class Call:
             return result
         arrays = (*(result[i] for i in shown), *along)
         axes = tuple(x.ndim - batch for x in arrays)
-        of = _Shielded(self, mode, shown, given, m)
+        of = Shielded(self, mode, shown, given, m)
         out = shield(mask, *arrays, *inputs, *outputs, of=of, axes=axes)
         found = dict(zip(shown, out, strict=True))
         return tuple(found.get(i, r) for i, r in enumerate(result))
@@ -248,43 +256,13 @@ class Call:
             raise problem
 
 
-def _is_followed(arrays: Arrays) -> bool:
-    """Whether a derivative may be asked for of what is computed from one of these."""
-    if current_tape(arrays[0]) is not None:
-        return True
-    return any(x is not None and library_of(x).is_differentiated(x) for x in arrays)
-
-
-def _is_floating(x: Any) -> bool:
-    return bool(array_namespace(x).isdtype(x.dtype, ("real floating", "complex floating")))
-
-
-def _where(mask: Array, x: Any, batch: int) -> Any:
-    """x with zeros where the mask, of the batch, is not zero."""
-    if x is None or isinstance(x, LowRank):
-        return x if x is None else LowRank(*(_where(mask, W, batch) for W in (x.left, x.right)))
-    return _blanked(x, mask, axes=x.ndim - batch)
-
-
-def _idle(*directions: Array, axes: tuple[int, ...]) -> Array:
-    zero = reduce(and_, (is_zero(d, n) for d, n in zip(directions, axes, strict=True)))
-    return array_namespace(zero).astype(zero, real(directions[0]).dtype)
-
-
 # 1 for batch elements, of arrays with so many axes, where all directions are zero, else 0
-idle = constant("idle", _idle)
-
-
-def _blanked(x: Array, mask: Array, *, axes: int, keep: bool = False) -> Array:
-    xp = array_namespace(x)
-    pair = (x, xp.zeros_like(x)) if keep else (xp.zeros_like(x), x)
-    return xp.where(expand(mask, axes) != 0, *pair)
-
+idle = constant("idle", idle_elements)
 
 # x with zeros where the mask is 1, or (keep) where it is 0
 blank: Primitive = Primitive(
     "blank",
-    _blanked,
+    blanked,
     jvp=lambda inputs, outputs, dots, **static: blank(dots[0], inputs[1], **static),
     vjp=lambda inputs, outputs, bars, **static: (blank(bars[0], inputs[1], **static), None),
     carried=(1,),
@@ -297,13 +275,10 @@ def _blank_each(mask: Array, arrays: Arrays, axes: tuple[int, ...]) -> Arrays:
     )
 
 
-# Copies of the arrays behind the mask, constant where that is 1. They depend on the mask: under
-# vmap PyTorch sums the cotangent of what only the rules know to be batched too often (2.13).
-_still = Primitive(
+# copies of the arrays behind the mask, constant where that is 1
+still = Primitive(
     "still",
-    forward=lambda mask, *arrays, axes: tuple(
-        x + 0.0 * expand(mask, n) for x, n in zip(arrays, axes, strict=True)
-    ),
+    copies,
     jvp=lambda inputs, outputs, dots, *, axes: _blank_each(inputs[0], dots[1:], axes),
     vjp=lambda inputs, outputs, bars, *, axes: (None, *_blank_each(inputs[0], bars, axes)),
     outputs=2,  # or however many
@@ -313,68 +288,17 @@ _still = Primitive(
 
 def _still_arrays(mask: Array, arrays: Arrays, batch: int) -> Arrays:
     """The arrays, constant in idle batch elements, as far as they have a derivative at all."""
-    places = [
-        i
-        for i, x in enumerate(arrays)
-        if x is not None and is_dense(x) and is_differentiated(x) and _is_floating(x)
-    ]
+    places = [i for i, x in enumerate(arrays) if x is not None and has_derivative(x)]
     if not places:
         return arrays
     chosen = [arrays[i] for i in places]
-    held = _still(mask, *chosen, axes=tuple(x.ndim - batch for x in chosen))
+    held = still(mask, *chosen, axes=tuple(x.ndim - batch for x in chosen))
     found = dict(zip(places, held, strict=True))
     return tuple(found.get(i, x) for i, x in enumerate(arrays))
 
 
-@dataclass(frozen=True)
-class _Shielded:
-    """A call in one mode, with the places of its results and of its directions that are arrays."""
-
-    call: Call
-    mode: Mode
-    shown: tuple[int, ...]
-    given: tuple[int, ...]
-    inputs: int
-
-    def split(self, arrays: Arrays) -> tuple[Arrays, Arrays, Arrays, Arrays]:
-        """Results, directions, inputs and outputs."""
-        a, b = len(self.shown), len(self.shown) + len(self.given)
-        return arrays[:a], arrays[a:b], arrays[b : b + self.inputs], arrays[b + self.inputs :]
-
-    def straight(self, inputs: Arrays, outputs: Arrays, directions: Arrays) -> Arrays:
-        """The results along other directions."""
-        found = self._run(self.mode, inputs, outputs, self.given, directions, self.shown)
-        return tuple(found[i] for i in self.shown)
-
-    def turned(self, inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
-        """The cotangents of the directions."""
-        other: Mode = "jvp" if self.mode == "vjp" else "vjp"
-        found = self._run(other, inputs, outputs, self.shown, bars, self.given)
-        return tuple(found[i] for i in self.given)
-
-    def _run(
-        self,
-        mode: Mode,
-        inputs: Arrays,
-        outputs: Arrays,
-        places: tuple[int, ...],
-        arrays: Arrays,
-        wanted: tuple[int, ...],
-    ) -> Arrays:
-        at = dict(zip(places, arrays, strict=True))
-        directions = tuple(at.get(i) for i in range(len(inputs if mode == "jvp" else outputs)))
-        if mode == "jvp":
-            return self.call.jvp(inputs, outputs, directions)
-        return self.call.vjp(inputs, outputs, directions, wanted)
-
-
-def _shield(mask: Array, *arrays: Array, of: _Shielded, axes: tuple[int, ...]) -> Arrays:
-    results, *_ = of.split(arrays)
-    return tuple(_blanked(r, mask, axes=n) for r, n in zip(results, axes, strict=False))
-
-
 def _shield_jvp(
-    arrays: Arrays, results: Arrays, dots: Arrays, *, of: _Shielded, axes: tuple[int, ...]
+    arrays: Arrays, results: Arrays, dots: Arrays, *, of: Shielded, axes: tuple[int, ...]
 ) -> Arrays:
     mask = arrays[0]
     _, _, inputs, outputs = of.split(arrays[1:])
@@ -394,7 +318,7 @@ def _shield_jvp(
 
 
 def _shield_vjp(
-    arrays: Arrays, results: Arrays, bars: Arrays, *, of: _Shielded, axes: tuple[int, ...]
+    arrays: Arrays, results: Arrays, bars: Arrays, *, of: Shielded, axes: tuple[int, ...]
 ) -> Arrays:
     mask = arrays[0]
     _, directions, inputs, outputs = of.split(arrays[1:])
@@ -414,4 +338,4 @@ def _shield_vjp(
 
 # The results of a call along directions, zero where the mask is 1: there their derivative by the
 # directions is the call's own. Behind the mask come results, directions, inputs and outputs.
-shield = Primitive("shield", _shield, _shield_jvp, _shield_vjp, outputs=2, carried=(0,))
+shield = Primitive("shield", shielded, _shield_jvp, _shield_vjp, outputs=2, carried=(0,))
