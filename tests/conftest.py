@@ -23,7 +23,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thinned: JAX takes every 25th alone, but with --slow")
+    config.addinivalue_line("markers", "thinned: JAX takes every 40th alone, but with --slow")
     config.addinivalue_line("markers", "slow: for --slow alone")
     try:
         import jax
@@ -77,7 +77,7 @@ def pytest_collection_modifyitems(config, items):
     of_jax = [i for i in items if hasattr(i, "callspec") and "jax" in i.callspec.id.split("-")]
     heavy = [item for item in of_jax if item.get_closest_marker("thinned")]
     slow = [item for item in items if item.get_closest_marker("slow")]
-    left_out = set(heavy) - set(heavy[::25]) | set(slow)
+    left_out = set(heavy) - set(heavy[::40]) | set(slow)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

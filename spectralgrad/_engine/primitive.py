@@ -173,19 +173,21 @@ class Call:
     ) -> Arrays:
         """What the rule returns, exactly zero in idle batch elements."""
         batch = self._batch(mode, outputs, directions)
-        with library_of(inputs[0]).quiet():
+        given = [d for d in directions if d is not None]
+        library, found = common_library((*inputs, *given)), None
+        with library.quiet():
             if batch is None:
                 result = rule(inputs, outputs, directions)
-            elif is_followed(inputs) or is_followed(directions):
+            elif is_followed(library, (*inputs, *given)):
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
                 result = rule(inputs, outputs, directions)
-                if holds_nan(result, batch) is not False:  # else there is nothing to replace
-                    given = [d for d in directions if d is not None]
+                found = holds_nan(result, batch)
+                if found is not False:  # else there is nothing to replace
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
                     result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
-        if self.primitive.undefined is not None:
+        if self.primitive.undefined is not None and found is not False:
             self._explain_nan(result, inputs, outputs, directions, batch or 0)
         return result
 

@@ -11,18 +11,18 @@ from operator import and_
 from typing import Any, Literal
 
 from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
-from .._bindings.lookup import is_dense, library_of
+from .._bindings.lookup import Library, is_dense
 from .operators import LowRank
 from .tape import current_tape, is_differentiated
 
 Mode = Literal["jvp", "vjp"]
 
 
-def is_followed(arrays: Arrays) -> bool:
+def is_followed(library: Library, arrays: Arrays) -> bool:
     """Whether a derivative may be asked for of what is computed from one of these."""
     if current_tape(arrays[0]) is not None:
         return True
-    return any(x is not None and library_of(x).is_differentiated(x) for x in arrays)
+    return any(x is not None and library.is_differentiated(x) for x in arrays)
 
 
 def has_derivative(x: Any) -> bool:
