@@ -88,8 +88,9 @@ def device(x: Array) -> Any:
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
-    if all(type(x) is np.ndarray for x in arrays):  # most calls of a small matrix's
-        return numpy_namespace
+    first = arrays[0]
+    if type(first) is np.ndarray and all(type(x) is np.ndarray for x in arrays):
+        return numpy_namespace  # most of the calls of a small matrix
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
         import array_api_compat.torch as xp
