@@ -114,6 +114,29 @@ def test_alignment_and_parameters():
     np.testing.assert_allclose(autograd.grad(number)(1.2 * np.ones(())), np.sum(3 * f * (1 - f)))
 
 
+def test_a_bare_callable_and_a_pair():
+    x, dx = with_spectrum(4, 3, SPECTRA["pair"]), random((4, 3), seed=2)
+    named, bare = (lambda x, f=f: anp.sum(sg.svd_function(x, f) ** 2) for f in (F.tanh, anp.tanh))
+    np.testing.assert_allclose(autograd.grad(bare)(x), autograd.grad(named)(x), atol=1e-12)
+    products = (autograd.hessian_vector_product(fun)(x, dx) for fun in (bare, named))
+    np.testing.assert_allclose(next(products), next(products), atol=1e-10)
+    pair = (np.tanh, lambda s: 1 - np.tanh(s) ** 2)
+    with pytest.raises(TypeError, match="has no d2f"):
+        autograd.hessian_vector_product(lambda x: anp.sum(sg.svd_function(x, pair)))(x, dx)
+    with pytest.raises(TypeError, match="svd_function: `params` came with x a"):
+        autograd.grad(lambda x: anp.sum(sg.svd_function(x, lambda s, p: p * s, params=dx)))(x)
+
+
+def test_forward_mode_inside_another_is_refused():
+    x = random((3, 3), seed=1)
+    inner = lambda x: anp.sum(autograd.make_jvp(sg.svdvals)(x)(np.eye(3))[1] ** 2)
+    for outer in (autograd.grad(inner), lambda x: autograd.make_jvp(inner)(x)(x)):
+        with pytest.raises(NotImplementedError, match="reverse mode inside"):
+            outer(x)
+    forward_over_reverse = autograd.make_jvp(autograd.grad(sg.nuclear_norm))(x)(x)[1]
+    np.testing.assert_allclose(forward_over_reverse, sg.hvp(sg.nuclear_norm, x, x, 1.0), atol=1e-12)
+
+
 def test_what_a_loss_does_not_use_is_no_tie():
     np.testing.assert_allclose(autograd.grad(lambda x: anp.sum(sg.svd(x).S))(np.eye(3)), np.eye(3))
 

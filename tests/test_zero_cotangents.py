@@ -197,6 +197,15 @@ def test_alignment(library, kind):
         assert np.all(bar[1] == 0)
 
 
+def test_a_cotangent_of_low_rank():
+    """Of a sparse matrix whose cut splits a tie."""
+    sparse = pytest.importorskip("scipy.sparse")
+    x = sparse.diags_array([3.0, *[2.0] * 5, 1.0, 1.0], format="csr")
+    (U, S, Vh), pullback = sg.vjp(sg.truncated_svd, x, k=2)
+    (x_bar,) = pullback((0 * U, 0 * S, 0 * Vh))
+    assert np.all(x_bar.todense() == 0)
+
+
 def test_parameters(library):
     x = library.array(np.stack([np.diag([2.0, 1.0]), np.diag([np.nan, 1.0])]))
     p = library.array(np.array([2.5, 2.5]))

@@ -1,7 +1,7 @@
 """HIPS autograd: NumPy's arrays in boxes, and each call one of its primitives.
 
 Rules that are made of calls are differentiated again by autograd itself; those of single factors,
-which do arithmetic of their own, are not. Tried with autograd 1.8.
+which do arithmetic of their own, are not. Tried with autograd 1.9.
 
 autograd's cotangent is the conjugate of ours, as JAX's is.
 """
@@ -9,7 +9,7 @@ autograd's cotangent is the conjugate of ours, as JAX's is.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from autograd import make_jvp, make_vjp
@@ -77,6 +77,12 @@ def _vjp_maker(argnums: Any, ans: Any, args: Any, kwargs: Any) -> Callable[..., 
 def _jvp_maker(argnums: Any, gs: Any, ans: Any, args: Any, kwargs: Any) -> Any:
     call, *inputs = args
     outputs = tuple(ans[i] for i in range(len(ans)))
+    if any(map(is_box, (*inputs, *outputs, *gs))):
+        raise NotImplementedError(
+            "forward mode of autograd inside of another of its transformations came; a rule that "
+            "does arithmetic of its own would lose a part there. Use reverse mode inside, as "
+            "hessian_vector_product and make_jvp(grad(f)) do."
+        )
     given = dict(zip((i - 1 for i in argnums), gs, strict=True))
     tangents = tuple(given.get(i) for i in range(len(inputs)))
     with quiet():
@@ -129,8 +135,5 @@ def captures_derivative(f: Callable[..., Any], *probes: Array) -> bool:
     return is_box(f(*map(unboxed, probes)))
 
 
-def flatten(tree: Any) -> NoReturn:
-    raise TypeError(
-        "params came with arrays of autograd; wanted arrays of PyTorch or JAX. Use a named "
-        "function of spectralgrad.functions, whose parameters may be arrays."
-    )
+def flatten(tree: Any) -> None:
+    return None  # f(s, params) is PyTorch's and JAX's

@@ -109,8 +109,8 @@ class AutodiffLibrary(Library, Protocol):
         """The derivative of an elementwise f."""
         ...
 
-    def flatten(self, tree: Any) -> tuple[list[Any], Callable[[Any], Any]]:
-        """The leaves of a tree of arrays, and what makes the tree of others."""
+    def flatten(self, tree: Any) -> tuple[list[Any], Callable[[Any], Any]] | None:
+        """The leaves of a tree of arrays, and what makes the tree of others; None: takes none."""
         ...
 
     def captures_derivative(self, f: Callable[..., Any], *probes: Array) -> bool:

@@ -156,7 +156,9 @@ class Call:
         try:
             with recording(tape):
                 bars = self.vjp(inputs, outputs, cotangents, wanted)
-        except TypeError:  # of NumPy's functions, for what stands for an array
+        except TypeError as problem:
+            if "ufunc" not in str(problem):  # NumPy's, of what stands for an array
+                raise
             raise_no_second_order(self.primitive.name)
         if any(bar is not None and id(bar) not in tape.known for bar in bars):
             raise_no_second_order(self.primitive.name)
@@ -181,7 +183,7 @@ class Call:
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
                 result = rule(inputs, outputs, directions)
-                found = holds_nan(result, batch)
+                found = holds_nan(map(_array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
@@ -245,7 +247,7 @@ class Call:
     ) -> None:
         """Warn or raise where a rule returned NaN and can say why."""
         primitive, static = self.primitive, dict(self.static)
-        result = tuple(r.left if isinstance(r, LowRank) else r for r in result)
+        result = tuple(map(_array_of, result))
         if not holds_nan(result, batch, insist=primitive.insists(**static)):
             return
         known = [tuple(map(values_of, arrays)) for arrays in (inputs, outputs, directions, result)]
@@ -255,6 +257,10 @@ class Call:
             warn(problem)
         elif problem is not None:
             raise problem
+
+
+def _array_of(result: Any) -> Any:
+    return result.left if isinstance(result, LowRank) else result
 
 
 # 1 for batch elements, of arrays with so many axes, where all directions are zero, else 0

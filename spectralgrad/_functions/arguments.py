@@ -40,7 +40,8 @@ def as_scalar_function(f: Any, x: Array, function: str) -> tuple[Any, tuple[Arra
 def as_learnable(f: Any, params: Any, x: Array, function: str) -> tuple[Learnable, Arrays]:
     """f(s, params) without its parameters, and these as leaves."""
     library = autodiff_of(x)
-    if library is None:
+    flat = None if library is None else library.flatten(params)
+    if library is None or flat is None:
         raise TypeError(
             f"{function}: `params` came with x a {type(x).__name__}; wanted arrays of PyTorch or "
             "JAX, which differentiate f(s, params) themselves. Elsewhere use a named function of "
@@ -51,7 +52,7 @@ def as_learnable(f: Any, params: Any, x: Array, function: str) -> tuple[Learnabl
             f"{function}: `f` is a {type(f).__name__} and `params` were given; wanted a callable "
             "f(s, params). Parameters of a named function go to the function itself."
         )
-    leaves, rebuild = library.flatten(params)
+    leaves, rebuild = flat
     strange = [leaf for leaf in leaves if not is_array(leaf) or library_of(leaf) is not library]
     if strange or not leaves:
         came = type(strange[0]).__name__ if strange else "no array"
@@ -60,7 +61,7 @@ def as_learnable(f: Any, params: Any, x: Array, function: str) -> tuple[Learnabl
             "nested tuples, lists, dicts and what else the library takes for one. Constants belong "
             "into f."
         )
-    learnable = Learnable(f, rebuild)
+    learnable = Learnable(f, rebuild, library)
     xp = array_namespace(x)
     probe = xp.ones((1,), dtype=real(x).dtype, device=device(x))
     if library.captures_derivative(lambda s, *held: f(s, rebuild(held)), probe, *leaves):
@@ -92,7 +93,7 @@ def _given(f: Any, x: Array, function: str) -> Any:
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):
         f = ScalarFunction(*f)
     elif callable(f) and not isinstance(f, Given) and library is not None:
-        f = Autodiff(f)
+        f = Autodiff(f, library)
     if not isinstance(f, Given):
         raise TypeError(
             f"{function}: `f` is a {type(f).__name__}; wanted a function of spectralgrad.functions "

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, device, is_complex, real
-from .._bindings.lookup import native
+from .._bindings.lookup import AutodiffLibrary
 from .._engine.linear import add_imaginary
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
 from .protocol import Scalar
@@ -112,12 +112,13 @@ class Autodiff(Given):
     """A bare callable, differentiated by the library that owns the array."""
 
     f: Callable[[Array], Array]
+    library: AutodiffLibrary
 
     def derivative(self, s: Array) -> Array:
-        return native(s).derivative(self.f, s)
+        return self.library.derivative(self.f, s)
 
     def second_derivative(self, s: Array) -> Array:
-        return native(s).derivative(self.derivative, s)
+        return self.library.derivative(self.derivative, s)
 
 
 @dataclass(frozen=True)

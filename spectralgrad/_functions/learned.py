@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays
-from .._bindings.lookup import native
+from .._bindings.lookup import AutodiffLibrary
 from .given import Autodiff, Given
 from .protocol import Scalar
 
@@ -22,6 +22,7 @@ class Learnable(Given):
 
     f: Callable[..., Any]
     rebuild: Callable[[Arrays], Any]  # theta from its leaves
+    library: AutodiffLibrary
     order: int = 0
 
     def along(self) -> Learnable:
@@ -31,14 +32,14 @@ class Learnable(Given):
     def with_parameters(self, values: Arrays, axes: int) -> Any:
         count = len(values) // (1 + self.order)
         parts = [values[i * count : (i + 1) * count] for i in range(1 + self.order)]
-        return Autodiff(partial(self._derivative, parts))
+        return Autodiff(partial(self._derivative, parts), self.library)
 
     def _derivative(self, parts: list[Arrays], s: Array) -> Array:
         theta, *tangents = parts
         if not tangents:
             return self.f(s, self.rebuild(theta))
         lower = lambda *leaves: self._derivative([leaves, *tangents[:-1]], s)  # noqa: E731
-        return native(theta[0]).pushforward(lower, theta, tangents[-1])
+        return self.library.pushforward(lower, theta, tangents[-1])
 
     def slope(self) -> Scalar:
         return _LearnableSlope(self)
