@@ -19,7 +19,6 @@ from autograd.numpy import conj
 
 from .array import Array, Arrays, is_box, unboxed
 from .host import adjoint_times as adjoint_times
-from .host import blocked_svd as blocked_svd
 from .host import can_loop as can_loop
 from .host import each as each
 from .host import is_blocked as is_blocked

@@ -63,10 +63,6 @@ def is_blocked(x: Array) -> bool:
     return False
 
 
-def blocked_svd(x: Array) -> Arrays:
-    raise NotImplementedError  # nothing is blocked
-
-
 def adjoint_times(U: Array, B: Array) -> Array:
     return adjoint(U) @ B
 

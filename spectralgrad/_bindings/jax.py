@@ -22,7 +22,6 @@ from jax.interpreters import ad, batching, mlir
 
 from . import host
 from .array import Arrays
-from .host import blocked_svd as blocked_svd
 from .host import each as each
 from .host import is_blocked as is_blocked
 

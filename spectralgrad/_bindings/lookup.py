@@ -72,10 +72,6 @@ class Library(Protocol):
         """Whether x is one matrix in several blocks."""
         ...
 
-    def blocked_svd(self, x: Array) -> Arrays:
-        """The thin SVD of such a matrix."""
-        ...
-
     def adjoint_times(self, U: Array, B: Array) -> Array:
         """U^H B."""
         ...
@@ -115,6 +111,14 @@ class AutodiffLibrary(Library, Protocol):
 
     def captures_derivative(self, f: Callable[..., Any], *probes: Array) -> bool:
         """Whether f(*probes) has a derivative by something else than these."""
+        ...
+
+
+class BlockLibrary(Library, Protocol):
+    """What the binding to a library with matrices in blocks has to offer besides."""
+
+    def blocked_svd(self, x: Array) -> Arrays:
+        """The thin SVD of one matrix in several blocks."""
         ...
 
 
@@ -158,6 +162,12 @@ def common_library(arrays: Arrays) -> Library:
     if BOXES in sys.modules:
         return library_of(next(filter(is_box, arrays), arrays[0]))
     return library_of(arrays[0])
+
+
+def block_library(x: Array) -> BlockLibrary | None:
+    """The binding of x if that is one matrix in several blocks."""
+    library = library_of(x)
+    return cast("BlockLibrary", library) if library.is_blocked(x) else None
 
 
 def native(x: Any) -> AutodiffLibrary:

@@ -19,7 +19,6 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .array import Arrays
 from .host import adjoint_times as adjoint_times
-from .host import blocked_svd as blocked_svd
 from .host import each as each
 from .host import is_blocked as is_blocked
 from .host import repeat

@@ -244,13 +244,14 @@ def check_threshold(value: object, function: str, name: str, default: float) -> 
     """A number that is not negative, the default for None."""
     if value is None:
         return default
-    is_number = isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
-    if not (is_number and 0 <= value < float("inf")):  # type: ignore[operator]
-        raise ValueError(
-            f"{function}: `{name}` is {value!r}; wanted None, a finite number of at least 0, or an "
-            "array of them of the library that x is of, one for each matrix."
-        )
-    return float(value)  # type: ignore[arg-type]
+    if isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
+        number = float(value)
+        if 0 <= number < float("inf"):
+            return number
+    raise ValueError(
+        f"{function}: `{name}` is {value!r}; wanted None, a finite number of at least 0, or an "
+        "array of them of the library that x is of, one for each matrix."
+    )
 
 
 def check_like(got: Array, wanted: Array, role: str) -> None:

@@ -87,7 +87,6 @@ def along_theta(
 
 
 def _of_theta(
-    name: str,
     function: Primitive,
     value: Map,
     first: int,
@@ -147,7 +146,7 @@ def _of_theta(
         )
 
     primitive: Primitive = Primitive(
-        name + " by theta",
+        function.name + " by theta",
         forward,
         jvp,
         vjp,
@@ -217,7 +216,7 @@ def _of_order(
     function = Primitive(
         name, forward, jvp, vjp, carried=carried, core=2, batched=first, **explained
     )
-    of_theta = _of_theta(name, function, forward, first, 2, along, turned)
+    of_theta = _of_theta(function, forward, first, 2, along, turned)
     return Learned(function, of_theta)
 
 
@@ -254,5 +253,5 @@ def learned_potential(name: str, factors: int, value: Map, gradient: Learned) ->
 
     carried = tuple(range(1, first))
     function = Primitive(name, forward, jvp, vjp, carried=carried, core=0, batched=first)
-    of_theta = _of_theta(name, function, forward, first, 0, along, turned)
+    of_theta = _of_theta(function, forward, first, 0, along, turned)
     return Learned(function, of_theta)

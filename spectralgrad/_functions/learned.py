@@ -38,7 +38,10 @@ class Learnable(Given):
         theta, *tangents = parts
         if not tangents:
             return self.f(s, self.rebuild(theta))
-        lower = lambda *leaves: self._derivative([leaves, *tangents[:-1]], s)  # noqa: E731
+
+        def lower(*leaves: Array) -> Array:
+            return self._derivative([leaves, *tangents[:-1]], s)
+
         return self.library.pushforward(lower, theta, tangents[-1])
 
     def slope(self) -> Scalar:

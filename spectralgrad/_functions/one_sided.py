@@ -52,7 +52,7 @@ class step(Named):
         return self.at >= 0 if isinstance(self.at, float) else None
 
     @property
-    def nonnegative(self) -> bool:  # type: ignore[override]
+    def nonnegative(self) -> bool:
         return isinstance(self.at, float) and self.at == 0
 
     @property

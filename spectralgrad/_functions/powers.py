@@ -53,7 +53,7 @@ class Power(Named):
         return isinstance(self.p, int) and self.p % 2 == 1
 
     @property
-    def nonnegative(self) -> bool:  # type: ignore[override]
+    def nonnegative(self) -> bool:
         return not isinstance(self.p, int)
 
     @property

@@ -28,7 +28,11 @@ class Scalar:
         return {}
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
-    nonnegative: ClassVar[bool] = False  # jumps, ends or has a kink at zero
+
+    @property
+    def nonnegative(self) -> bool:
+        """Whether f jumps, ends or has a kink at zero."""
+        return False
 
     def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
         """Where F has no derivative of that order since s lies at a jump or a kink; None: nowhere.
@@ -104,7 +108,7 @@ class Slope(Scalar):
     vanishes: ClassVar[bool | None] = None
 
     @property
-    def nonnegative(self) -> bool:  # type: ignore[override]
+    def nonnegative(self) -> bool:
         return bool(self.f.nonnegative)
 
     def breaks(self, s: Array, tolerance: Array, order: int) -> Any:

@@ -83,7 +83,10 @@ def isometry_differential(
     zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
     plus = (c_i - c_j) / guarded(s_i - s_j, tie) + _untied(S, k, lenient)
     minus = (c_i + c_j) / guarded(s_i + s_j, zero[..., None])
-    couple = lambda M: plus * herm(M) + minus * skew(M)  # noqa: E731
+
+    def couple(M: Array) -> Array:
+        return plus * herm(M) + minus * skew(M)
+
     return sandwich(U, Vh, directions[0], couple, c / guarded(S, zero))
 
 

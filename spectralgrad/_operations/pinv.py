@@ -70,7 +70,10 @@ def _differential(
     product = r_i * r_j
     plus = xp.where(both, -product, (r_i - r_j) / guarded(s_i - s_j, tie))
     minus = xp.where(both, product, (r_i + r_j) / guarded(s_i + s_j, tie))
-    couple = lambda M: plus * herm(M) + minus * skew(M)  # noqa: E731
+
+    def couple(M: Array) -> Array:
+        return plus * herm(M) + minus * skew(M)
+
     return sandwich(U, Vh, directions[0], couple, r * r)
 
 

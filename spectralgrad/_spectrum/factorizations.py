@@ -22,7 +22,7 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import library_of
+from .._bindings.lookup import block_library, library_of
 from .ties import largest, unit_of
 
 
@@ -45,8 +45,9 @@ def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
 def svd(x: Array, *, full_matrices: bool = False) -> Any:
     """U, S, Vh of each matrix."""
     (m, n), k = x.shape[-2:], min(x.shape[-2:])
-    if not full_matrices and library_of(x).is_blocked(x):
-        return _with_finite(library_of(x).blocked_svd, x)
+    blocks = block_library(x)
+    if blocks is not None and not full_matrices:
+        return _with_finite(blocks.blocked_svd, x)
 
     def factorize(a: Array) -> Arrays:
         # A tuple in CuPy and a named tuple elsewhere (CuPy 13): unpacked, never by name.
@@ -57,7 +58,7 @@ def svd(x: Array, *, full_matrices: bool = False) -> Any:
 
 
 def svdvals(x: Array) -> Array:
-    if library_of(x).is_blocked(x):
+    if block_library(x) is not None:
         return svd(x)[1]
     return _each(lambda a: (array_namespace(a).linalg.svdvals(a),), ((min(x.shape[-2:]),),), x)[0]
 

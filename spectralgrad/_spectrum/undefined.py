@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial, reduce
 from operator import or_
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 from .._bindings.array import Array, Arrays, array_namespace
 from .._engine.checks import check_choice
@@ -170,7 +170,7 @@ def name_pair(symbol: str, values: list[float], i: int) -> str:
 
 def check_undefined(policy: object, function: str) -> Undefined:
     check_choice(policy, get_args(Policy), function, "undefined")
-    return Undefined(function, policy)  # type: ignore[arg-type]
+    return Undefined(function, cast("Policy", policy))
 
 
 def _name_columns(symbol: str, values: Array, columns: Array) -> str:
