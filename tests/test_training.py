@@ -22,6 +22,22 @@ def molecules():
     return torch.asarray(P), torch.asarray(mask)
 
 
+def train(net, loss_of, fraction):
+    """150 steps of Adam with finite gradients throughout, to that fraction of the first loss."""
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    losses = []
+    for _ in range(150):
+        optimizer.zero_grad()
+        loss = loss_of()
+        loss.backward()
+        for parameter in net.parameters():
+            assert torch.isfinite(parameter.grad).all()
+        optimizer.step()
+        losses.append(loss.item())
+    assert np.all(np.isfinite(losses))
+    assert min(losses[-10:]) < fraction * losses[0]
+
+
 class Displacement(torch.nn.Module):
     """Moves every atom by a small network of its place; padding comes in as zeros."""
 
@@ -45,19 +61,12 @@ def test_alignment(loss_of, scale):
     target = torch.where(mask[..., None], points, 0.0) * 1.3 + 0.5
     target[6] = net(points, mask)[6].detach()  # a perfect match to begin with
     target = torch.where(mask[..., None], target, float("nan"))
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    losses = []
-    for _ in range(150):
-        optimizer.zero_grad()
+
+    def loss():
         found = sg.kabsch(net(points, mask), target, mask=mask, scale=scale)
-        loss = getattr(found, loss_of).mean()
-        loss.backward()
-        for parameter in net.parameters():
-            assert torch.isfinite(parameter.grad).all()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.all(np.isfinite(losses))
-    assert min(losses[-10:]) < 0.5 * losses[0]
+        return getattr(found, loss_of).mean()
+
+    train(net, loss, 0.5)
 
 
 def test_alignment_by_the_rotation():
@@ -68,19 +77,12 @@ def test_alignment_by_the_rotation():
     turn = torch.asarray(np.linalg.qr(random((3, 3), seed=4))[0], dtype=torch.float32)
     turn = turn * torch.sign(torch.linalg.det(turn))
     target = torch.where(mask[..., None], points @ turn.mT, float("nan"))
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    losses = []
-    for _ in range(150):
-        optimizer.zero_grad()
+
+    def loss():
         found = sg.kabsch(net(points, mask), target, mask=mask, undefined="least_norm")
-        loss = (found.rotation - turn).square().sum((-2, -1)).mean() + found.msd.mean()
-        loss.backward()
-        for parameter in net.parameters():
-            assert torch.isfinite(parameter.grad).all()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.all(np.isfinite(losses))
-    assert min(losses[-10:]) < 0.7 * losses[0]
+        return (found.rotation - turn).square().sum((-2, -1)).mean() + found.msd.mean()
+
+    train(net, loss, 0.7)
 
 
 @pytest.mark.parametrize("samples", [1, 3, 8])
@@ -90,23 +92,16 @@ def test_whitening_of_few_samples(samples):
     net = torch.nn.Linear(5, 8)
     x = torch.randn(16, samples, 5)
     target = torch.randn(16, samples, 8)
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    losses = []
-    for _ in range(150):
-        optimizer.zero_grad()
+
+    def loss():
         features = net(x)
         covariance = features.mT @ features / samples
         # an eigenvalue may come to lie at the cutoff on the way
         inverse_root = sg.functions.power(-0.5, cutoff=1e-3)
         root = sg.eigh_function(covariance, inverse_root, undefined="least_norm")
-        loss = (features @ root - target).square().mean()
-        loss.backward()
-        for parameter in net.parameters():
-            assert torch.isfinite(parameter.grad).all()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.all(np.isfinite(losses))
-    assert min(losses[-10:]) < 0.98 * losses[0]
+        return (features @ root - target).square().mean()
+
+    train(net, loss, 0.98)
 
 
 def test_a_polar_layer_of_low_rank_batches():
@@ -116,16 +111,9 @@ def test_a_polar_layer_of_low_rank_batches():
     x[::3] = 0.0  # with the bias alone, and at first without
     torch.nn.init.zeros_(net.bias)
     target = torch.linalg.qr(torch.randn(12, 3, 3))[0]
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
-    losses = []
-    for _ in range(150):
-        optimizer.zero_grad()
+
+    def loss():
         found = sg.orthogonalize(net(x).reshape(12, 3, 3), undefined="least_norm")
-        loss = (found - target).square().mean()
-        loss.backward()
-        for parameter in net.parameters():
-            assert torch.isfinite(parameter.grad).all()
-        optimizer.step()
-        losses.append(loss.item())
-    assert np.all(np.isfinite(losses))
-    assert min(losses[-10:]) < 0.7 * losses[0]
+        return (found - target).square().mean()
+
+    train(net, loss, 0.7)

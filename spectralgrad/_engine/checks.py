@@ -115,41 +115,30 @@ def check_one_library(A: Array, B: Array, function: str, names: tuple[str, str])
 
 def check_weights(weights: Array, P: Array) -> None:
     """Raise for weights that cannot go with the points."""
-    if not hasattr(weights, "shape"):
-        raise TypeError(
-            f"kabsch: `weights` is a {type(weights).__name__}; wanted an array (..., points)."
-        )
-    check_one_library(weights, P, "kabsch", ("weights", "P"))
-    if not array_namespace(weights, P).isdtype(weights.dtype, "real floating"):
-        raise TypeError(
-            f"kabsch: `weights` has dtype {weights.dtype}; wanted a real floating dtype. Cast it "
-            "first, or give a boolean array as `mask`."
-        )
-    shape, wanted = tuple(weights.shape), tuple(P.shape[:-1])
-    if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
-        raise ValueError(
-            f"kabsch: `weights` has shape {shape}; wanted one weight for each point, "
-            f"{wanted[-1:]} or {wanted}."
-        )
+    remedy = "wanted a real floating dtype. Cast it first, or give a boolean array as `mask`."
+    _check_per_point(weights, P, "weights", "real floating", remedy)
 
 
 def check_mask(mask: Array, P: Array) -> None:
     """Raise for a mask that cannot go with the points."""
-    if not hasattr(mask, "shape"):
+    remedy = "wanted a boolean array, True where a point counts. Numbers go by `weights`."
+    _check_per_point(mask, P, "mask", "bool", remedy)
+
+
+def _check_per_point(value: Array, P: Array, name: str, kind: str, remedy: str) -> None:
+    """Raise unless there is a number or a bit for each point, of that kind of dtype."""
+    if not hasattr(value, "shape"):
         raise TypeError(
-            f"kabsch: `mask` is a {type(mask).__name__}; wanted a boolean array (..., points)."
+            f"kabsch: `{name}` is a {type(value).__name__}; wanted an array (..., points)."
         )
-    check_one_library(mask, P, "kabsch", ("mask", "P"))
-    if not array_namespace(mask, P).isdtype(mask.dtype, "bool"):
-        raise TypeError(
-            f"kabsch: `mask` has dtype {mask.dtype}; wanted a boolean array, True where a point "
-            "counts. Numbers go by `weights`."
-        )
-    shape, wanted = tuple(mask.shape), tuple(P.shape[:-1])
+    check_one_library(value, P, "kabsch", (name, "P"))
+    if not array_namespace(value, P).isdtype(value.dtype, kind):
+        raise TypeError(f"kabsch: `{name}` has dtype {value.dtype}; {remedy}")
+    shape, wanted = tuple(value.shape), tuple(P.shape[:-1])
     if not shape or shape[-1] != wanted[-1] or not _fits(shape, wanted):
         raise ValueError(
-            f"kabsch: `mask` has shape {shape}; wanted one entry for each point, {wanted[-1:]} or "
-            f"{wanted}."
+            f"kabsch: `{name}` has shape {shape}; wanted one entry for each point, {wanted[-1:]} "
+            f"or {wanted}."
         )
 
 
