@@ -100,3 +100,16 @@ def test_arrays_that_do_not_go_with_x():
         sg.pinv(np.eye(2), rtol=np.ones(3))
     with pytest.raises(TypeError, match="pinv: `rtol` has dtype int64"):
         sg.pinv(np.eye(2), rtol=np.ones((), dtype=np.int64))
+
+
+@pytest.mark.parametrize("gap", [0.7, 0.9])
+def test_close_values_on_both_sides_of_a_small_threshold(gap):
+    """The quotient across is large, and no part of it is left out."""
+    error = 2 * np.sqrt(3) * np.finfo(float).eps  # what counts as zero beside 1
+    a, b = (1.2 + gap) * error, 1.2 * error
+    out_bar = np.zeros((3, 3))
+    out_bar[1, 2] = 1.0
+    _, pullback = sg.vjp(sg.pinv, np.diag([1.0, a, b]), rtol=(1.2 + gap / 2) * error)
+    found = np.sort(np.abs(pullback(out_bar)[0][[1, 2], [2, 1]]))
+    # half the sum and half the difference of 1/(a (a - b)) and 1/(a (a + b))
+    np.testing.assert_allclose(found, [b / a / (a - b) / (a + b), 1 / (a - b) / (a + b)], rtol=1e-6)

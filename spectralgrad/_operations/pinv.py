@@ -66,7 +66,8 @@ def _differential(
         r = r + _unclear(factors, tau)[..., None]
     r_i, r_j, s_i, s_j = r[..., :, None], r[..., None, :], S[..., :, None], S[..., None, :]
     kept = tau < S
-    both, tie = kept[..., :, None] & kept[..., None, :], zero[..., None]
+    both = kept[..., :, None] & kept[..., None, :]
+    tie = zero[..., None] if lenient else 0.0
     product = r_i * r_j
     plus = xp.where(both, -product, (r_i - r_j) / guarded(s_i - s_j, tie))
     minus = xp.where(both, product, (r_i + r_j) / guarded(s_i + s_j, tie))
