@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "thinned: JAX takes every 40th alone, but with --slow")
     config.addinivalue_line("markers", "slow: for --slow alone")
+    config.addinivalue_line("markers", "numpy_views: small tensors are NumPy's to compute, as ever")
     try:
         import jax
     except ImportError:
@@ -80,6 +81,16 @@ def pytest_collection_modifyitems(config, items):
     left_out = set(heavy) - set(heavy[::40]) | set(slow)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(autouse=True)
+def own_operations(request, monkeypatch):
+    """PyTorch's own operations for small tensors too, as large ones and GPUs have."""
+    if "torch" in sys.modules and not request.node.get_closest_marker("numpy_views"):
+        from spectralgrad._bindings import numpy_views
+
+        monkeypatch.setattr(numpy_views, "SMALL", -1)
+        monkeypatch.setattr(numpy_views, "SMALL_FOR_LAPACK", -1)
 
 
 def pytest_sessionfinish(session):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from matrices import SPECTRA, hermitian, random, with_spectrum
@@ -140,6 +142,32 @@ def test_functions_of_the_user_by_quadrature_or_quotient(f, df, exact, points):
                 size = max(*sizes, np.finfo(float).tiny)
                 rounding = np.finfo(float).eps * abs(x) * (slopes[i] + slopes[j]) / size
                 assert abs(got[i, j] - wanted) <= (1e-12 + 8 * rounding) * size, (x, y)
+
+
+DEGREES = [*(f for f, _, _ in NAMED.values()), F.entropy, F.step(0.6), F.positive_part]
+DEGREES += [F.fermi(0.5, 2.0), F.power(2.5, cutoff=0.3), F.power(-1, cutoff=0.3)]
+
+
+def with_relatives(f, depth=3):
+    """f, its derivatives by parameters and the slope of either, as far as they are functions."""
+    yield f
+    if depth:
+        for relative in (*(f.by(name) for name in f.parameters), f.of_singular_values()):
+            if relative is not f:
+                yield from with_relatives(relative, depth - 1)
+
+
+@pytest.mark.parametrize("f", DEGREES, ids=str)
+def test_functions_of_a_degree_scale(f):
+    """f(c s) = c^d g(s), slopes with it, for every function that says that it has a degree d."""
+    s, c = np.array([0.1, 0.9, 2.0, 3.7]), np.asarray(4.0)
+    for relative in with_relatives(f):
+        if relative.degree is None:
+            continue
+        g, d = replace(relative, **relative.in_units(c)), relative.degree
+        np.testing.assert_allclose(relative(c * s), c**d * g(s), rtol=1e-12)
+        slopes = (h.divided(x[:, None], x) for h, x in ((relative, c * s), (g, s)))
+        np.testing.assert_allclose(next(slopes), c ** (d - 1) * next(slopes), rtol=1e-12)
 
 
 def test_functions_are_values():

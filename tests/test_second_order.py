@@ -326,6 +326,37 @@ def test_scales(library, name, exponent):
     np.testing.assert_allclose(scaled, wanted, rtol=1e-12, atol=1e-13 * np.max(np.abs(wanted)))
 
 
+STEEP = {
+    "power:-2": (lambda x: sg.svd_function(x, F.power(-2)), -2),
+    "power:-2.5": (lambda x: sg.eigh_function(x, F.power(-2.5)), -2.5),
+}
+
+
+@pytest.mark.parametrize("exponent", [-900, -340, 340, 900])
+@pytest.mark.parametrize("name", [*SCALED, *STEEP])
+def test_scales_of_first_order(library, name, exponent):
+    """DF(c A)[c H] = c^d DF(A)[H], and its adjoint, wherever the result is in range."""
+    fun, degree = (SCALED | STEEP)[name]
+    x, dx, C = random((3, 3, 3), seed=1)
+    x, dx = x @ x.T + np.eye(3), dx + dx.T
+    c = 2.0**exponent
+
+    def tangent(c):
+        arrays = map(library.array, (c * x, c * dx))
+        return library.numpy(library.jvp(fun, *((array,) for array in arrays))[1])
+
+    def cotangent(c):
+        out_bar = library.array(C)
+        return library.numpy(library.vjp(fun, library.array(c * x))[1](out_bar)[0])
+
+    for derivative, power in ((tangent, exponent * degree), (cotangent, exponent * (degree - 1))):
+        if abs(power) < 1000:
+            with np.errstate(over="ignore", under="ignore", invalid="ignore"):  # of the value
+                found = derivative(c)
+            unit = 2.0 ** int(power)
+            np.testing.assert_allclose(found, derivative(1.0) * unit, rtol=1e-12, atol=1e-13 * unit)
+
+
 def as_pair(f, df, d2f):
     """A user's own function, with elementwise operations of any library."""
     return lambda library: tuple((lambda s, g=g: g(library.xp, s)) for g in (f, df, d2f))

@@ -28,7 +28,10 @@ from .primitive import Primitive, constant
 
 
 def _unary(
-    name: str, function: Callable[..., Any], transposed: Callable[..., Any] | None = None
+    name: str,
+    function: Callable[..., Any],
+    transposed: Callable[..., Any] | None = None,
+    **facts: Any,
 ) -> Primitive:
     """A linear function of one array, and the Primitive that transposes it (itself if None)."""
 
@@ -38,7 +41,7 @@ def _unary(
     def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
         return ((transposed or primitive)(cotangents[0], **static),)
 
-    primitive = Primitive(name, function, jvp, vjp)
+    primitive = Primitive(name, function, jvp, vjp, **facts)
     return primitive
 
 
@@ -68,7 +71,10 @@ def cast(x: Array, target: str) -> Array:
 
 
 _casting: Primitive = _unary(
-    "cast", _cast, lambda bar, *, source, target: _casting(bar, source=target, target=source)
+    "cast",
+    _cast,
+    lambda bar, *, source, target: _casting(bar, source=target, target=source),
+    foreign=True,  # NumPy has no bfloat16
 )
 
 

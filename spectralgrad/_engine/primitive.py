@@ -58,7 +58,9 @@ class Primitive:
     themselves, whatever the inputs are. `batched` is how many inputs belong to batch elements, if
     not all: the others are shared. `undefined(inputs, outputs, directions, result, **static)`
     returns the warning or the error that says why a result is NaN, or None; it is called only once
-    a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
+    a NaN came out. `insists(**static)` says whether that is worth a copy to the host. `foreign`
+    says that the functions take no arrays but the library's own, such as those that call an
+    operator, and `decomposes` that forward calls LAPACK.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Primitive:
     batched: int | None = None
     undefined: Callable[..., Exception | None] | None = None
     insists: Callable[..., bool] = lambda **static: False
+    foreign: bool = False
+    decomposes: bool = False
 
     def __call__(self, *arrays: Any, **static: Hashable) -> Any:
         call = Call(self, tuple(static.items()))
@@ -111,6 +115,13 @@ class Call:
 
     primitive: Primitive
     static: tuple[tuple[str, Hashable], ...]
+
+    @property
+    def foreign(self) -> bool:
+        """Whether code is called that wants the library's own arrays, such as the user's."""
+        if self.primitive.foreign:
+            return True
+        return any(getattr(value, "foreign", False) for _, value in self.static)
 
     def _tuple(self, outputs: Any) -> Arrays:
         return outputs if self.primitive.outputs > 1 else (outputs,)
@@ -218,10 +229,13 @@ class Call:
         """The same where a derivative of the result may be asked for."""
         given = tuple(i for i, d in enumerate(directions) if d is not None)
         along = tuple(directions[i] for i in given)
-        mask = idle(*along, axes=tuple(d.ndim - batch for d in along))
-        known = values_of(mask)
-        if known is not None and truth(array_namespace(known).any(known != 0)) is False:
-            return rule(inputs, outputs, directions)
+        own_axes = tuple(d.ndim - batch for d in along)
+        known = tuple(map(values_of, along))
+        if all(d is not None for d in known):
+            found = idle_elements(*known, axes=own_axes)
+            if truth(array_namespace(found).any(found != 0)) is False:
+                return rule(inputs, outputs, directions)
+        mask = idle(*along, axes=own_axes)
         own = inputs[: self.primitive.batched]
         held = _still_arrays(mask, (*own, *outputs, *directions), batch)
         k, m, n = len(own), len(inputs), len(outputs)

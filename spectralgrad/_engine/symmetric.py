@@ -54,7 +54,7 @@ def _of_order(
         if above is None:
             xp = array_namespace(inputs[0])
             return xp.full_like(inputs[0], float("nan"))
-        if "f" in static and not static["f"].in_slices:
+        if "f" in static and static["f"].foreign:
             return maps[order](held, directions, inputs[first_parameter:], **static)
 
         def of_stack(*arrays: Array) -> Array:

@@ -68,6 +68,10 @@ class Shielded:
     given: tuple[int, ...]
     inputs: int
 
+    @property
+    def foreign(self) -> bool:
+        return bool(self.call.foreign)
+
     def split(self, arrays: Arrays) -> tuple[Arrays, Arrays, Arrays, Arrays]:
         """Results, directions, inputs and outputs."""
         a, b = len(self.shown), len(self.shown) + len(self.given)

@@ -19,9 +19,9 @@ from .._spectrum.divided_differences import (
 from .named import NAN, Named, magnitude, where
 from .powers import Power
 
-# f^(n+2)(m)/(n+2)! in units of f's own scale, as far as `second_by_series` wants them
-_EXPONENTIAL = tuple(1 / factorial(n + 2) for n in range(9))
-_LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in range(9))
+# f^(n+2)(m)/(n+2)! in units of f's own scale, as `second_by_series` wants them: the last first
+_EXPONENTIAL = tuple(1 / factorial(n + 2) for n in reversed(range(9)))
+_LOGARITHM = tuple((-1.0) ** (n + 1) / (n + 2) for n in reversed(range(9)))
 
 
 def _derivatives_of_tanh(count: int) -> list[tuple[int, list[float]]]:
@@ -33,7 +33,7 @@ def _derivatives_of_tanh(count: int) -> list[tuple[int, list[float]]]:
     for n in range(count):
         q = Polynomial([1.0, 0.0, -1.0]) * q.deriv() - Polynomial([0.0, 2.0]) * q
         found.append((n, [float(c) / factorial(n + 2) for c in q.coef[(n + 1) % 2 :: 2]]))
-    return found
+    return found[::-1]
 
 
 _TANH = _derivatives_of_tanh(9)
@@ -200,7 +200,7 @@ class _Tanh(Named):
         xp = array_namespace(m)
         t, decay = xp.tanh(m), xp.exp(-2 * magnitude(m))
         z, slope = t * t, 4 * decay / (1 + decay) / (1 + decay)  # 1 - z does not cancel so
-        return 1.0, slope, [_horner(c, z) * (t if n % 2 == 0 else 1.0) for n, c in _TANH]
+        return 1.0, slope, (_horner(c, z) * (t if n % 2 == 0 else 1.0) for n, c in _TANH)
 
 
 class _Reciprocal(Named):

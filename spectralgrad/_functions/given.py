@@ -22,7 +22,7 @@ class Given(Scalar):
     Where it does not vanish at zero, the derivative is NaN at a zero value.
     """
 
-    in_slices = False  # the user's own code is called once, in one thread
+    foreign = True
     vanishes: ClassVar[bool | None] = None
     f: Callable[[Array], Array]
 

@@ -78,28 +78,35 @@ class Nowhere(Named):
         return self
 
 
-def in_units(f: Any, values: Arrays, w: Array) -> tuple[Any, Arrays, Array, Array]:
-    """g, its parameters, u and c = u^(d/2 - 1) with f(u t) = u^d g(t), for second derivatives.
+def in_units(f: Any, values: Arrays, w: Array, order: int) -> tuple[Any, Arrays, Array, Any]:
+    """g, its parameters, w/u and c = u^((d - n)/2) with f(u t) = u^d g(t), for order n.
 
-    D2F(A)[H, K] = D2G(A/u)[c H, c K] leaves the range of the dtype only where it has to. Where f
-    has a degree d, u is the largest of the spectrum w, or for negative powers the least that is not
-    zero; it is 1 where f has a scale of its own. Its shape is (..., 1).
+    c DG(A/u)[c H] = DF(A)[H] and D2G(A/u)[c H, c K] = D2F(A)[H, K] leave the range of the dtype
+    only where they have to. Where f has a degree d, u is the largest of the spectrum w, or for
+    negative powers the least that is not zero, or the width of f; it is 1, and c the number 1.0,
+    where f has no degree. The shape of c is (..., 1).
     """
-    xp, degree = array_namespace(w), f.with_parameters(values, 1).degree
+    held = f.with_parameters(values, 1)
+    degree = held.degree
     if degree is None:
-        one = xp.ones_like(unit_of(w))
-        return f, values, one, one
+        return f, values, w, 1.0
     if isinstance(degree, (int, float)):
         unit = unit_of(w) if degree >= 0 else least_of(w)
     else:
-        unit = xp.where(degree >= 0, unit_of(w), least_of(w))
-    held = f.with_parameters(values, 0)
-    moved = held.in_units(unit[..., 0])
-    names = [name for name in f.parameters if name in moved or name in f.free]
+        unit = where(degree >= 0, unit_of(w), least_of(w))
+    if held.width is not None:
+        unit = where(unit < held.width, held.width, unit)
+    moved = f.with_parameters(values, 0).in_units(unit[..., 0])
     if moved:
+        given = dict(zip(f.free, values, strict=True)) | moved
         f = replace(f, **dict.fromkeys(moved, FREE))
-    values = tuple(moved[name] if name in moved else getattr(held, name) for name in names)
-    return f, values, unit, unit ** (degree / 2 - 1)
+        values = tuple(given[name] for name in f.free)
+    return f, values, w / unit, unit ** ((degree - order) / 2)
+
+
+def scaled(x: Array, c: Any) -> Array:
+    """x times numbers c of its batch elements, (..., 1), or the number 1.0."""
+    return x if isinstance(c, float) else c[..., None] * x
 
 
 def magnitude(s: Array) -> Array:

@@ -145,7 +145,7 @@ class Power(Named):
         for n in range(9):
             coefficients.append(term)
             term = term * (self.p - (n + 2)) / (n + 3) * short
-        return m * short, Power(self.p - 2)(m), coefficients
+        return m * short, Power(self.p - 2)(m), coefficients[::-1]
 
     def by(self, name: str) -> Named:
         return PowerLog(self.p, 1)

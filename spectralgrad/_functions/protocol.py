@@ -15,7 +15,7 @@ class Scalar:
     All methods are elementwise. `a`, `b`, `c` and `s` are real arrays that broadcast.
     """
 
-    in_slices: ClassVar[bool] = True  # safe in threads, on slices of a stack
+    foreign: ClassVar[bool] = False  # the user's code: called once, with the library's arrays
     parameters: ClassVar[tuple[str, ...]] = ()  # the fields that may hold arrays
 
     @property
@@ -26,6 +26,11 @@ class Scalar:
     def in_units(self, unit: Array) -> dict[str, Any]:
         """The parameters of g for c = unit, as far as they are not f's."""
         return {}
+
+    @property
+    def width(self) -> Any:
+        """Where f stops to grow towards zero, if it has a degree below 0 and does; or None."""
+        return None
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
 

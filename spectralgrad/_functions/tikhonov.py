@@ -45,6 +45,10 @@ class tikhonov(Named):
     def in_units(self, unit: Array) -> dict[str, Any]:
         return {"alpha": self.alpha / unit / unit}
 
+    @property
+    def width(self) -> Any:
+        return self.alpha**0.5
+
     def _unit(self, s: Array) -> Arrays:
         """h = hypot(s, sqrt(alpha)), and s and sqrt(alpha) over it: (s^2 + alpha) = h^2."""
         alpha = self.alpha
@@ -74,6 +78,8 @@ class tikhonov(Named):
 class _TikhonovByAlpha(tikhonov):
     """-s/(s^2 + alpha)^2."""
 
+    degree = -3
+
     def __call__(self, s: Array) -> Array:
         u, _, h = self._unit(s)
         return -u / h / h / h
@@ -93,6 +99,8 @@ class _TikhonovByAlpha(tikhonov):
 
 class _TikhonovByAlphaTwice(_TikhonovByAlpha):
     """2 s/(s^2 + alpha)^3."""
+
+    degree = -5
 
     def __call__(self, s: Array) -> Array:
         _, _, h = self._unit(s)

@@ -125,7 +125,9 @@ def eigh_undefined(
 
 
 # inside functions of x: warns of nothing
-eigh_factors = Primitive("eigh", eigh_forward, eigh_jvp, eigh_vjp, outputs=2, core=1)
+eigh_factors = Primitive(
+    "eigh", eigh_forward, eigh_jvp, eigh_vjp, outputs=2, core=1, decomposes=True
+)
 _eigh = replace(eigh_factors, undefined=eigh_undefined, insists=insists)
 
 

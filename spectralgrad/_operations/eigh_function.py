@@ -22,7 +22,7 @@ from .._engine.symmetric import symmetric
 from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
-from .._functions.named import in_units
+from .._functions.named import in_units, scaled
 from .._spectrum.ties import zero_tolerance
 from .._spectrum.triple_sums import triple_sums
 from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined, name_zero
@@ -81,18 +81,19 @@ def eigh_differential(
     lenient: bool = False,
 ) -> Array:
     w, Q = factors
-    xp, values = array_namespace(w), _values(w, semidefinite)
-    P = adjoint(Q) @ herm(directions[0]) @ Q
+    f, parameters, w, growth = in_units(f, parameters, w, 1)
+    xp, values, grown = array_namespace(w), _values(w, semidefinite), scaled(Q, growth)
+    P = adjoint(Q) @ herm(directions[0]) @ grown
     G = _slopes(values, f, parameters)
     if lenient:
-        return herm(Q @ (_defined(G, values, f, parameters) * P) @ adjoint(Q))
+        return herm(grown @ (_defined(G, values, f, parameters) * P) @ adjoint(Q))
     if semidefinite and w.shape[-1]:
         # an infinite slope between two zeros does not matter unless the direction touches them
         size = xp.abs(P)
         small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
         zero = values == 0
         G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
-    return herm(Q @ (G * P) @ adjoint(Q)) + _at_break(values, f, parameters, 1)
+    return herm(grown @ (G * P) @ adjoint(Q)) + _at_break(values, f, parameters, 1)
 
 
 def _defined(G: Array, w: Array, f: Any, parameters: Arrays) -> Array:
@@ -110,11 +111,11 @@ def eigh_second(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
 ) -> Array:
     w, Q = factors
-    f, parameters, unit, growth = in_units(f, parameters, w)
-    w = _values(w / unit, semidefinite)
+    f, parameters, w, growth = in_units(f, parameters, w, 2)
+    w = _values(w, semidefinite)
     G = _slopes(w, f, parameters)
     m, D = _reference(w, f, parameters, G)
-    X, Y = (adjoint(Q) @ herm(growth[..., None] * C) @ Q for C in directions)
+    X, Y = (adjoint(Q) @ herm(scaled(C, growth)) @ Q for C in directions)
     out = herm(Q @ triple_sums(f, parameters, w, G, D, m, X, Y) @ adjoint(Q))
     return out + _at_break(w, f, parameters, 2)
 

@@ -12,7 +12,7 @@ from .._engine.tape import as_constant
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array
 from .._functions.truncated_powers import InverseAbove
-from .._spectrum.ties import first, guarded, zero_tolerance
+from .._spectrum.ties import first, guarded, least_of, zero_tolerance
 from .._spectrum.undefined import Policy, because, check_undefined, name_zero
 from .declaration import operation
 from .svd import svd_factors
@@ -54,10 +54,12 @@ def _differential(
     """`svd_differential` with r = 1/s for what is kept and 0 for the others.
 
     G+- = -+ r_i r_j for two that are kept, and (r_i -+ r_j)/(s_i -+ s_j) across the threshold;
-    h = r^2.
+    h = r^2. All in units of the least value, so that r^2 does not overflow.
     """
     U, S, Vh, rtol = factors
-    xp, tau = array_namespace(S), _threshold(S, rtol)
+    unit = least_of(S)
+    S = S / unit
+    xp, tau, factors = array_namespace(S), _threshold(S, rtol), (U, S, Vh, rtol)
     zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
     if lenient:  # what counts as zero is no value to invert
         tau = xp.where(tau < zero, zero, tau)
@@ -75,7 +77,7 @@ def _differential(
     def couple(M: Array) -> Array:
         return plus * herm(M) + minus * skew(M)
 
-    return sandwich(U, Vh, directions[0], couple, r * r)
+    return sandwich(U, Vh, directions[0], couple, r * r, 1 / unit)
 
 
 def _second(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:

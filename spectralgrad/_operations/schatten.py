@@ -41,7 +41,7 @@ class Schatten:
 
     p: Any
     order: int = 0
-    in_slices = True
+    foreign = False
 
     def by_parameter(self, index: int) -> Schatten:
         return replace(self, order=self.order + 1)

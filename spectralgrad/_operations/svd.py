@@ -251,9 +251,12 @@ _svd = Primitive(
     core=2,
     undefined=svd_undefined,
     insists=insists,
+    decomposes=True,
 )
 # inside functions of x: what is zero is known better, and nothing is warned of
-svd_factors = Primitive("svd", factors_forward, svd_jvp, svd_vjp, outputs=3, core=2)
+svd_factors = Primitive(
+    "svd", factors_forward, svd_jvp, svd_vjp, outputs=3, core=2, decomposes=True
+)
 
 
 @operation(

@@ -62,21 +62,33 @@ from .._bindings.array import (
     skew,
 )
 from .._bindings.lookup import adjoint_times
-from .._functions.named import in_units
+from .._functions.named import in_units, scaled
 from .._spectrum.divided_differences import widest_quotient
 from .._spectrum.ties import unit_of, zero_tolerance, zero_values
 from .._spectrum.triple_sums import triple_sums
 
 
-def sandwich(U: Array, Vh: Array, C: Array, couple: Callable[[Array], Array], h: Array) -> Array:
-    """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size."""
+def sandwich(
+    U: Array,
+    Vh: Array,
+    C: Array,
+    couple: Callable[[Array], Array],
+    h: Array,
+    growth: Any = 1.0,
+) -> Array:
+    """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size.
+
+    Of c C and times c for c = growth, a step of which is taken before `couple` and one behind.
+    """
     m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
     if m >= n:
+        Vh = scaled(Vh, growth)
         CV = C @ adjoint(Vh)
         M = adjoint_times(U, CV)
         if m == k:
             return U @ couple(M) @ Vh
         return (U @ (couple(M) - M * h[..., None, :]) + CV * h[..., None, :]) @ Vh
+    U = scaled(U, growth)
     UC = adjoint_times(U, C)
     M = UC @ adjoint(Vh)
     return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
@@ -145,7 +157,9 @@ def _defined(factors: Arrays, s: Array, plus: Array, f: Any, parameters: Arrays)
 def svd_differential(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, lenient: bool = False
 ) -> Array:
-    U, _, Vh = factors
+    U, S, Vh = factors
+    f, parameters, S, growth = in_units(f, parameters, S, 1)
+    factors = U, S, Vh
     s, plus, h = svd_couplings(factors, f, parameters, order=1)
     if lenient:
         plus, h = _defined(factors, s, plus, f, parameters)
@@ -159,7 +173,7 @@ def svd_differential(
         turned = adjoint(M)
         return plus * (M + turned) + minus * (M - turned)
 
-    return sandwich(U, Vh, directions[0], couple, h)
+    return sandwich(U, Vh, directions[0], couple, h, growth)
 
 
 def parts_of(factors: Arrays, C: Array) -> Arrays:
@@ -201,8 +215,8 @@ def with_complement(
 @tall
 def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
-    f, parameters, unit, growth = in_units(f, parameters, S)
-    factors = U, S / unit, Vh
+    f, parameters, S, growth = in_units(f, parameters, S, 2)
+    factors = U, S, Vh
     s, plus, h = svd_couplings(factors, f, parameters, order=2)
     xp, zero = array_namespace(s), s == 0
     if f.bounded_derivatives <= 2:
@@ -212,7 +226,7 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
         growth = growth + nan_where(xp.any(zero & curved, axis=-1), S)[..., None]
     A, B, phi, phi_minus = _mixed_signs(s, plus, h, f, parameters)
     top = unit_of(s)[..., None]
-    h_parts, k_parts = (parts_of(factors, growth[..., None] * C) for C in directions)
+    h_parts, k_parts = (parts_of(factors, scaled(C, growth)) for C in directions)
     (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
     t = specks(s)
     inverse = 1 / (t[..., :, None] + t[..., None, :])

@@ -110,9 +110,9 @@ def second_by_series(
 ) -> Array:
     r"""f[a, b, c] by Taylor's series about the mean of close arguments, else by the quotient.
 
-    `series(m)` gives a radius r, number or array, a factor g and coefficients k_n with
-    f^(n+2)(m)/(n+2)! = g k_n/r^n. Then f[a, b, c] = g sum_n k_n h_n(d/r), where h_n is the complete
-    homogeneous symmetric polynomial of the deviations d from m. They add up to zero, so
+    `series(m)` gives a radius r, number or array, a factor g and coefficients k_n, the last first,
+    with f^(n+2)(m)/(n+2)! = g k_n/r^n. Then f[a, b, c] = g sum_n k_n h_n(d/r), where h_n is the
+    complete homogeneous symmetric polynomial of the deviations d from m. They add up to zero, so
     h_n = e_3 h_(n-3) - e_2 h_(n-2), e_2 and e_3 being the elementary ones. Within width <= r/32
     nine terms are exact to rounding; beyond, the quotient loses 8 eps r/width at most.
     """
@@ -125,13 +125,10 @@ def second_by_series(
     u, v = (xp.where(near, (x - m) / unit, 0.0) for x in (a, b))
     w = -u - v
     e2, e3 = u * v + (u + v) * w, u * v * w
-    k = list(coefficients)
-    h = [1.0, 0.0, -e2]  # h_0, h_1, h_2
-    total = k[0] + k[2] * h[2]
-    for k_n in k[3:]:
-        h = [h[1], h[2], e3 * h[0] - e2 * h[1]]
-        total = total + k_n * h[2]
-    return xp.where(near, g * total, q)
+    sums = [0.0, 0.0, 0.0]  # Clenshaw's (1955), from the last term to the first
+    for k_n in coefficients:
+        sums = [k_n - e2 * sums[1] + e3 * sums[2], *sums[:2]]
+    return xp.where(near, g * sums[0], q)
 
 
 def in_order(a: Array, b: Array) -> tuple[Array, Array]:

@@ -34,12 +34,10 @@ def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], 
 
 def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
     xp = array_namespace(x)
-    ok = xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1)))  # max passes a NaN on
-    factors = factorize(xp.where(ok[..., None, None], x, 0.0))
-    invalid = nan_where(~ok, x)
-    return tuple(
-        y + (invalid[..., None, None] if y.ndim == x.ndim else invalid[..., None]) for y in factors
-    )
+    size = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)  # which passes a NaN on
+    factors = factorize(xp.where(xp.isfinite(size), x, 0.0))
+    invalid = size - size  # zero, or NaN
+    return tuple(y + (invalid if y.ndim == x.ndim else invalid[..., 0]) for y in factors)
 
 
 def svd(x: Array, *, full_matrices: bool = False) -> Any:

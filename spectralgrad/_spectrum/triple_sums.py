@@ -26,7 +26,7 @@ from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, dev
 from .._bindings.lookup import loop, sum_over_rows
 
 FEW = 16
-NEAR = 1 / 128  # beyond, a product loses 128 eps at most
+NEAR = 1 / 512  # beyond, a product loses 512 eps at most
 EQUAL = 64  # eps: what rounding does to values that are equal
 
 

@@ -223,4 +223,12 @@ def _solve_vjp(
 
 
 # inputs: a, b, U, S, Vh, E_U, e, E_Vh, and the operand's leaves
-solve = Primitive("complement", _forward, _solve_jvp, _solve_vjp, outputs=2, carried=(5, 6, 7))
+solve = Primitive(
+    "complement",
+    _forward,
+    _solve_jvp,
+    _solve_vjp,
+    outputs=2,
+    carried=(5, 6, 7),
+    foreign=True,
+)

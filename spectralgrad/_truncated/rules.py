@@ -241,4 +241,5 @@ triplets = Primitive(
     core=2,
     undefined=_why,
     insists=lambda *, options, **_: insists(ties=options.ties),
+    foreign=True,
 )

@@ -1,0 +1,76 @@
+"""Small PyTorch tensors as NumPy's views of the same memory.
+
+What a small matrix takes are calls, not arithmetic: a rule makes a hundred, and one of NumPy's
+costs a half to a third of PyTorch's (NumPy 2.4, PyTorch 2.13). The code is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from .array import Arrays
+from .host import quiet
+
+# Numbers in the largest of the tensors. From 64 x 64 on products, and from 32 x 32 on the blocks of
+# LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
+SMALL = 64 * 64
+SMALL_FOR_LAPACK = 32 * 32
+
+
+def forward(call: Any, arrays: Arrays) -> Arrays:
+    """call.forward(*arrays), by NumPy if that is faster."""
+    most = SMALL_FOR_LAPACK if call.primitive.decomposes else SMALL
+    return _computed(call, lambda views: call.forward(*views), (arrays,), most)
+
+
+def vjp(call: Any, *known: Arrays, wanted: Any) -> Arrays:
+    """call.vjp(*known, wanted) of what no derivative is asked for, by NumPy if that is faster."""
+    return _computed(call, partial(call.vjp, wanted=wanted), known, SMALL)
+
+
+def _computed(
+    call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: int
+) -> Arrays:
+    views = None if call.foreign or _is_watched() else _views(groups, most)
+    if views is None:
+        return function(*groups)
+    with quiet():
+        return tuple(map(_tensor, function(*views)))
+
+
+def _is_watched() -> bool:
+    """Whether PyTorch has to see each operation: under vmap and other transforms, fake tensors."""
+    return bool(torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack())
+
+
+def _views(groups: tuple[Arrays, ...], most: int) -> list[Arrays] | None:
+    """None for what is large, on a device, or of a kind that NumPy does not know."""
+    views = []
+    for group in groups:
+        found: list[Any] = []
+        for x in group:
+            if x is None:
+                found.append(None)
+            elif type(x) is torch.Tensor and x.is_cpu and x.numel() <= most:
+                try:
+                    # forced: out of the graph, and without a conjugation that is still to be done
+                    found.append(x.numpy(force=True))
+                except (RuntimeError, TypeError):  # batched gradients; bfloat16 (2.13)
+                    return None
+            else:
+                return None
+        views.append(tuple(found))
+    return views
+
+
+def _tensor(y: Any) -> Any:
+    """A tensor of its own memory."""
+    if y is None:
+        return None
+    y = np.asarray(y)
+    return torch.from_numpy(y if y.base is None else y.copy())

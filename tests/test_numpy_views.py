@@ -1,0 +1,125 @@
+"""Small PyTorch tensors, which NumPy computes: the same numbers, and nothing shared or hidden."""
+
+from __future__ import annotations
+
+import pytest
+from matrices import random, sample
+from operations import OPERATIONS
+
+import spectralgrad as sg
+
+torch = pytest.importorskip("torch")
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from spectralgrad._bindings import numpy_views  # noqa: E402
+
+pytestmark = pytest.mark.numpy_views
+F = sg.functions
+BLIND = {"svd": lambda out: out.S, "svd_full": lambda out: out.S, "eigh": lambda out: out[0]}
+BLIND |= {"truncated_svd": BLIND["svd"], "polar_left": lambda out: out.U}
+
+
+def moved(x):
+    """Numbers that no loss is blind to, of the shape of x."""
+    return torch.asarray(random(tuple(x.shape), seed=7, is_complex=x.is_complex()))
+
+
+def derivatives(operation, x):
+    """Value, gradient, tangent and, where there is one, the gradient of a product with it."""
+    fun = operation.call
+    if operation.name in BLIND:
+        fun = lambda x: BLIND[operation.name](operation.call(x))
+    x, dx = x.clone().requires_grad_(), moved(x)
+    y = fun(x)
+    (x_bar,) = torch.autograd.grad((y * moved(y).conj()).real.sum(), x, create_graph=True)
+    found = [y, x_bar, torch.func.jvp(fun, (x.detach(),), (dx,))[1]]
+    if operation.second:
+        found += torch.autograd.grad((x_bar * dx.conj()).real.sum(), x)
+    return [array.detach() for array in found]
+
+
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_both_ways_agree(operation, is_complex, monkeypatch):
+    shape = (2, 3, 3) if operation.square else (2, 4, 3)
+    x = torch.asarray(sample(operation, shape, is_complex=is_complex and not operation.real))
+    small = derivatives(operation, x)
+    monkeypatch.setattr(numpy_views, "SMALL", -1)
+    monkeypatch.setattr(numpy_views, "SMALL_FOR_LAPACK", -1)
+    for a, b in zip(small, derivatives(operation, x), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
+
+
+def views(monkeypatch):
+    """A list to which each use of NumPy adds the name of what is computed."""
+    used, forward, vjp = [], numpy_views.forward, numpy_views.vjp
+
+    def noted(name, function):
+        def call(of, *known, **options):
+            with monkeypatch.context() as context:
+                tensor = numpy_views._tensor
+                context.setattr(numpy_views, "_tensor", lambda y: used.append(name) or tensor(y))
+                return function(of, *known, **options)
+
+        return call
+
+    monkeypatch.setattr(numpy_views, "forward", noted("forward", forward))
+    monkeypatch.setattr(numpy_views, "vjp", noted("vjp", vjp))
+    return used
+
+
+def test_which_tensors_go_there(monkeypatch):
+    used = views(monkeypatch)
+
+    def ways(x, fun=sg.orthogonalize):
+        used.clear()
+        x = x.requires_grad_()
+        fun(x).abs().sum().backward()
+        return set(used)
+
+    x = torch.asarray(random((3, 3)))
+    assert ways(x.clone()) == {"forward", "vjp"}
+    assert ways(torch.asarray(random((500, 3, 3)))) == set()
+    assert ways(x.clone(), lambda x: sg.svd_function(x, torch.tanh)) == {"forward"}  # of factors
+    with FlopCounterMode(display=False) as counter:
+        assert ways(x.clone()) == set()
+    assert counter.get_total_flops() > 0
+    used.clear()
+    torch.func.vmap(torch.func.grad(sg.nuclear_norm))(x.expand(2, 3, 3))
+    assert "vjp" not in used
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])
+def test_dtypes(dtype):
+    x = torch.asarray(random((3, 3))).to(getattr(torch, dtype)).requires_grad_()
+    y = sg.orthogonalize(x)
+    y.real[0, 1].backward()
+    assert y.dtype == x.grad.dtype == x.dtype
+    assert not x.grad.isnan().any()
+
+
+def test_lazy_conjugates():
+    z = torch.asarray(random((3, 3), is_complex=True))
+    torch.testing.assert_close(sg.nuclear_norm(z.mH), sg.nuclear_norm(z))
+    bars = [torch.func.grad(sg.nuclear_norm)(x) for x in (z.mH, z.mH.resolve_conj(), z.mT.conj())]
+    torch.testing.assert_close(bars[0], bars[1])
+    torch.testing.assert_close(bars[0], bars[2])
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
+def test_results_share_no_memory_with_the_input(operation):
+    x = torch.asarray(sample(operation, (3, 3)))
+    before = x.clone()
+    with torch.no_grad():
+        out = operation.call(x)
+        for array in out if isinstance(out, tuple) else (out,):
+            array.mul_(0)
+    assert torch.equal(x, before)
+    leaf = x.clone().requires_grad_()
+    y = operation.call(leaf)
+    y = y[0] if isinstance(y, tuple) else y
+    y_bar = torch.ones_like(y)
+    (x_bar,) = torch.autograd.grad(y, leaf, y_bar)
+    x_bar.mul_(0)
+    assert torch.equal(leaf, before)
+    assert torch.equal(y_bar, torch.ones_like(y))
