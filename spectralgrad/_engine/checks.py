@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace
+from .._bindings.array import Array, array_namespace, is_complex
 from .._bindings.lookup import is_dense
 
 
@@ -262,7 +262,7 @@ def check_shape(got: Any, wanted: Any, role: str) -> None:
         raise TypeError(
             f"{role} is a {type(got).__name__}; wanted something of shape {tuple(wanted.shape)}."
         )
-    if "complex" in str(getattr(got, "dtype", "")) and "complex" not in str(wanted.dtype):
+    if hasattr(got, "dtype") and is_complex(got) and not is_complex(wanted):
         raise TypeError(
             f"{role} has dtype {got.dtype}; wanted real values, since what it belongs to is "
             f"{wanted.dtype}. Take its real part."

@@ -125,12 +125,13 @@ def reached_columns(x: Array, S: Array, tolerance: Array, cotangents: Arrays) ->
     The sign of a zero, or its phase, is that of either vector.
     """
     U_bar, S_bar, V_bar = cotangents
+    zero = equals_mirror(S, tolerance)
     reached = in_tie(S, tolerance) & touched(S_bar, U_bar, V_bar)
     for rows, W_bar in ((x.shape[-2], U_bar), (x.shape[-1], V_bar)):
-        if W_bar is not None:
-            reached = reached | free_columns(S, tolerance, rows) & touched(None, W_bar)
+        if W_bar is not None and rows > S.shape[-1]:  # else a lone zero has its vector
+            reached = reached | zero & touched(None, W_bar)
     if S_bar is not None and (is_complex(x) or x.shape[-2] != x.shape[-1]):
-        reached = reached | equals_mirror(S, tolerance) & touched(S_bar)
+        reached = reached | zero & touched(S_bar)
     return reached
 
 
