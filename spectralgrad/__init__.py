@@ -1,6 +1,7 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
 from . import functions, operators, testing
+from ._bindings.explaining import explain_nan
 from ._engine.errors import (
     ConvergenceError,
     ConvergenceWarning,
@@ -45,6 +46,7 @@ __all__ = [
     "eigh_function",
     "eigvalsh",
     "eigvalsh_sum",
+    "explain_nan",
     "expm",
     "functions",
     "hvp",

@@ -11,7 +11,6 @@ import spectralgrad as sg
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings(
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
-    "ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning",
     "ignore:Dynamo does not know how to trace the builtin:UserWarning",
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
 )

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 import array_api_compat
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
-from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array, is_torch_array
+from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array
 
 __all__ = [
     "AnyArray",
@@ -71,6 +71,12 @@ def is_box(x: Any) -> bool:
     return boxes is not None and isinstance(x, boxes.ArrayBox)
 
 
+def is_torch_array(x: Any) -> bool:
+    # array_api_compat's (1.15) asks a cache, of which Dynamo warns the user
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(x, torch.Tensor)
+
+
 def unboxed(x: Any) -> Any:
     """What autograd follows, at every level."""
     while is_box(x):
@@ -79,11 +85,11 @@ def unboxed(x: Any) -> Any:
 
 
 def is_array(x: Any) -> bool:
-    return is_array_api_obj(unboxed(x))
+    return is_torch_array(x) or (x is not None and is_array_api_obj(unboxed(x)))
 
 
 def device(x: Array) -> Any:
-    return array_api_compat.device(unboxed(x))
+    return x.device if is_torch_array(x) else array_api_compat.device(unboxed(x))
 
 
 NUMPY = {np.ndarray}

@@ -18,6 +18,7 @@ from .array import Array, Arrays, adjoint, array_namespace, real
 from .host import adjoint_times as adjoint_times
 from .host import apply as apply
 from .host import autodiff as autodiff
+from .host import call_later as call_later
 from .host import is_differentiated as is_differentiated
 from .host import quiet as quiet
 from .host import repeat

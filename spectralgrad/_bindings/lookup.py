@@ -50,6 +50,10 @@ class Library(Protocol):
         """What a 0-d boolean array says, or None where nobody can know."""
         ...
 
+    def call_later(self, function: Callable[..., None], arrays: Arrays) -> None:
+        """Calls function(*arrays) once the program runs that is traced now, if there is one."""
+        ...
+
     def is_differentiated(self, x: Array) -> bool:
         """Whether the library may ask for a derivative of what is computed from x."""
         ...

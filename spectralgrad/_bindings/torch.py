@@ -19,7 +19,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import numpy_views
 from .array import Arrays
+from .explaining import is_explaining
 from .host import adjoint_times as adjoint_times
+from .host import call_later as call_later
 from .host import each as each
 from .host import is_blocked as is_blocked
 from .host import repeat
@@ -95,10 +97,22 @@ def _untraced(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor
     return _Both.apply(call, *arrays)
 
 
+_explains = torch.compiler.assume_constant_result(is_explaining)
+
+
+@torch.compiler.disable(  # type: ignore[untyped-decorator]
+    reason="sg.explain_nan reads values. Compile outside of it, or without fullgraph=True."
+)
+def _explained(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return apply(call, arrays)
+
+
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     if _is_tracing():
         if eager_transforms.JVP_NESTING > 0:
             return _untraced(call, arrays)
+        if _explains():
+            return _explained(call, arrays)
         # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
         # the rules that it traces, since a compiled backward is never differentiated.
         if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):

@@ -28,10 +28,28 @@ _INSIDE = {"spectralgrad", "torch", "jax", "autograd", "contextlib", "functools"
 
 def warn(problem: Warning) -> None:
     """Warn at the line of the user's that led here, through a library's autodiff or not."""
-    level, frame = 1, sys._getframe(0)
+    warnings.warn(problem, stacklevel=_depth_of_user())
+
+
+def _depth_of_user() -> int:
+    """The stacklevel, for the caller, of the line of the user's."""
+    level, frame = 0, sys._getframe(0)
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in _INSIDE:
         level, frame = level + 1, frame.f_back
-    warnings.warn(problem, stacklevel=level)
+    return level
+
+
+def line_of_user() -> tuple[str, int]:
+    """The file and the line of the user's that led here."""
+    frame = sys._getframe(_depth_of_user() - 1)
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def warn_at(problem: Exception, line: tuple[str, int]) -> None:
+    """Warn at a line that was noted before; of an error too, where nobody could catch it."""
+    if not isinstance(problem, Warning):
+        problem = DerivativeUndefinedWarning(str(problem))
+    warnings.warn_explicit(problem, None, *line)
 
 
 def public_name(default: str) -> str:
