@@ -14,7 +14,6 @@ from functools import cache, partial
 from typing import Any
 
 import torch
-from torch._functorch import eager_transforms
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import numpy_views
@@ -51,9 +50,11 @@ class _Reverse(torch.autograd.Function):
         if all(c is None for c in cotangents):
             return (None,) * (1 + ctx.count)
         saved = ctx.saved_tensors
-        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         known = saved[: ctx.count], saved[ctx.count :], cotangents
-        if _is_tracing() or _may_differentiate((*saved, *cotangents)):
+        if _is_tracing():  # under torch.func Dynamo says that no input needs a gradient (2.13)
+            return None, *ctx.call.vjp(*known)
+        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
+        if _may_differentiate((*saved, *cotangents)):
             return None, *ctx.call.vjp(*known, wanted)
         return None, *numpy_views.vjp(ctx.call, *known, wanted=wanted)
 
@@ -89,15 +90,32 @@ def _both(name: str) -> type[_Both]:
 
 
 @torch.compiler.disable(  # type: ignore[untyped-decorator]
-    # it would differentiate what the Function calls (2.13)
-    reason="Dynamo does not ask an autograd.Function for its jvp. Compile inside of torch.func.jvp "
-    "(or jacfwd), or use reverse mode."
+    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of torch.func's "
+    "transforms, or leave fullgraph=True out."
 )
 def _untraced(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return _Both.apply(call, *arrays)
+    return _both(call.primitive.name).apply(call, *arrays)
 
 
-_explains = torch.compiler.assume_constant_result(is_explaining)
+@torch.compiler.assume_constant_result  # runs while Dynamo traces
+def _compiles() -> bool:
+    """Whether Dynamo differentiates what is traced now by the Function's backward.
+
+    In forward mode it would differentiate what the Function calls, which is wrong near ties, and
+    vmap has no rule for it (2.13).
+    """
+    kinds = torch._C._functorch.TransformType
+    keys = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    if len(keys) > 1 and kinds.Grad in keys and keys[-1] != kinds.Jvp:
+        raise NotImplementedError(
+            "transforms of torch.func inside of each other, such as vmap of grad or hessian, came "
+            "inside of torch.compile, which cannot follow them into a custom function (PyTorch "
+            "2.13). Leave torch.compile out around them, or use one alone, such as jacrev."
+        )
+    return not keys or keys == [kinds.Grad]
+
+
+_explains = torch_explains = torch.compiler.assume_constant_result(is_explaining)
 
 
 @torch.compiler.disable(  # type: ignore[untyped-decorator]
@@ -109,7 +127,7 @@ def _explained(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tenso
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     if _is_tracing():
-        if eager_transforms.JVP_NESTING > 0:
+        if not _compiles():
             return _untraced(call, arrays)
         if _explains():
             return _explained(call, arrays)
