@@ -359,3 +359,35 @@ def test_forward_mode_inside_compile(transform):
     torch._dynamo.reset()
     with pytest.raises(torch._dynamo.exc.Unsupported, match="Compile inside"):
         torch.compile(tangent, backend="eager", fullgraph=True)(x)
+
+
+INSIDE_COMPILE = {
+    "grad": lambda fun: torch.func.grad(lambda x: fun(x).sum()),
+    "vjp": lambda fun: lambda x: torch.func.vjp(fun, x)[1](torch.ones_like(fun(x)))[0],
+    "jacrev": torch.func.jacrev,
+    "vmap": lambda fun: lambda x: torch.func.vmap(fun)(torch.stack([x, 2 * x])),
+}
+NESTED = {
+    "hessian": torch.func.hessian,
+    "vmap of grad": lambda fun: lambda x: torch.func.vmap(torch.func.grad(fun))(x[None]),
+    "grad of vmap": lambda fun: torch.func.grad(lambda x: torch.func.vmap(fun)(x[None]).sum()),
+}
+
+
+@pytest.mark.parametrize("transform", INSIDE_COMPILE)
+@pytest.mark.parametrize("name", ["svdvals", "orthogonalize", "schatten_3", "svd_function:bare"])
+def test_transforms_inside_compile(name, transform, device):
+    """Dynamo says of no input that it needs a gradient, and lost what is computed on demand."""
+    fun, x = FUNCTIONS[name], tensor((3, 3), False, device)
+    torch._dynamo.reset()
+    transformed = INSIDE_COMPILE[transform](fun)
+    compiled = torch.compile(lambda x: transformed(x), backend="eager")
+    torch.testing.assert_close(compiled(x), transformed(x))
+
+
+@pytest.mark.parametrize("transform", NESTED)
+def test_nested_transforms_inside_compile_are_refused(transform, device):
+    torch._dynamo.reset()
+    nested = NESTED[transform](sg.nuclear_norm)
+    with pytest.raises(torch._dynamo.exc.InternalTorchDynamoError, match="Leave torch.compile out"):
+        torch.compile(lambda x: nested(x), backend="eager")(tensor((3, 3), False, device))

@@ -21,10 +21,11 @@ from .array import Array, Arrays, is_box, unboxed
 from .host import adjoint_times as adjoint_times
 from .host import call_later as call_later
 from .host import can_loop as can_loop
+from .host import computing as computing
 from .host import each as each
 from .host import is_blocked as is_blocked
 from .host import loop as loop
-from .host import quiet as quiet
+from .host import quiet
 from .host import sees_context as sees_context
 from .host import sum_over_rows as sum_over_rows
 

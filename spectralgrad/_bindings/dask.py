@@ -19,8 +19,8 @@ from .host import adjoint_times as adjoint_times
 from .host import apply as apply
 from .host import autodiff as autodiff
 from .host import call_later as call_later
+from .host import computing as computing
 from .host import is_differentiated as is_differentiated
-from .host import quiet as quiet
 from .host import repeat
 from .host import sees_context as sees_context
 from .host import sum_over_rows as sum_over_rows

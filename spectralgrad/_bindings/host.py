@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import Any
@@ -34,6 +35,10 @@ def apply(call: Any, arrays: Arrays) -> Arrays:
 
 
 quiet = partial(np.errstate, all="ignore")
+
+
+def computing(x: Array) -> AbstractContextManager[Any]:
+    return quiet()
 
 
 def values(x: Any) -> Any:

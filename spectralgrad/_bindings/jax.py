@@ -26,13 +26,16 @@ from .host import each as each
 from .host import is_blocked as is_blocked
 
 autodiff = True
-quiet = nullcontext
 op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
 
 
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     return tuple(op.bind(*arrays, call=call))
+
+
+def computing(x: jax.Array) -> nullcontext[None]:
+    return nullcontext()
 
 
 def sees_context() -> bool:

@@ -38,8 +38,11 @@ class Library(Protocol):
         """
         ...
 
-    def quiet(self) -> AbstractContextManager[Any]:
-        """Silences the library about NaN and Inf, which rules make on purpose."""
+    def computing(self, x: Array) -> AbstractContextManager[Any]:
+        """What holds while something is computed from x.
+
+        Nothing is said about NaN and Inf, which rules make on purpose, and no precision is lowered.
+        """
         ...
 
     def values(self, x: Any) -> Any:
@@ -189,9 +192,9 @@ def sparse_library(A: Any) -> SparseLibrary | None:
     if type(A) is np.ndarray:
         return None
     if is_torch_array(A):
-        from . import torch
+        from . import torch, torch_sparse
 
-        return torch if torch.is_sparse(A) else None
+        return torch_sparse if torch.is_sparse(A) else None
     jax_sparse = sys.modules.get("jax.experimental.sparse")
     if jax_sparse is not None and isinstance(A, jax_sparse.JAXSparse):
         from . import jax

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -27,7 +27,6 @@ from .host import repeat
 from .host import sum_over_rows as sum_over_rows
 
 autodiff = True
-quiet = nullcontext
 
 
 class _Reverse(torch.autograd.Function):
@@ -35,7 +34,8 @@ class _Reverse(torch.autograd.Function):
 
     @staticmethod
     def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return call.forward(*arrays)
+        with computing(arrays[0]):
+            return call.forward(*arrays)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Arrays, output: Arrays) -> None:
@@ -67,8 +67,9 @@ class _Both(_Reverse):
     @staticmethod
     def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         # An output that is a view of an input would want a tangent that is one too.
-        outputs = numpy_views.forward(call, arrays)
-        return tuple(y.clone() if y._is_view() else y for y in outputs)
+        with computing(arrays[0]):
+            outputs = numpy_views.forward(call, arrays)
+            return tuple(y.clone() if y._is_view() else y for y in outputs)
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> Arrays:
@@ -90,15 +91,14 @@ def _both(name: str) -> type[_Both]:
 
 
 @torch.compiler.disable(  # type: ignore[untyped-decorator]
-    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of torch.func's "
-    "transforms, or leave fullgraph=True out."
+    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of the "
+    "transforms of torch.func, or leave fullgraph=True out."
 )
 def _untraced(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return _both(call.primitive.name).apply(call, *arrays)
 
 
-@torch.compiler.assume_constant_result  # runs while Dynamo traces
-def _compiles() -> bool:
+def _follows_backward() -> bool:
     """Whether Dynamo differentiates what is traced now by the Function's backward.
 
     In forward mode it would differentiate what the Function calls, which is wrong near ties, and
@@ -115,7 +115,9 @@ def _compiles() -> bool:
     return not keys or keys == [kinds.Grad]
 
 
-_explains = torch_explains = torch.compiler.assume_constant_result(is_explaining)
+_explains = torch  # they run while Dynamo traces
+_compiles = torch.compiler.assume_constant_result(_follows_backward)
+_explains = torch.compiler.assume_constant_result(is_explaining)
 
 
 @torch.compiler.disable(  # type: ignore[untyped-decorator]
@@ -134,7 +136,8 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
         # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
         # the rules that it traces, since a compiled backward is never differentiated.
         if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
-            return call.forward(*arrays)
+            with computing(arrays[0]):
+                return call.forward(*arrays)
         # one tensor given twice does not trace (2.13)
         repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
         return _Reverse.apply(
@@ -145,7 +148,8 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
     if torch._C._are_functorch_transforms_active():
         return node.apply(call, *arrays)
     if not _may_differentiate(arrays):
-        return numpy_views.forward(call, arrays)
+        with computing(arrays[0]):
+            return numpy_views.forward(call, arrays)
     # what Function.apply does, less its look at the signature, a fifth of a small call (2.13)
     arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
     return super(torch.autograd.Function, node).apply(call, *arrays)
@@ -166,6 +170,14 @@ def _refuse_nested_forward_mode() -> None:
 
 def _is_tracing() -> bool:
     return torch.compiler.is_compiling()
+
+
+def computing(x: torch.Tensor) -> AbstractContextManager[Any]:
+    """Without autocast, which would take products in half precision, and their results with it."""
+    device = x.device.type
+    if not torch.is_autocast_enabled(device):
+        return nullcontext()
+    return torch.autocast(device, enabled=False)
 
 
 def sees_context() -> bool:
@@ -269,39 +281,3 @@ def captures_derivative(f: Callable[..., Any], *probes: torch.Tensor) -> bool:
 
 def is_sparse(A: torch.Tensor) -> bool:
     return not _is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
-
-
-def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
-    if A.layout == torch.sparse_csr and A.dense_dim() == 0:
-        # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
-        rows = torch.repeat_interleave(A.crow_indices().diff())
-        return A.values().clone(), rows, A.col_indices()
-    if A.layout != torch.sparse_coo or A.dense_dim() != 0:
-        raise TypeError(
-            f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
-            "dense axes; wanted COO or CSR without any. Convert it with to_sparse_coo()."
-        )
-    A = A.coalesce()
-    rows, cols = A.indices()
-    return A.values(), rows, cols
-
-
-def sparse_matrix(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
-) -> torch.Tensor:
-    indices = torch.stack([rows, cols])
-    return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False).coalesce()
-
-
-def sparse_product(
-    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
-) -> Callable[..., Any]:
-    """X -> A X."""
-    if not is_differentiated(values):
-        A = sparse_matrix(values, rows, cols, shape)
-        return lambda X: A @ X
-    # The gradient of a sparse tensor's values has no derivative itself, and is lost (2.13).
-    return lambda X: X.new_zeros((shape[0], X.shape[-1])).index_add(
-        0, rows, values[:, None] * X[cols]
-    )

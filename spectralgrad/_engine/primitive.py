@@ -188,7 +188,7 @@ class Call:
         batch = self._batch(mode, outputs, directions)
         given = [d for d in directions if d is not None]
         library, found = common_library((*inputs, *given)), None
-        with library.quiet():
+        with library.computing(outputs[0]):
             if batch is None:
                 result = rule(inputs, outputs, directions)
             elif is_followed(library, (*inputs, *given)):

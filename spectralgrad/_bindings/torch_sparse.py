@@ -1,0 +1,46 @@
+"""Sparse tensors of PyTorch, as values, rows and columns. Tried with PyTorch 2.13."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .torch import is_differentiated
+
+
+def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
+    if A.layout == torch.sparse_csr and A.dense_dim() == 0:
+        # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
+        rows = torch.repeat_interleave(A.crow_indices().diff())
+        return A.values().clone(), rows, A.col_indices()
+    if A.layout != torch.sparse_coo or A.dense_dim() != 0:
+        raise TypeError(
+            f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
+            "dense axes; wanted COO or CSR without any. Convert it with to_sparse_coo()."
+        )
+    A = A.coalesce()
+    rows, cols = A.indices()
+    return A.values(), rows, cols
+
+
+def sparse_matrix(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
+    indices = torch.stack([rows, cols])
+    return torch.sparse_coo_tensor(indices, values, shape, check_invariants=False).coalesce()
+
+
+def sparse_product(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, shape: tuple[int, ...]
+) -> Callable[..., Any]:
+    """X -> A X."""
+    if not is_differentiated(values):
+        A = sparse_matrix(values, rows, cols, shape)
+        return lambda X: A @ X
+    # The gradient of a sparse tensor's values has no derivative itself, and is lost (2.13).
+    return lambda X: X.new_zeros((shape[0], X.shape[-1])).index_add(
+        0, rows, values[:, None] * X[cols]
+    )
