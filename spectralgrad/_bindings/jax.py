@@ -31,7 +31,20 @@ lin = Primitive("spectralgrad_lin")
 
 
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    return tuple(op.bind(*arrays, call=call))
+    return tuple(op.bind(*_varying_alike(arrays), call=call))
+
+
+def _varying_alike(arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    """The arrays, varying over the same axes inside of `shard_map`.
+
+    What all devices share is cast, and the transpose of that adds up its cotangents.
+    """
+    axes = [jax.typeof(x).manual_axis_type.varying for x in arrays]
+    union = frozenset().union(*axes)
+    return tuple(
+        x if own == union else jax.lax.pcast(x, tuple(union - own), to="varying")
+        for x, own in zip(arrays, axes, strict=True)
+    )
 
 
 def computing(x: jax.Array) -> nullcontext[None]:
@@ -161,11 +174,8 @@ def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> A
 
 
 def _avals(fun: Callable[..., Any], *avals: Any, **params: Any) -> list[Any]:
-    shapes = [jax.ShapeDtypeStruct(a.shape, a.dtype) for a in avals]
-    return [
-        jax.core.ShapedArray(o.shape, o.dtype)
-        for o in jax.eval_shape(partial(fun, **params), *shapes)
-    ]
+    jaxpr = jax.make_jaxpr(partial(fun, **params))(*avals)  # which minds axes of a shard_map
+    return [aval.strip_weak_type() for aval in jaxpr.out_avals]
 
 
 for _primitive, _fun in ((op, _op), (lin, _lin)):
