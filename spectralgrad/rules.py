@@ -34,7 +34,8 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from ._bindings.array import Arrays
-from ._engine.checks import check_choice, check_rank, check_rtol
+from ._engine.checks import check_rank
+from ._engine.options import check_choice, check_rtol
 from ._engine.primitive import Call, Primitive, answered
 from ._functions.arguments import as_scalar_function
 from ._operations.declaration import OPERATIONS, REQUIRED, Operation

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from contextlib import nullcontext
 from functools import partial
 
@@ -174,3 +177,94 @@ def test_no_warning_of_numpy_leaks():
         assert np.isnan(sg.svd_function(x, (np.log, lambda s: 1 / s))).any()
         sg.eigh_function(x, sg.functions.log)
         sg.pinv(1e-300 * np.eye(3) + 0 * x)
+
+
+LOOKALIKES = {"numpy.matrix": np.matrix, "masked array": np.ma.masked_array}
+TAKING = {
+    "svd": sg.svd,
+    "truncated_svd": lambda x: sg.truncated_svd(x, 1),
+    "kabsch P": lambda x: sg.kabsch(x, np.eye(3)),
+    "kabsch Q": lambda x: sg.kabsch(np.eye(3), x),
+    "kabsch weights": lambda x: sg.kabsch(np.eye(3), np.eye(3), x[0]),
+    "tau": lambda x: sg.singular_value_threshold(np.eye(3), x[:1, 0]),
+    "tangent": lambda x: sg.jvp(sg.orthogonalize, (np.eye(3),), (x,)),
+    "cotangent": lambda x: sg.vjp(sg.orthogonalize, np.eye(3))[1](x),
+    "direction": lambda x: sg.hvp(sg.orthogonalize, np.eye(3), x, np.eye(3)),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+@pytest.mark.parametrize("kind", LOOKALIKES)
+@pytest.mark.parametrize("name", TAKING)
+def test_what_only_looks_like_an_array_is_refused_by_name(name, kind):
+    x = LOOKALIKES[kind](np.eye(3))
+    with pytest.raises(TypeError, match=rf"is a {kind}, .* a plain array"):
+        TAKING[name](x)
+
+
+@pytest.mark.parametrize("dtype", [object, str, bool, "M8[s]", [("a", float)]], ids=str)
+def test_cotangents_are_numbers(dtype):
+    zeros = np.zeros((3, 3)).astype(dtype) if dtype != "M8[s]" else np.zeros((3, 3), dtype)
+    _, pullback = sg.vjp(sg.orthogonalize, np.eye(3))
+    with pytest.raises(TypeError, match=r"cotangent of the output has dtype .* numbers"):
+        pullback(zeros)
+    with pytest.raises(TypeError, match=r"a tangent has dtype .* wanted numbers"):
+        sg.jvp(sg.orthogonalize, (np.eye(3),), (zeros,))
+
+
+@pytest.mark.parametrize("value", ["False", "no", 1, None])
+def test_flags_are_true_or_false(value):
+    calls = (
+        lambda: sg.svd(np.eye(3), full_matrices=value),
+        lambda: sg.kabsch(np.eye(3), np.eye(3), scale=value),
+        lambda: sg.kabsch(np.eye(3), np.eye(3), reflection=value),
+    )
+    for call, name in zip(calls, ("full_matrices", "scale", "reflection"), strict=True):
+        with pytest.raises(TypeError, match=f"`{name}` is .*; wanted True or False"):
+            call()
+
+
+@pytest.mark.parametrize("transform", ["vjp", "jvp", "hvp"])
+def test_the_function_comes_first(transform):
+    arguments = {"vjp": (np.eye(2),), "jvp": ((np.eye(2),),) * 2, "hvp": (np.eye(2),) * 3}
+    with pytest.raises(TypeError, match=f"sg.{transform}: the first argument is a int"):
+        getattr(sg, transform)(3, *arguments[transform])
+
+
+@pytest.mark.parametrize("dtype", [">f2", ">f4", ">f8", ">c8", ">c16"])
+def test_the_order_of_bytes_does_not_matter(dtype):
+    x = random((4, 3)).astype(dtype)
+    native = x.astype(x.dtype.newbyteorder("="))
+
+    def thresholded(x):
+        tau = np.asarray(0.3).astype(x.real.dtype)
+        return sg.vjp(sg.singular_value_threshold, x, tau)[1](x)
+
+    for fun in (lambda x: sg.vjp(sg.orthogonalize, x)[1](x), thresholded):
+        for found, wanted in zip(fun(x), fun(native), strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_stacks_in_a_handler_of_atexit():
+    program = """
+import atexit
+import numpy as np
+import spectralgrad as sg
+
+x = np.ones((20000, 4, 4))
+atexit.register(lambda: print(sg.svdvals(x)[..., 0].sum()))
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert float(run.stdout) == pytest.approx(80000), run.stderr
+
+
+def test_nothing_is_said_of_overflow_in_rules():
+    with np.errstate(all="raise"):
+        for exponent in (-300, 300):
+            x = random((3, 3)) * 10.0**exponent
+            for fun in (sg.pinv, sg.orthogonalize, lambda x: sg.low_rank(x, 1), sg.nuclear_norm):
+                out, pullback = sg.vjp(fun, x)
+                pullback(np.ones_like(out))

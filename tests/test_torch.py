@@ -389,5 +389,7 @@ def test_transforms_inside_compile(name, transform, device):
 def test_nested_transforms_inside_compile_are_refused(transform, device):
     torch._dynamo.reset()
     nested = NESTED[transform](sg.nuclear_norm)
-    with pytest.raises(torch._dynamo.exc.InternalTorchDynamoError, match="Leave torch.compile out"):
+    with pytest.raises(
+        torch._dynamo.exc.InternalTorchDynamoError, match=r"Leave torch\.compile out"
+    ):
         torch.compile(lambda x: nested(x), backend="eager")(tensor((3, 3), False, device))

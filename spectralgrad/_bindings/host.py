@@ -141,8 +141,11 @@ def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Arr
 
     # NumPy's error state travels in the context
     tasks = [partial(copy_context().run, work, start) for start in range(0, count, step)]
-    with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
-        parts = list(pool.map(lambda task: task(), tasks))
+    try:
+        with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
+            parts = list(pool.map(lambda task: task(), tasks))
+    except RuntimeError:  # no thread starts any more, as in a handler of atexit
+        parts = [task() for task in tasks]
     if isinstance(parts[0], tuple):
         return tuple(_joined(results, batch) for results in zip(*parts, strict=True))
     return _joined(parts, batch)

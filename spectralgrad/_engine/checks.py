@@ -12,9 +12,24 @@ from .._bindings.array import Array, array_namespace, is_complex
 from .._bindings.lookup import is_dense
 
 
+def check_plain(x: Any, where: str) -> None:
+    """Refuse what only looks like an array of NumPy's."""
+    if isinstance(x, np.matrix):
+        raise TypeError(
+            f"{where} is a numpy.matrix, which multiplies and slices unlike an array; wanted a "
+            "plain array. Convert it with numpy.asarray(x)."
+        )
+    if isinstance(x, np.ma.MaskedArray):
+        raise TypeError(
+            f"{where} is a masked array, whose masked entries would be used; wanted a plain array. "
+            "Fill them, x.filled(value), or take the plain array with x.data."
+        )
+
+
 def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool = False) -> None:
     """Raise for what no function of the library can take."""
     where = f"{function}: argument `{argument}`"
+    check_plain(x, where)
     if not is_dense(x) and callable(getattr(x, "__matmul__", getattr(x, "matmat", None))):
         raise TypeError(
             f"{where} is a {type(x).__name__}, which is sparse or known by its products; wanted an "
@@ -50,6 +65,7 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
 def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
     """Raise for an array of parameters that cannot go with x."""
     where = f"{function}: `{name}`"
+    check_plain(value, where)
     try:
         xp = array_namespace(value, x)
     except TypeError:
@@ -131,6 +147,7 @@ def _check_per_point(value: Array, P: Array, name: str, kind: str, remedy: str) 
         raise TypeError(
             f"kabsch: `{name}` is a {type(value).__name__}; wanted an array (..., points)."
         )
+    check_plain(value, f"kabsch: `{name}`")
     check_one_library(value, P, "kabsch", (name, "P"))
     if not array_namespace(value, P).isdtype(value.dtype, kind):
         raise TypeError(f"kabsch: `{name}` has dtype {value.dtype}; {remedy}")
@@ -182,28 +199,6 @@ def check_values(S: Array, function: str) -> Any:
     return xp
 
 
-def check_count(
-    value: Any, function: str, name: str, least: int, most: float = float("inf")
-) -> int:
-    """A whole Python number in a range."""
-    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-    if not (whole and least <= value <= most):
-        bounds = f"at least {least}" if most == float("inf") else f"{least} to {most}"
-        raise ValueError(f"{function}: `{name}` is {value!r}; wanted a whole number, {bounds}.")
-    return int(value)
-
-
-def check_tol(value: object, function: str, name: str, default: float) -> float:
-    """A relative tolerance, the default for None."""
-    if value is None:
-        return default
-    if not (isinstance(value, (int, float, np.floating)) and 0 < value <= 1):
-        raise ValueError(
-            f"{function}: `{name}` is {value!r}; wanted None or a number above 0, at most 1."
-        )
-    return float(value)
-
-
 def check_precision(xp: Any, x: Array, where: str) -> None:
     """Refuse longdouble, which no library factorizes, and float8 and complex32, no better."""
     bits = xp.finfo(x.dtype).bits
@@ -214,37 +209,9 @@ def check_precision(xp: Any, x: Array, where: str) -> None:
         )
 
 
-def check_choice(value: object, choices: tuple[str, ...], function: str, argument: str) -> None:
-    if not isinstance(value, str) or value not in choices:
-        wanted = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"{function}: `{argument}` is {value!r}; wanted one of {wanted}.")
-
-
-def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None:
-    is_number = isinstance(value, (int, float, np.floating))
-    if value is not None and not (is_number and 0 <= value < 1):  # type: ignore[operator]
-        raise ValueError(
-            f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "
-            "to the largest value."
-        )
-
-
-def check_threshold(value: object, function: str, name: str, default: float) -> float:
-    """A number that is not negative, the default for None."""
-    if value is None:
-        return default
-    if isinstance(value, (int, float, np.floating)) and not isinstance(value, bool):
-        number = float(value)
-        if 0 <= number < float("inf"):
-            return number
-    raise ValueError(
-        f"{function}: `{name}` is {value!r}; wanted None, a finite number of at least 0, or an "
-        "array of them of the library that x is of, one for each matrix."
-    )
-
-
 def check_like(got: Array, wanted: Array, role: str) -> None:
     """Raise unless `got` is an array of the library and shape of `wanted`."""
+    check_plain(got, role)
     try:
         array_namespace(got, wanted)
         if not hasattr(got, "shape"):  # array_api_compat lets Python numbers through
@@ -254,6 +221,11 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
             f"{role} is a {type(got).__name__} where the function deals in "
             f"{type(wanted).__name__}; wanted both from one array library. Convert it first."
         ) from None
+    if not array_namespace(got).isdtype(got.dtype, "numeric"):
+        raise TypeError(
+            f"{role} has dtype {got.dtype}; wanted numbers, as what it belongs to has them: "
+            f"{wanted.dtype}. Cast it first."
+        )
     check_shape(got, wanted, role)
 
 
@@ -274,7 +246,12 @@ def check_shape(got: Any, wanted: Any, role: str) -> None:
         )
 
 
-def check_primals(primals: Sequence[Any], transform: str) -> None:
+def check_primals(fun: object, primals: Sequence[Any], transform: str) -> None:
+    if not callable(fun):
+        raise TypeError(
+            f"sg.{transform}: the first argument is a {type(fun).__name__}; wanted a function of "
+            f"arrays, as in sg.{transform}(sg.nuclear_norm, ...)."
+        )
     for i, x in enumerate(primals):
         if not hasattr(x, "shape") or not hasattr(x, "dtype"):
             raise TypeError(

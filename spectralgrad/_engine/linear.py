@@ -50,7 +50,8 @@ def _dtype(x: Array, name: str) -> Any:
 
 
 def dtype_name(x: Array) -> str:
-    return str(x.dtype).rpartition(".")[2]
+    # NumPy's names say nothing of the order of bytes, which str does
+    return getattr(x.dtype, "name", None) or str(x.dtype).rpartition(".")[2]
 
 
 adjoint_of = _unary("adjoint", adjoint)

@@ -200,8 +200,8 @@ class Call:
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
                     result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
-        if self.primitive.undefined is not None and found is not False:
-            self._explain_nan(result, inputs, outputs, directions, batch or 0)
+            if self.primitive.undefined is not None and found is not False:
+                self._explain_nan(result, inputs, outputs, directions, batch or 0)
         return result
 
     def _own(self, mode: Mode, arrays: Arrays) -> Arrays:

@@ -26,7 +26,7 @@ from .tree import leaves_of, rebuild
 def _run(
     transform: str, fun: Callable[..., Any], primals: Sequence[Array], static: dict[str, Any]
 ) -> Arrays:
-    check_primals(primals, transform)
+    check_primals(fun, primals, transform)
     if any(map(is_array, primals)):
         array_namespace(*filter(is_array, primals))  # of one library
     primals = [np.asarray(x) if isinstance(x, np.generic) else x for x in primals]

@@ -48,6 +48,7 @@ from .._engine.linear import (
     subtract,
     unrow,
 )
+from .._engine.options import check_flag
 from .._engine.reading import read
 from .._engine.tape import as_constant
 from .._spectrum.undefined import Policy, Undefined, because, check_undefined
@@ -236,6 +237,8 @@ def kabsch(
     P, Q, narrow = _as_pair(P, Q, "kabsch", ("P", "Q"), alike="points")
     about = check_undefined(undefined, "kabsch")
     _warn_of_transposed(P)
+    scale = check_flag(scale, "kabsch", "scale")
+    reflection = check_flag(reflection, "kabsch", "reflection")
     w, P, Q = _weighed(weights, mask, P, Q)
     size_p, size_q = extent(P, w), extent(Q, w)
     if not scale:  # one unit for both

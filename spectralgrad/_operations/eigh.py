@@ -33,7 +33,7 @@ from .._bindings.array import (
     with_diagonal,
 )
 from .._engine.arguments import enter
-from .._engine.checks import check_choice, check_rtol
+from .._engine.options import check_choice, check_rtol
 from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (

@@ -25,8 +25,9 @@ from .._bindings.array import (
 )
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
-from .._engine.checks import check_choice, check_rank
+from .._engine.checks import check_rank
 from .._engine.linear import matmul, nan_derivative
+from .._engine.options import check_choice
 from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity

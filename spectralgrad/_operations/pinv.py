@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps, herm, nan_where, skew
 from .._engine.arguments import enter
-from .._engine.checks import check_threshold
 from .._engine.elementary import filled
 from .._engine.linear import adjoint_of
+from .._engine.options import check_threshold
 from .._engine.symmetric import symmetric
 from .._engine.tape import as_constant
 from .._functions.arguments import as_parameter

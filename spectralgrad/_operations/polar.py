@@ -29,8 +29,8 @@ from .._bindings.array import (
     skew,
 )
 from .._engine.arguments import enter
-from .._engine.checks import check_choice
 from .._engine.linear import hermitian_part, matmul, nan_derivative, nan_unless_finite
+from .._engine.options import check_choice
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values

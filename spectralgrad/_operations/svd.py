@@ -55,7 +55,7 @@ from .._bindings.array import (
 )
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
-from .._engine.checks import check_choice, check_rtol
+from .._engine.options import check_choice, check_flag, check_rtol
 from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
@@ -339,7 +339,7 @@ def svd(
     x, narrow = enter(x, "svd")
     check_choice(ties, POLICIES, "svd", "ties")
     check_rtol(gap_rtol, "svd")
-    full_matrices = bool(full_matrices) and x.shape[-2] != x.shape[-1]
+    full_matrices = check_flag(full_matrices, "svd", "full_matrices") and x.shape[-2] != x.shape[-1]
     return SVDResult(
         *map(narrow, _svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol))
     )

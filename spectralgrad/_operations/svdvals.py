@@ -22,7 +22,7 @@ from .._bindings.array import (
     real,
 )
 from .._engine.arguments import enter
-from .._engine.checks import check_choice
+from .._engine.options import check_choice
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations

@@ -9,8 +9,8 @@ from operator import or_
 from typing import Any, Literal, cast, get_args
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._engine.checks import check_choice
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning
+from .._engine.options import check_choice
 
 FUNCTIONS_INSTEAD = (
     "Differentiate the function of the matrix instead of its factors (svd_function, "

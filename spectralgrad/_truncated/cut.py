@@ -6,7 +6,8 @@ import math
 from typing import cast
 
 from .._bindings.array import AnyArray, Array, array_namespace
-from .._engine.checks import check_count, check_rtol, check_values
+from .._engine.checks import check_values
+from .._engine.options import check_count, check_rtol
 from .._spectrum.ties import first, gap_tolerance
 
 

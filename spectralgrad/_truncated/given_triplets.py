@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .._bindings.array import Array, Arrays
-from .._engine.checks import check_count, check_tol
+from .._engine.options import check_count, check_tol
 from .._spectrum.ties import Ties
 from . import rules
 from .krylov import default_tol

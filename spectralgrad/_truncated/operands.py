@@ -29,7 +29,7 @@ from .._bindings.array import (
 )
 from .._bindings.lookup import autodiff_of, is_dense, native, sparse_library
 from .._engine.arguments import enter
-from .._engine.checks import check_precision
+from .._engine.checks import check_plain, check_precision
 from .._engine.errors import raise_captured
 from .._engine.operators import LowRank, Operator
 from .._engine.products import Products, products_of, sparse_products
@@ -130,6 +130,7 @@ DENSE, WHOLE = _Dense(), _Whole()
 
 def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable[[Any], Any]]:
     """As `enter` for an array; else x itself."""
+    check_plain(x, f"{function}: argument `x`")
     if params is not None or not is_dense(x):
         return x, lambda result: result
     return enter(x, function)

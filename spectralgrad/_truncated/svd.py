@@ -8,8 +8,9 @@ from typing import Any, cast
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
-from .._engine.checks import check_choice, check_count, check_rank, check_rtol, check_tol
+from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
+from .._engine.options import check_choice, check_count, check_rtol, check_tol
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
