@@ -145,7 +145,7 @@ def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Arr
         with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
             parts = list(pool.map(lambda task: task(), tasks))
     except RuntimeError:  # no thread starts any more, as in a handler of atexit
-        parts = [task() for task in tasks]
+        parts = [work(start) for start in range(0, count, step)]
     if isinstance(parts[0], tuple):
         return tuple(_joined(results, batch) for results in zip(*parts, strict=True))
     return _joined(parts, batch)

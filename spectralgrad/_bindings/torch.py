@@ -7,6 +7,7 @@ torch.func.hessian. Tried with PyTorch 2.13.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -47,6 +48,8 @@ class _Reverse(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Arrays:
+        if _in_compiled_autograd():  # which adds None to tensors (2.13)
+            return None, *_without_none(ctx, cotangents)
         if all(c is None for c in cotangents):
             return (None,) * (1 + ctx.count)
         saved = ctx.saved_tensors
@@ -57,6 +60,20 @@ class _Reverse(torch.autograd.Function):
         if _may_differentiate((*saved, *cotangents)):
             return None, *ctx.call.vjp(*known, wanted)
         return None, *numpy_views.vjp(ctx.call, *known, wanted=wanted)
+
+
+def _in_compiled_autograd() -> bool:
+    region = sys.modules.get("torch._dynamo.compiled_autograd")  # a second to import
+    return bool(getattr(region, "in_compiled_autograd_region", False))
+
+
+def _without_none(ctx: Any, cotangents: Arrays) -> Arrays:
+    saved = ctx.saved_tensors
+    inputs, outputs = saved[: ctx.count], saved[ctx.count :]
+    bars = ctx.call.vjp(inputs, outputs, cotangents)
+    return tuple(
+        torch.zeros_like(x) if bar is None else bar for x, bar in zip(inputs, bars, strict=True)
+    )
 
 
 class _Both(_Reverse):
@@ -175,7 +192,7 @@ def _is_tracing() -> bool:
 def computing(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Without autocast, which would take products in half precision, and their results with it."""
     device = x.device.type
-    if not torch.is_autocast_enabled(device):
+    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
         return nullcontext()
     return torch.autocast(device, enabled=False)
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace, device, is_array
-from .._bindings.lookup import is_dense
+from .._bindings.lookup import is_dense, library_of
 from .checks import check_like, check_primals, check_shape
 from .errors import raise_glue, raise_no_second_order
 from .linear import add
@@ -27,6 +27,11 @@ def _run(
     transform: str, fun: Callable[..., Any], primals: Sequence[Array], static: dict[str, Any]
 ) -> Arrays:
     check_primals(fun, primals, transform)
+    if not library_of(primals[0]).sees_context():
+        raise NotImplementedError(
+            f"sg.{transform} came inside of torch.compile, which cannot see the record of calls "
+            f"that it makes. Use torch.func.vjp, jvp or grad there, or call sg.{transform} outside."
+        )
     if any(map(is_array, primals)):
         array_namespace(*filter(is_array, primals))  # of one library
     primals = [np.asarray(x) if isinstance(x, np.generic) else x for x in primals]

@@ -32,10 +32,9 @@ from .._bindings.array import (
     real,
     trailing_columns,
 )
-from .._bindings.lookup import adjoint_times, autodiff_of, project_out
+from .._bindings.lookup import adjoint_times, autodiff_of, project_out, truth
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
-from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
 from .._spectrum.ties import Ties, equals_mirror, first, split_singular, split_width
@@ -66,8 +65,9 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
     if options.ties == "split":
         S = _split(S, surplus[1])
-    if not options.reported or read(found.residual) is None:
-        invalid = nan_where(found.residual > options.accepted, S)[..., None]
+    above = found.residual > options.accepted
+    if not options.reported or truth(array_namespace(S).any(above)) is None:
+        invalid = nan_where(above, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
     return U, S, Vh, *surplus, found.residual
