@@ -32,7 +32,7 @@ CASES = {
         "svd: .* the phase of a complex vector",
     ),
 }
-by_case = pytest.mark.parametrize("name", CASES)
+LONG = [pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "phase"]
 
 
 def own_line(caught, match):
@@ -45,7 +45,7 @@ def own_line(caught, match):
     return inspect.getsource(sys.modules[__name__]).splitlines()[record.lineno - 1]
 
 
-@by_case
+@pytest.mark.parametrize("name", ["polar", "phase", *LONG[1:]])
 def test_under_jit(name):
     jax = pytest.importorskip("jax")
     loss, x, match = CASES[name]
@@ -113,10 +113,7 @@ def _wait(array):
     sys.modules["jax"].effects_barrier()
 
 
-LONG = [pytest.param(n, marks=pytest.mark.slow) for n in ("inv_sqrtm", "kabsch")]
-
-
-@pytest.mark.parametrize("name", ["polar", "cut", "phase", *LONG])
+@pytest.mark.parametrize("name", ["phase", *LONG])
 def test_under_compile(name):
     torch = pytest.importorskip("torch")
     loss, x, match = CASES[name]

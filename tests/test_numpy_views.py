@@ -9,6 +9,7 @@ from operations import OPERATIONS
 import spectralgrad as sg
 
 torch = pytest.importorskip("torch")
+from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 from spectralgrad._bindings import numpy_views  # noqa: E402
@@ -87,6 +88,16 @@ def test_which_tensors_go_there(monkeypatch):
     used.clear()
     torch.func.vmap(torch.func.grad(sg.nuclear_norm))(x.expand(2, 3, 3))
     assert "vjp" not in used
+
+
+@pytest.mark.parametrize("fun", [sg.orthogonalize, sg.nuclear_norm, sg.pinv])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_traces_see_the_operations(fun):
+    x, other = (torch.asarray(random((4, 3), seed=seed)) for seed in (0, 5))
+    traced = torch.jit.trace(fun, x, check_trace=False)
+    torch.testing.assert_close(traced(other), fun(other))
+    graph = make_fx(lambda x: fun(x), pre_dispatch=True)(x)
+    torch.testing.assert_close(graph(other), fun(other))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "complex64"])

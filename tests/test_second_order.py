@@ -357,6 +357,15 @@ def test_scales_of_first_order(library, name, exponent):
             np.testing.assert_allclose(found, derivative(1.0) * unit, rtol=1e-12, atol=1e-13 * unit)
 
 
+@pytest.mark.parametrize(("dtype", "least"), [("float32", 4e-6), ("float64", 1e-14)])
+@pytest.mark.parametrize("p", [-2, -8, -30])
+def test_steep_powers_are_not_in_units_of_what_they_drop(library, p, dtype, least):
+    x, ones = (library.array(v, dtype) for v in (np.diag([1.0, 0.5, least]), np.ones((3, 3))))
+    for fun in (sg.eigh_function, sg.svd_function):
+        _, tangent = library.jvp(partial(fun, f=F.power(p, cutoff=0.1)), (x,), (ones,))
+        np.testing.assert_allclose(library.numpy(tangent)[0, 0], p, rtol=1e-5)
+
+
 def as_pair(f, df, d2f):
     """A user's own function, with elementwise operations of any library."""
     return lambda library: tuple((lambda s, g=g: g(library.xp, s)) for g in (f, df, d2f))

@@ -48,6 +48,17 @@ def test_derivatives(name):
     same(tangent, jax.jvp(fun, (x,), (2 * x,))[1])
 
 
+def test_second_derivatives_on_explicit_axes():
+    mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Explicit,))
+    x = jnp.asarray(random((2, 18, 18)))
+    loss = lambda x: sg.svd_function(x, F.tanh).sum()
+    product = lambda x: jax.jvp(jax.grad(loss), (x,), (x,))[1]
+    with jax.set_mesh(mesh):
+        placed = jax.device_put(x, jax.NamedSharding(mesh, P("i")))
+        found = jax.jit(product)(placed)
+    np.testing.assert_allclose(found, product(x), rtol=1e-10, atol=1e-10)
+
+
 def test_carries_and_what_is_not_summed_up():
     x = jnp.asarray(random((4, 3, 3)))
 

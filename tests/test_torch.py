@@ -375,7 +375,13 @@ NESTED = {
 
 
 @pytest.mark.parametrize("transform", INSIDE_COMPILE)
-@pytest.mark.parametrize("name", ["svdvals", "orthogonalize", "schatten_3", "svd_function:bare"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "orthogonalize",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("schatten_3", "svdvals")),
+    ],
+)
 def test_transforms_inside_compile(name, transform, device):
     """Dynamo says of no input that it needs a gradient, and lost what is computed on demand."""
     fun, x = FUNCTIONS[name], tensor((3, 3), False, device)

@@ -44,8 +44,13 @@ def _computed(
 
 
 def _is_watched() -> bool:
-    """Whether PyTorch has to see each operation: under vmap and other transforms, fake tensors."""
-    return bool(torch._C._are_functorch_transforms_active() or torch._C._len_torch_dispatch_stack())
+    """Whether PyTorch has to see each operation: in transforms, of fake tensors, in a trace."""
+    return bool(
+        torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._ops._len_torch_dispatch_stack_pre_dispatch()
+        or torch._C._get_tracing_state() is not None
+    )
 
 
 def _views(groups: tuple[Arrays, ...], most: int) -> list[Arrays] | None:

@@ -91,17 +91,21 @@ def in_units(f: Any, values: Arrays, w: Array, order: int) -> tuple[Any, Arrays,
     if degree is None:
         return f, values, w, 1.0
     if isinstance(degree, (int, float)):
-        unit = unit_of(w) if degree >= 0 else least_of(w)
+        unit = unit_of(w) if degree >= 0 else _steepest(w, held)
     else:
-        unit = where(degree >= 0, unit_of(w), least_of(w))
-    if held.width is not None:
-        unit = where(unit < held.width, held.width, unit)
+        unit = where(degree >= 0, unit_of(w), _steepest(w, held))
     moved = f.with_parameters(values, 0).in_units(unit[..., 0])
     if moved:
         given = dict(zip(f.free, values, strict=True)) | moved
         f = replace(f, **dict.fromkeys(moved, FREE))
         values = tuple(given[name] for name in f.free)
     return f, values, w / unit, unit ** ((degree - order) / 2)
+
+
+def _steepest(w: Array, f: Any) -> Array:
+    """Where in the spectrum a function of negative degree is steepest, as a positive scale."""
+    least = least_of(w)
+    return least if f.width is None else where(least < f.width, f.width, least)
 
 
 def scaled(x: Array, c: Any) -> Array:

@@ -61,6 +61,10 @@ class PowerAbove(Named):
     def in_units(self, unit: Array) -> dict[str, Any]:
         return {"cutoff": self.cutoff / unit}
 
+    @property
+    def width(self) -> Any:
+        return self.cutoff
+
     def breaks(self, s: Array, tolerance: Array, order: int) -> Any:
         return near(s, self.cutoff, tolerance)
 

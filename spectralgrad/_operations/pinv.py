@@ -57,9 +57,10 @@ def _differential(
     h = r^2. All in units of the least value, so that r^2 does not overflow.
     """
     U, S, Vh, rtol = factors
-    unit = least_of(S)
-    S = S / unit
-    xp, tau, factors = array_namespace(S), _threshold(S, rtol), (U, S, Vh, rtol)
+    xp, least, tau = array_namespace(S), least_of(S), _threshold(S, rtol)
+    unit = xp.where((least < tau) & (tau < float("inf")), tau, least)
+    S, tau = S / unit, tau / unit
+    factors = U, S, Vh, rtol
     zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
     if lenient:  # what counts as zero is no value to invert
         tau = xp.where(tau < zero, zero, tau)

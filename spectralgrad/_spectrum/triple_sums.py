@@ -22,8 +22,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, device, eps, herm
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    beside,
+    conj,
+    device,
+    eps,
+    herm,
+)
 from .._bindings.lookup import loop, sum_over_rows
+from .ties import first
 
 FEW = 16
 NEAR = 1 / 512  # beyond, a product loses 512 eps at most
@@ -81,7 +92,7 @@ def _steps(w: Array) -> Array:
     size = xp.abs(w)
     bound = EQUAL * eps(w) * xp.maximum(size[..., 1:], size[..., :-1])
     new = xp.astype(xp.abs(w[..., 1:] - w[..., :-1]) > bound, w.dtype)
-    group = xp.cumulative_sum(new, axis=-1, include_initial=True)
+    group = xp.cumulative_sum(beside([xp.zeros_like(first(new)), new]), axis=-1)
     return group[..., None, :] - group[..., :, None]
 
 
