@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings(
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning"
 )
-by_dtype = pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+HALF = ["bfloat16", pytest.param("float16", marks=pytest.mark.slow)]
+by_dtype = pytest.mark.parametrize("dtype", HALF)
 
 
 def single(array):

@@ -332,6 +332,7 @@ STEEP = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("exponent", [-900, -340, 340, 900])
 @pytest.mark.parametrize("name", [*SCALED, *STEEP])
 def test_scales_of_first_order(library, name, exponent):
@@ -357,6 +358,7 @@ def test_scales_of_first_order(library, name, exponent):
             np.testing.assert_allclose(found, derivative(1.0) * unit, rtol=1e-12, atol=1e-13 * unit)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(("dtype", "least"), [("float32", 4e-6), ("float64", 1e-14)])
 @pytest.mark.parametrize("p", [-2, -8, -30])
 def test_steep_powers_are_not_in_units_of_what_they_drop(library, p, dtype, least):

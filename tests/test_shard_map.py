@@ -29,7 +29,7 @@ def sharded(fun, out_specs):
     return jax.shard_map(fun, mesh=mesh, in_specs=P("i"), out_specs=out_specs, check_vma=True)
 
 
-LONG = ("kabsch to a constant", "truncated_svd", "expm", "svdvals")
+LONG = ("kabsch to a constant", "truncated_svd", "expm", "svdvals", "bare")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_derivatives(name):
     same(tangent, jax.jvp(fun, (x,), (2 * x,))[1])
 
 
+@pytest.mark.slow
 def test_second_derivatives_on_explicit_axes():
     mesh = jax.make_mesh((1,), ("i",), axis_types=(jax.sharding.AxisType.Explicit,))
     x = jnp.asarray(random((2, 18, 18)))
