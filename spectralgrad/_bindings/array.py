@@ -97,7 +97,7 @@ NUMPY = {np.ndarray}
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
-    if set(map(type, arrays)) == NUMPY:
+    if type(arrays[0]) is np.ndarray and set(map(type, arrays)) == NUMPY:
         return numpy_namespace  # most of the calls of a small matrix
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
