@@ -30,12 +30,11 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._bindings.explaining import is_explaining
 from .._bindings.lookup import common_library, is_dense, truth
-from .errors import line_of_user, raise_no_second_order, warn, warn_at
-from .operators import LowRank
+from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
 from .tape import Tape, current_tape, recording
+from .why_nan import array_of, explain
 from .zero_directions import (
     Mode,
     Shielded,
@@ -195,13 +194,13 @@ class Call:
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
                 result = rule(inputs, outputs, directions)
-                found = holds_nan(map(_array_of, result), batch)
+                found = holds_nan(map(array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
                     result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
             if self.primitive.undefined is not None and found is not False:
-                self._explain_nan(result, inputs, outputs, directions, batch or 0)
+                explain(self, (inputs, outputs, directions, result), batch or 0)
         return result
 
     def _own(self, mode: Mode, arrays: Arrays) -> Arrays:
@@ -256,53 +255,6 @@ class Call:
 
     def active(self, inputs: Sequence[Any]) -> list[int]:
         return [i for i in range(len(inputs)) if i not in self.primitive.carried]
-
-    def _explain_nan(
-        self, result: Arrays, inputs: Arrays, outputs: Arrays, directions: Arrays, batch: int
-    ) -> None:
-        """Warn or raise where a rule returned NaN and can say why."""
-        primitive, static = self.primitive, dict(self.static)
-        result = tuple(map(_array_of, result))
-        groups = (inputs, outputs, directions, result)
-        insist = is_explaining() or primitive.insists(**static)
-        found = holds_nan(result, batch, insist=insist)
-        if found is None and is_explaining():
-            self._explain_later(groups, batch)
-        if not found:
-            return
-        problem = self._why_nan([tuple(map(values_of, arrays)) for arrays in groups])
-        if isinstance(problem, Warning):
-            warn(problem)
-        elif problem is not None:
-            raise problem
-
-    def _why_nan(self, groups: list[Arrays]) -> Exception | None:
-        assert self.primitive.undefined is not None
-        return self.primitive.undefined(*groups, **dict(self.static))
-
-    def _explain_later(self, groups: tuple[Arrays, ...], batch: int) -> None:
-        """The same when the program runs that is traced now; there is nobody to raise for."""
-        flat, line = [x for group in groups for x in group], line_of_user()
-        places = [i for i, x in enumerate(flat) if x is not None]
-
-        def report(*values: Any) -> None:
-            known = dict(zip(places, map(np.asarray, values), strict=True))
-            found, start = [], 0
-            for group in groups:
-                found.append(tuple(known.get(i) for i in range(start, start + len(group))))
-                start += len(group)
-            if holds_nan(found[-1], batch):
-                problem = self._why_nan(found)
-                if problem is not None:
-                    warn_at(problem, line)
-
-        arrays = tuple(flat[i] for i in places)
-        if all(map(is_dense, arrays)):
-            common_library(arrays).call_later(report, arrays)
-
-
-def _array_of(result: Any) -> Any:
-    return result.left if isinstance(result, LowRank) else result
 
 
 # 1 for batch elements, of arrays with so many axes, where all directions are zero, else 0
