@@ -39,7 +39,10 @@ def derivatives(operation, x):
     return [array.detach() for array in found]
 
 
-@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize(
+    "is_complex",
+    [pytest.param(False, id="real"), pytest.param(True, id="complex", marks=pytest.mark.slow)],
+)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
 def test_both_ways_agree(operation, is_complex, monkeypatch):
     shape = (2, 3, 3) if operation.square else (2, 4, 3)

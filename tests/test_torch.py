@@ -342,7 +342,7 @@ def test_warning_reaches_a_backward_user(device):
     assert torch.all(torch.isnan(x.grad))
 
 
-@pytest.mark.parametrize("transform", ["jvp", "jacfwd"])
+@pytest.mark.parametrize("transform", ["jvp", pytest.param("jacfwd", marks=pytest.mark.slow)])
 def test_forward_mode_inside_compile(transform):
     """Dynamo asks no Function for its jvp, and would differentiate PyTorch's own SVD."""
     x, dx = torch.eye(3, dtype=torch.float64), torch.asarray(random((3, 3)))
@@ -374,7 +374,10 @@ NESTED = {
 }
 
 
-@pytest.mark.parametrize("transform", INSIDE_COMPILE)
+@pytest.mark.parametrize(
+    "transform",
+    ["grad", "vmap", *(pytest.param(t, marks=pytest.mark.slow) for t in ("vjp", "jacrev"))],
+)
 @pytest.mark.parametrize(
     "name",
     [
