@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 from matrices import random, sample
 from operations import OPERATIONS
@@ -9,10 +11,9 @@ from operations import OPERATIONS
 import spectralgrad as sg
 
 torch = pytest.importorskip("torch")
-from torch.fx.experimental.proxy_tensor import make_fx  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-from spectralgrad._bindings import numpy_views  # noqa: E402
+make_fx = import_module("torch.fx.experimental.proxy_tensor").make_fx
+FlopCounterMode = import_module("torch.utils.flop_counter").FlopCounterMode
+numpy_views = import_module("spectralgrad._bindings.numpy_views")
 
 pytestmark = pytest.mark.numpy_views
 F = sg.functions

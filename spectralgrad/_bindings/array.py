@@ -92,12 +92,9 @@ def device(x: Array) -> Any:
     return x.device if is_torch_array(x) else array_api_compat.device(unboxed(x))
 
 
-NUMPY = {np.ndarray}
-
-
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
-    if type(arrays[0]) is np.ndarray and set(map(type, arrays)) == NUMPY:
+    if type(arrays[0]) is np.ndarray and set(map(type, arrays)) == {np.ndarray}:
         return numpy_namespace  # most of the calls of a small matrix
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union

@@ -34,9 +34,10 @@ def explain_nan() -> Iterator[None]:
     -----
     What counts is the tracing. What was traced outside has no call to the host, and the context
     does nothing for it: trace anew, with a new `jax.jit` or after `torch.compiler.reset()`. What
-    was traced inside keeps its calls outside. JAX calls the host by `jax.debug.callback`, which
-    cannot raise: policies that raise warn. `torch.compile` leaves the function out of its graph,
-    which `fullgraph=True` refuses. On a GPU each derivative waits for its result.
+    was traced inside keeps its calls outside. JAX calls the host by `jax.debug.callback`, where
+    nobody could catch an error: undefined="raise" and ties="raise" warn there. `torch.compile`
+    leaves the function out of its graph, which `fullgraph=True` refuses. On a GPU each derivative
+    waits for its result.
 
     Examples
     --------

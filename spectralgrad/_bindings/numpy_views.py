@@ -16,7 +16,7 @@ import torch
 from .array import Arrays
 from .host import quiet
 
-# Numbers in the largest of the tensors. From 64 x 64 on products, and from 32 x 32 on the blocks of
+# Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32

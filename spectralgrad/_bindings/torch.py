@@ -107,12 +107,15 @@ def _both(name: str) -> type[_Both]:
     return type(words + "Derivative" * name.count("'"), (_Both,), {})
 
 
-@torch.compiler.disable(  # type: ignore[untyped-decorator]
-    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of the "
-    "transforms of torch.func, or leave fullgraph=True out."
-)
-def _untraced(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+def _apply_both(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
     return _both(call.primitive.name).apply(call, *arrays)
+
+
+_untraced = torch.compiler.disable(
+    _apply_both,
+    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of the "
+    "transforms of torch.func, or leave fullgraph=True out.",
+)
 
 
 def _follows_backward() -> bool:
@@ -132,16 +135,9 @@ def _follows_backward() -> bool:
     return not keys or keys == [kinds.Grad]
 
 
-_explains = torch  # they run while Dynamo traces
+# they run while Dynamo traces
 _compiles = torch.compiler.assume_constant_result(_follows_backward)
 _explains = torch.compiler.assume_constant_result(is_explaining)
-
-
-@torch.compiler.disable(  # type: ignore[untyped-decorator]
-    reason="sg.explain_nan reads values. Compile outside of it, or without fullgraph=True."
-)
-def _explained(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return apply(call, arrays)
 
 
 def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
@@ -170,6 +166,11 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
     # what Function.apply does, less its look at the signature, a fifth of a small call (2.13)
     arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
     return super(torch.autograd.Function, node).apply(call, *arrays)
+
+
+_explained = torch.compiler.disable(
+    apply, reason="sg.explain_nan reads values. Compile outside of it, or without fullgraph=True."
+)
 
 
 def _refuse_nested_forward_mode() -> None:
@@ -203,8 +204,11 @@ def sees_context() -> bool:
 
 
 def values(x: torch.Tensor) -> torch.Tensor | None:
-    """x outside of every derivative; None while Dynamo traces and under vmap."""
-    if _is_tracing():
+    """x outside of every derivative; None while it is traced, under vmap, and without values."""
+    modes = torch._C._TorchDispatchModeKey
+    if _is_tracing() or torch._C._get_dispatch_mode(modes.PROXY) is not None:
+        return None
+    if x.is_meta or isinstance(x, torch._subclasses.FakeTensor):
         return None
     functorch = torch._C._functorch
     levels = functorch.get_interpreter_stack() or ()

@@ -43,8 +43,8 @@ def check_choice(value: object, choices: tuple[str, ...], function: str, argumen
 
 
 def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None:
-    is_number = isinstance(value, (int, float, np.floating))
-    if value is not None and not (is_number and 0 <= value < 1):  # type: ignore[operator]
+    in_range = isinstance(value, (int, float, np.floating)) and 0 <= value < 1
+    if value is not None and not in_range:
         raise ValueError(
             f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "
             "to the largest value."

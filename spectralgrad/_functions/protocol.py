@@ -29,7 +29,7 @@ class Scalar:
 
     @property
     def width(self) -> Any:
-        """Where f stops to grow towards zero, if it has a degree below 0 and does; or None."""
+        """Where f stops growing towards zero, if it has a degree below 0 and does; or None."""
         return None
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power

@@ -30,7 +30,7 @@ from .._bindings.array import (
     once_differentiable,
     real,
 )
-from .._bindings.lookup import native, project_out, sparse_library, truth
+from .._bindings.lookup import native, project_out, sparse_library
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive
@@ -235,7 +235,7 @@ def truncation_error(
     found = read(e, insist=False)
     if found is not None and _entries(operand, leaves) is not None:
         xp = array_namespace(found)
-        if truth(xp.isnan(found) & xp.all(xp.isfinite(S))):
+        if bool(xp.isnan(found) & xp.all(xp.isfinite(S))):
             message = (
                 "truncation_error: NaN, since the error of this sparse matrix is below eps^(1/4) "
                 "of its norm and is lost in their difference. Take it as an operator "

@@ -32,9 +32,10 @@ from .._bindings.array import (
     real,
     trailing_columns,
 )
-from .._bindings.lookup import adjoint_times, autodiff_of, project_out, truth
+from .._bindings.lookup import adjoint_times, autodiff_of, project_out
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
+from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
 from .._spectrum.ties import Ties, equals_mirror, first, split_singular, split_width
@@ -65,9 +66,8 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
     if options.ties == "split":
         S = _split(S, surplus[1])
-    above = found.residual > options.accepted
-    if not options.reported or truth(array_namespace(S).any(above)) is None:
-        invalid = nan_where(above, S)[..., None]
+    if not options.reported or read(found.residual) is None:
+        invalid = nan_where(found.residual > options.accepted, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
     return U, S, Vh, *surplus, found.residual

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
-from .._bindings.lookup import library_of, truth
+from .._bindings.lookup import library_of
 from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
 from .._engine.options import check_choice, check_count, check_rtol, check_tol
@@ -201,9 +201,9 @@ def _report(residual: Array, options: Options) -> None:
     if found is None or 0 in found.shape:
         return
     xp = array_namespace(found)
-    if not truth(xp.any(found > options.accepted)):  # or nobody can know
-        return
     worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
+    if worst <= options.accepted:
+        return
     cause = (
         f"after {options.maxiter} restarts at most. The values near the cut lie too close together "
         "for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or "
