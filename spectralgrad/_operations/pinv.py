@@ -54,7 +54,7 @@ def _differential(
     """`svd_differential` with r = 1/s for what is kept and 0 for the others.
 
     G+- = -+ r_i r_j for two that are kept, and (r_i -+ r_j)/(s_i -+ s_j) across the threshold;
-    h = r^2. All in units of the least value, so that r^2 does not overflow.
+    h = r^2. All in units of the least value kept, so that r^2 does not overflow.
     """
     U, S, Vh, rtol = factors
     xp, least, tau = array_namespace(S), least_of(S), _threshold(S, rtol)

@@ -78,7 +78,7 @@ def sandwich(
 ) -> Array:
     """U couple(U^H C V) V^H, with the complements' part scaled by h: 4 products of x's size.
 
-    Of c C and times c for c = growth, a step of which is taken before `couple` and one behind.
+    `growth` multiplies C, and the result once more: both may leave the dtype's range in one step.
     """
     m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
     if m >= n:
