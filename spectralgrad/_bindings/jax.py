@@ -10,7 +10,7 @@ JAX's cotangent is the conjugate of ours, dL = Re sum(ct * dx): the transpose co
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,7 @@ from .host import is_blocked as is_blocked
 autodiff = True
 op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
+later = Primitive("spectralgrad_later")
 
 
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
@@ -47,8 +48,9 @@ def _varying_alike(arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     )
 
 
-def computing(x: jax.Array) -> nullcontext[None]:
-    return nullcontext()
+def computing(x: jax.Array) -> AbstractContextManager[Any]:
+    # rules divide by infinite gaps on purpose; a NaN is meant to be found
+    return jax.debug_infs(False) if jax.config.jax_debug_infs else nullcontext()
 
 
 def sees_context() -> bool:
@@ -64,7 +66,7 @@ def truth(flag: jax.Array) -> bool | None:
 
 
 def call_later(function: Callable[..., None], arrays: Arrays) -> None:
-    jax.debug.callback(function, *arrays)
+    later.bind(*arrays, function=function)
 
 
 def can_loop(x: jax.Array) -> bool:
@@ -123,6 +125,12 @@ def _lin(*args: jax.Array, call: Any, inputs: int, outputs: int, given: tuple[in
     return tuple(jnp.zeros_like(y) if t is None else t for y, t in zip(out, result, strict=True))
 
 
+def _later(*arrays: jax.Array, function: Callable[..., None]) -> Arrays:
+    """Under vmap one call with the whole stack, where jax.debug.callback has one an element."""
+    jax.debug.callback(function, *arrays)
+    return ()
+
+
 def _op_jvp(primals: Arrays, tangents: Arrays, *, call: Any) -> Arrays:
     outputs = op.bind(*primals, call=call)
     given = tuple(i for i in call.active(primals) if type(tangents[i]) is not ad.Zero)
@@ -178,12 +186,20 @@ def _avals(fun: Callable[..., Any], *avals: Any, **params: Any) -> list[Any]:
     return [aval.strip_weak_type() for aval in jaxpr.out_avals]
 
 
-for _primitive, _fun in ((op, _op), (lin, _lin)):
+def _effects(*avals: Any, **params: Any) -> tuple[list[Any], Any]:
+    """Those of the callback, without which nothing would keep a call that returns nothing."""
+    return [], jax.make_jaxpr(partial(_later, **params))(*avals).effects
+
+
+for _primitive, _fun in ((op, _op), (lin, _lin), (later, _later)):
     _primitive.multiple_results = True
     _primitive.def_impl(_fun)
     _primitive.def_abstract_eval(partial(_avals, _fun))
     batching.primitive_batchers[_primitive] = partial(_batch, _primitive)
     mlir.register_lowering(_primitive, mlir.lower_fun(_fun, multiple_results=True))
+later.def_effectful_abstract_eval(_effects)
+ad.primitive_jvps[later] = lambda primals, tangents, **params: (later.bind(*primals, **params), [])
+ad.primitive_transposes[later] = lambda cotangents, *args, **params: [None] * len(args)
 ad.primitive_jvps[op] = _op_jvp
 ad.primitive_jvps[lin] = _lin_jvp
 ad.primitive_transposes[lin] = _lin_transpose

@@ -43,8 +43,14 @@ class _Reverse(torch.autograd.Function):
         ctx.call, *arrays = inputs
         ctx.set_materialize_grads(False)
         ctx.count = len(arrays)
-        ctx.save_for_backward(*arrays, *output)
-        ctx.save_for_forward(*arrays, *output)
+        both = (*arrays, *output)
+        kept = ctx.call.kept(arrays, output) if _is_plain(both) else both
+        ctx.shapes = [
+            (x.shape, x.dtype, x.device) if y is None else None
+            for x, y in zip(both, kept, strict=True)
+        ]
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Arrays:
@@ -52,7 +58,7 @@ class _Reverse(torch.autograd.Function):
             return None, *_without_none(ctx, cotangents)
         if all(c is None for c in cotangents):
             return (None,) * (1 + ctx.count)
-        saved = ctx.saved_tensors
+        saved = _saved(ctx)
         known = saved[: ctx.count], saved[ctx.count :], cotangents
         if _is_tracing():  # under torch.func Dynamo says that no input needs a gradient (2.13)
             return None, *ctx.call.vjp(*known)
@@ -62,13 +68,47 @@ class _Reverse(torch.autograd.Function):
         return None, *numpy_views.vjp(ctx.call, *known, wanted=wanted)
 
 
+def _is_plain(arrays: Arrays) -> bool:
+    """Whether these are tensors that stand-ins can replace: no transform nor trace is under way."""
+    if _is_tracing() or torch._C._are_functorch_transforms_active():
+        return False
+    if torch.autograd.forward_ad._current_level >= 0:
+        return False
+    return all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in arrays)
+
+
+def _saved(ctx: Any) -> Arrays:
+    """What was saved, with stand-ins of their shapes for what no rule reads."""
+    return tuple(
+        _stand_in(*shape) if x is None else x
+        for x, shape in zip(ctx.saved_tensors, ctx.shapes, strict=True)
+    )
+
+
+def _stand_in(shape: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    """A tensor without memory, NaN wherever somebody should read it after all."""
+    return torch.full((), float("nan"), dtype=dtype, device=device).expand(shape)
+
+
+class _Nominal(torch.autograd.Function):
+    """A stand-in for x in the graph: x itself is not kept, and may be overwritten."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        return _stand_in(x.shape, x.dtype, x.device)
+
+    @staticmethod
+    def backward(ctx: Any, bar: torch.Tensor | None) -> torch.Tensor | None:
+        return bar
+
+
 def _in_compiled_autograd() -> bool:
     region = sys.modules.get("torch._dynamo.compiled_autograd")  # a second to import
     return bool(getattr(region, "in_compiled_autograd_region", False))
 
 
 def _without_none(ctx: Any, cotangents: Arrays) -> Arrays:
-    saved = ctx.saved_tensors
+    saved = _saved(ctx)
     inputs, outputs = saved[: ctx.count], saved[ctx.count :]
     bars = ctx.call.vjp(inputs, outputs, cotangents)
     return tuple(
@@ -90,7 +130,7 @@ class _Both(_Reverse):
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> Arrays:
-        saved = ctx.saved_tensors
+        saved = _saved(ctx)
         outputs = saved[ctx.count :]
         result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
         # A pending conjugation would keep users from .numpy(); None fails under vmap (2.13).
@@ -163,9 +203,15 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
     if not _may_differentiate(arrays):
         with computing(arrays[0]):
             return numpy_views.forward(call, arrays)
-    # what Function.apply does, less its look at the signature, a fifth of a small call (2.13)
     arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
-    return super(torch.autograd.Function, node).apply(call, *arrays)
+    if call.primitive.nominal and _is_plain(arrays):
+        arrays = (_apply(_Nominal, arrays[0]), *arrays[1:])
+    return _apply(node, call, *arrays)
+
+
+def _apply(node: type[torch.autograd.Function], *args: Any) -> Any:
+    """Function.apply, less its look at the signature, a fifth of a small call (2.13)."""
+    return super(torch.autograd.Function, node).apply(*args)
 
 
 _explained = torch.compiler.disable(

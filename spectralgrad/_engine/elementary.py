@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, device, real
-from .linear import multiply
+from .linear import first, multiply
 from .primitive import Primitive, constant
 
 
@@ -51,6 +51,8 @@ measured: Primitive = Primitive(
     ),
     carried=(1,),
     core="axes",
+    unread=first,
+    reads_outputs=False,
 )
 
 
@@ -85,6 +87,7 @@ def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
         ),
         carried=(1,),
         core=0,
+        reads_outputs=False,
     )
     return primitive
 

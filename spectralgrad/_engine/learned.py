@@ -214,7 +214,16 @@ def _of_order(
 
     carried = tuple(range(1 + order, first))
     function = Primitive(
-        name, forward, jvp, vjp, carried=carried, core=2, batched=first, **explained
+        name,
+        forward,
+        jvp,
+        vjp,
+        carried=carried,
+        core=2,
+        batched=first,
+        reads_outputs=False,
+        nominal=True,
+        **explained,
     )
     of_theta = _of_theta(function, forward, first, 2, along, turned)
     return Learned(function, of_theta)
@@ -252,6 +261,16 @@ def learned_potential(name: str, factors: int, value: Map, gradient: Learned) ->
         return [gradient.of_theta(multiply(bar, dots[0], axes=2), *inputs, **static)]
 
     carried = tuple(range(1, first))
-    function = Primitive(name, forward, jvp, vjp, carried=carried, core=0, batched=first)
+    function = Primitive(
+        name,
+        forward,
+        jvp,
+        vjp,
+        carried=carried,
+        core=0,
+        batched=first,
+        reads_outputs=False,
+        nominal=True,
+    )
     of_theta = _of_theta(function, forward, first, 0, along, turned)
     return Learned(function, of_theta)

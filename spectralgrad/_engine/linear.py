@@ -27,6 +27,11 @@ from .._bindings.array import (
 from .primitive import Primitive, constant
 
 
+def first(**static: Any) -> tuple[int]:
+    """What linear functions need not keep."""
+    return (0,)
+
+
 def _unary(
     name: str,
     function: Callable[..., Any],
@@ -41,7 +46,7 @@ def _unary(
     def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
         return ((transposed or primitive)(cotangents[0], **static),)
 
-    primitive = Primitive(name, function, jvp, vjp, **facts)
+    primitive = Primitive(name, function, jvp, vjp, unread=first, reads_outputs=False, **facts)
     return primitive
 
 
@@ -125,7 +130,7 @@ def _bilinear(
     def vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, **static: Any) -> Arrays:
         return cotangents(*inputs, bars[0], **static)
 
-    primitive = Primitive(name, product, jvp, vjp, core=core)
+    primitive = Primitive(name, product, jvp, vjp, core=core, reads_outputs=False)
     return primitive
 
 
@@ -198,6 +203,8 @@ nan_if: Primitive = Primitive(
     vjp=lambda inputs, outputs, bars: (nan_if(bars[0], inputs[1]), None),
     carried=(1,),
     core=2,
+    unread=first,
+    reads_outputs=False,
 )
 
 
@@ -222,6 +229,8 @@ def nan_derivative(where: Callable[..., Array], **explained: Any) -> Primitive:
         vjp=lambda inputs, outputs, bars, **static: (behind(bars[0], inputs[1], **static), None),
         carried=(1,),
         core=2,
+        unread=first,
+        reads_outputs=False,
         **explained,
     )
 
@@ -251,6 +260,8 @@ add = Primitive(
     forward=lambda a, b: a + b,
     jvp=_add_jvp,
     vjp=lambda inputs, outputs, cotangents: (cotangents[0], cotangents[0]),
+    unread=lambda: (0, 1),
+    reads_outputs=False,
 )
 
 

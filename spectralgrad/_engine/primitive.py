@@ -61,6 +61,11 @@ class Primitive:
     a NaN came out. `insists(**static)` says whether that is worth a copy to the host. `foreign`
     says that the functions take no arrays but the library's own, such as those that call an
     operator, and `decomposes` that forward calls LAPACK.
+
+    What no rule reads, nor `undefined`, but its shape, no library has to keep: the inputs that
+    `unread(**static)` returns, and the outputs unless `reads_outputs`. If the Primitive is
+    `nominal`, forward too reads no values of the first input, which stands there for what has the
+    derivative.
     """
 
     name: str
@@ -75,6 +80,9 @@ class Primitive:
     insists: Callable[..., bool] = lambda **static: False
     foreign: bool = False
     decomposes: bool = False
+    unread: Callable[..., tuple[int, ...]] = lambda **static: ()
+    reads_outputs: bool = True
+    nominal: bool = False
 
     def __call__(self, *arrays: Any, **static: Hashable) -> Any:
         call = Call(self, tuple(static.items()))
@@ -96,6 +104,8 @@ def constant(name: str, function: Callable[..., Any]) -> Primitive:
         jvp=lambda inputs, outputs, tangents, **static: None,
         vjp=lambda inputs, outputs, cotangents, **static: (None,) * len(inputs),
         carried=tuple(range(8)),  # however many it takes
+        unread=lambda **static: tuple(range(8)),
+        reads_outputs=False,
     )
 
 
@@ -122,6 +132,12 @@ class Call:
         if self.primitive.foreign:
             return True
         return any(getattr(value, "foreign", False) for _, value in self.static)
+
+    def kept(self, inputs: Arrays, outputs: Arrays) -> Arrays:
+        """All of these, and None for each that no rule reads."""
+        unread = self.primitive.unread(**dict(self.static))
+        own = tuple(None if i in unread else x for i, x in enumerate(inputs))
+        return own + (outputs if self.primitive.reads_outputs else (None,) * len(outputs))
 
     def _tuple(self, outputs: Any) -> Arrays:
         return outputs if self.primitive.outputs > 1 else (outputs,)

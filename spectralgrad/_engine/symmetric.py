@@ -104,6 +104,8 @@ def _of_order(
         vjp,
         carried=tuple(range(1 + order, first_parameter)),
         core=2,
+        reads_outputs=False,
+        nominal=True,
         **explained,
     )
     return primitive
@@ -145,5 +147,7 @@ def potential(name: str, factors: int, value: Map, gradient: Primitive) -> Primi
         return value(held[:factors], held[factors:], **static)
 
     carried = tuple(range(1, first_parameter))
-    primitive: Primitive = Primitive(name, forward, jvp, vjp, carried=carried, core=0)
+    primitive: Primitive = Primitive(
+        name, forward, jvp, vjp, carried=carried, core=0, reads_outputs=False, nominal=True
+    )
     return primitive

@@ -48,6 +48,7 @@ from .._spectrum.ties import (
 )
 from .._spectrum.undefined import explain, insists
 from .declaration import operation
+from .svd import unread_input
 
 
 class EighResult(NamedTuple, Generic[ArrayT]):
@@ -126,7 +127,14 @@ def eigh_undefined(
 
 # inside functions of x: warns of nothing
 eigh_factors = Primitive(
-    "eigh", eigh_forward, eigh_jvp, eigh_vjp, outputs=2, core=1, decomposes=True
+    "eigh",
+    eigh_forward,
+    eigh_jvp,
+    eigh_vjp,
+    outputs=2,
+    core=1,
+    decomposes=True,
+    unread=unread_input,
 )
 _eigh = replace(eigh_factors, undefined=eigh_undefined, insists=insists)
 

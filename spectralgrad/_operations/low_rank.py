@@ -163,6 +163,7 @@ whole_space = Primitive(
     vjp=lambda inputs, outputs, cotangents, *, left: (nothing(cotangents[0], *inputs), None),
     carried=(1,),
     core=2,
+    nominal=True,
 )
 nothing: Primitive = Primitive(
     "nothing",

@@ -236,6 +236,10 @@ def svd_undefined(
     return explain("svd", ("S", S), columns, directions, result, ties)
 
 
+def unread_input(*, ties: str = "nan", **_: Any) -> tuple[int, ...]:
+    return () if ties == "split" else (0,)
+
+
 def factors_forward(x: Array, *, ties: str = "nan") -> Arrays:
     U, S, Vh = factorizations.svd(x)
     S = factorizations.with_measured_zeros(x, U, S, Vh)
@@ -252,10 +256,18 @@ _svd = Primitive(
     undefined=svd_undefined,
     insists=insists,
     decomposes=True,
+    unread=unread_input,
 )
 # inside functions of x: what is zero is known better, and nothing is warned of
 svd_factors = Primitive(
-    "svd", factors_forward, svd_jvp, svd_vjp, outputs=3, core=2, decomposes=True
+    "svd",
+    factors_forward,
+    svd_jvp,
+    svd_vjp,
+    outputs=3,
+    core=2,
+    decomposes=True,
+    unread=unread_input,
 )
 
 

@@ -49,7 +49,16 @@ def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 
-of_svd = Primitive("svdvals", svdvals_forward, svdvals_jvp, svdvals_vjp, carried=(1, 2, 3), core=1)
+of_svd = Primitive(
+    "svdvals",
+    svdvals_forward,
+    svdvals_jvp,
+    svdvals_vjp,
+    carried=(1, 2, 3),
+    core=1,
+    reads_outputs=False,
+    nominal=True,
+)
 
 
 def eigvalsh_forward(x: Array, w: Array, Q: Array) -> Array:
@@ -67,7 +76,14 @@ def eigvalsh_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
 
 
 of_eigh = Primitive(
-    "eigvalsh", eigvalsh_forward, eigvalsh_jvp, eigvalsh_vjp, carried=(1, 2), core=1
+    "eigvalsh",
+    eigvalsh_forward,
+    eigvalsh_jvp,
+    eigvalsh_vjp,
+    carried=(1, 2),
+    core=1,
+    reads_outputs=False,
+    nominal=True,
 )
 
 
