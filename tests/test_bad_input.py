@@ -268,3 +268,34 @@ def test_nothing_is_said_of_overflow_in_rules():
             for fun in (sg.pinv, sg.orthogonalize, lambda x: sg.low_rank(x, 1), sg.nuclear_norm):
                 out, pullback = sg.vjp(fun, x)
                 pullback(np.ones_like(out))
+
+
+def elsewhere(call):
+    """`call` of a matrix and of an array of ones of that shape on another device."""
+    strict = pytest.importorskip("array_api_strict")
+    there = strict.Device("device1")
+    here = strict.asarray(np.eye(3) + 0.1)
+    return lambda: call(here, lambda *shape: strict.ones(shape, device=there))
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (lambda x, ones: sg.kabsch(x, ones(3, 3)), "kabsch: `P`"),
+        (lambda x, ones: sg.procrustes(x, ones(3, 3)), "procrustes: `A`"),
+        (lambda x, ones: sg.kabsch(x, x, ones(3)), "kabsch: `weights`"),
+        (lambda x, ones: sg.singular_value_threshold(x, ones()), "singular_value_threshold: `tau`"),
+        (lambda x, ones: sg.powm(x @ x.mT, ones()), "powm: `p`"),
+        (lambda x, ones: sg.pinv(x, rtol=ones()), "pinv: `rtol`"),
+        (
+            lambda x, ones: sg.svd_function(x, sg.functions.tikhonov(ones())),
+            "svd_function: `alpha`",
+        ),
+        (lambda x, ones: sg.vjp(sg.orthogonalize, x)[1](ones(3, 3)), "sg.vjp: the cotangent"),
+        (lambda x, ones: sg.jvp(sg.orthogonalize, (x,), (ones(3, 3),)), "sg.jvp: a tangent"),
+        (lambda x, ones: sg.hvp(sg.orthogonalize, x, ones(3, 3), x), "sg.hvp: the direction"),
+    ],
+)
+def test_arrays_on_two_devices(call, names):
+    with pytest.raises(ValueError, match=rf"^{names}.* is on .*; wanted both on one device"):
+        elsewhere(call)()

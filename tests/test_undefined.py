@@ -244,3 +244,16 @@ def test_a_cotangent_that_the_inner_factor_does_not_feel():
     P = np.array([[1.0, 0, 0], [-1.0, 0, 0]])  # about zero: the rotation does not move its centre
     _, pullback = sg.vjp(lambda P, Q: sg.kabsch(P, Q).translation, P, 2 * P)
     assert np.all(np.isnan(pullback(np.ones(3))[0]))
+
+
+def test_a_truncation_error_names_itself():
+    x = np.stack([np.diag(v) for v in ((3.0, 2.0, 1.5, 1.0), (3.0, 2.0, 2.0, 1.0))])
+    said = r"truncation_error: .* batch element \(1,\).* the cut splits a tie, S\[1\] = 2"
+    _, pullback = sg.vjp(sg.truncation_error, x, k=2)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=said):
+        (x_bar,) = pullback(np.ones(2))
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=said):
+        _, tangent = sg.jvp(lambda x: sg.truncation_error(x, 2), (x,), (np.ones_like(x),))
+    for result in (x_bar, tangent):
+        assert np.all(np.isfinite(result[0]))
+        assert np.all(np.isnan(result[1]))

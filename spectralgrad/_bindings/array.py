@@ -37,6 +37,7 @@ __all__ = [
     "leading_columns",
     "leading_rows",
     "nan_where",
+    "on_one_device",
     "once_differentiable",
     "real",
     "skew",
@@ -90,6 +91,14 @@ def is_array(x: Any) -> bool:
 
 def device(x: Array) -> Any:
     return x.device if is_torch_array(x) else array_api_compat.device(unboxed(x))
+
+
+def on_one_device(a: Array, b: Array) -> bool:
+    """Whether two arrays of one library can be used together."""
+    # JAX moves what is not committed to a device, and PyTorch numbers on the CPU
+    if is_jax_array(a) or (is_torch_array(a) and 0 in (a.ndim, b.ndim)):
+        return True
+    return bool(device(a) == device(b))
 
 
 def array_namespace(*arrays: Any) -> Any:

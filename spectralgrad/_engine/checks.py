@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace, is_complex
+from .._bindings.array import Array, array_namespace, device, is_complex, on_one_device
 from .._bindings.lookup import is_dense
 
 
@@ -73,6 +73,7 @@ def check_parameter(value: Array, x: Array, function: str, name: str) -> None:
             f"{where} is a {type(value).__name__} where x is a {type(x).__name__}; wanted both "
             "from one array library, or a Python number. Convert it first."
         ) from None
+    check_one_device(value, x, where, "x")
     if not xp.isdtype(value.dtype, "real floating"):
         raise TypeError(
             f"{where} has dtype {value.dtype}; wanted a real floating dtype. Cast it first, or "
@@ -127,6 +128,15 @@ def check_one_library(A: Array, B: Array, function: str, names: tuple[str, str])
             f"{function}: `{names[0]}` is a {type(A).__name__} and `{names[1]}` a "
             f"{type(B).__name__}; wanted both from one array library. Convert one first."
         ) from None
+    check_one_device(A, B, f"{function}: `{names[0]}`", f"`{names[1]}`")
+
+
+def check_one_device(x: Array, other: Array, where: str, name: str) -> None:
+    if not on_one_device(x, other):
+        raise ValueError(
+            f"{where} is on {device(x)} where {name} is on {device(other)}; wanted both on one "
+            "device. Move one first."
+        )
 
 
 def check_weights(weights: Array, P: Array) -> None:
@@ -226,6 +236,7 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
             f"{role} has dtype {got.dtype}; wanted numbers, as what it belongs to has them: "
             f"{wanted.dtype}. Cast it first."
         )
+    check_one_device(got, wanted, role, "what it belongs to")
     check_shape(got, wanted, role)
 
 

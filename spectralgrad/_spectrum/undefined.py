@@ -118,12 +118,24 @@ class Undefined:
         xp = array_namespace(values)
         edges = (result[..., 0, :], result[..., :, 0])
         missing = reduce(or_, (xp.any(xp.isnan(edge), axis=-1) for edge in edges))
-        index, where = _first(missing & xp.all(xp.isfinite(values), axis=-1))
+        return self.explain_elements(missing, values, directions, why, LEFT_OUT_INSTEAD)
+
+    def explain_elements(
+        self,
+        elements: Array,
+        values: Array,
+        directions: Arrays,
+        why: Callable[[list[float]], str],
+        remedy: str,
+    ) -> Exception | None:
+        """Name the first of these batch elements whose spectrum is finite."""
+        xp = array_namespace(values)
+        index, where = _first(elements & xp.all(xp.isfinite(values), axis=-1))
         if index is None or not _are_finite(directions):
             return None
         v = xp.reshape(values, (-1, values.shape[-1]))[index, :]
         what = why([float(v[i]) for i in range(v.shape[0])])
-        return _problem(self.function, where, what, LEFT_OUT_INSTEAD, self.policy)
+        return _problem(self.function, where, what, remedy, self.policy)
 
 
 def because(place: int, why: Callable[..., str], *, axes: int = 1) -> dict[str, Any]:

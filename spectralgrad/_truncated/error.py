@@ -30,7 +30,7 @@ from .._bindings.array import (
     once_differentiable,
     real,
 )
-from .._bindings.lookup import native, project_out, sparse_library
+from .._bindings.lookup import is_dense, native, project_out, sparse_library
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive
@@ -38,8 +38,10 @@ from .._engine.products import Products, identity_slices, products_of
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._spectrum.ties import is_tied_cut, unit_of, zero_tolerance
+from .._spectrum.undefined import Undefined, name_pair
 from .operands import DENSE, WHOLE, Entries
 from .options import Options, Params, Solver, Unconverged
+from .rules import triplet_factors
 from .svd import decompose
 
 
@@ -108,12 +110,32 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
-    zero = e <= zero_tolerance(16 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+    zero = _is_zero(U, S, Vh, e)
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
     if following.shape[-1] == 0:
         return slope
     tied = is_tied_cut(beside([S, following]), S.shape[-1])
     return slope + nan_where(tied & ~zero, S)
+
+
+def _is_zero(U: Array, S: Array, Vh: Array, e: Array) -> Array:
+    return e <= zero_tolerance(16 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+
+
+def _undefined(
+    inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, *, operand: Any, count: int
+) -> Exception | None:
+    U, S, Vh, following = inputs[count:]
+    k, values = S.shape[-1], beside([S, following])
+    if values.shape[-1] == k:
+        return None
+    return Undefined("truncation_error").explain_elements(
+        is_tied_cut(values, k) & ~_is_zero(U, S, Vh, outputs[0]),
+        values,
+        tuple(d for d in directions if is_dense(d)),
+        lambda S: f"the cut splits a tie, {name_pair('S', S, k - 1)}",
+        "Take another k (sg.cut finds one), or keep it out of the loss, as by where(ok, loss, 0)",
+    )
 
 
 def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int) -> Arrays:
@@ -162,7 +184,9 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
 
 
 # inputs: the leaves, U, S, Vh and the next values, which the leaves carry
-error_of = Primitive("truncation_error", _forward, _jvp, _vjp, core=0, foreign=True)
+error_of = Primitive(
+    "truncation_error", _forward, _jvp, _vjp, core=0, undefined=_undefined, foreign=True
+)
 
 
 @operation("large matrices", example={"k": 3}, at_ties=False, at_zeros=False, second=False)
@@ -202,6 +226,8 @@ def truncation_error(
 
     Warns
     -----
+    DerivativeUndefinedWarning
+        For a derivative where the cut splits a tie, on the host.
     ConvergenceWarning
         For a sparse matrix whose error is below eps^(1/4) of its norm, and NaN, since half of the
         digits are lost in the difference; take the matrix as an operator or an array.
@@ -229,7 +255,9 @@ def truncation_error(
         seed=seed,
         unconverged=unconverged,
     )
-    operand, leaves, out, narrow = decompose(x, k, "truncation_error", options, params)
+    operand, leaves, out, narrow = decompose(
+        triplet_factors, x, k, "truncation_error", options, params
+    )
     U, S, Vh, _, following, *_ = out
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)

@@ -15,6 +15,7 @@ a tie leaves the kept space undetermined.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from .._bindings.array import (
@@ -243,3 +244,5 @@ triplets = Primitive(
     insists=lambda *, options, **_: insists(ties=options.ties),
     foreign=True,
 )
+# inside functions of x: warns of nothing
+triplet_factors = replace(triplets, undefined=None)

@@ -11,6 +11,7 @@ from .._bindings.lookup import library_of
 from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
 from .._engine.options import check_choice, check_count, check_rtol, check_tol
+from .._engine.primitive import Primitive
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
@@ -150,14 +151,14 @@ def truncated_svd(
         adjoint_tol=adjoint_tol,
         unconverged=unconverged,
     )
-    _, _, found, narrow = decompose(x, k, "truncated_svd", options, params)
+    _, _, found, narrow = decompose(triplets, x, k, "truncated_svd", options, params)
     return SVDResult(*map(narrow, found[:3]))
 
 
 def decompose(
-    x: Any, k: int, function: str, options: Options, params: Any
+    primitive: Primitive, x: Any, k: int, function: str, options: Options, params: Any
 ) -> tuple[Any, Arrays, Found, Callable[[Any], Any]]:
-    """The operand and its leaves, all that `triplets` returns, and what narrows a result again."""
+    """The operand and its leaves, all that the Primitive returns, and what narrows a result again."""
     check_choice(options.ties, POLICIES, function, "ties")
     check_rtol(options.gap_rtol, function)
     check_choice(options.unconverged, ("warn", "raise"), function, "unconverged")
@@ -165,8 +166,8 @@ def decompose(
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
     options = _resolved(options, k, operand, leaves, function)
-    found = Found(*triplets(*leaves, operand=operand, options=options))
-    _report(found.residual, options)
+    found = Found(*primitive(*leaves, operand=operand, options=options))
+    _report(found.residual, options, function)
     return operand, leaves, found, narrow
 
 
@@ -195,7 +196,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     )
 
 
-def _report(residual: Array, options: Options) -> None:
+def _report(residual: Array, options: Options, function: str) -> None:
     """Say that the iteration did not converge."""
     found = read(residual)
     if found is None or 0 in found.shape:
@@ -213,7 +214,7 @@ def _report(residual: Array, options: Options) -> None:
         "solver's own tolerance, raise tol, or choose solver='krylov'."
     )
     message = (
-        f"truncated_svd: a triplet has a residual of {worst:.2g} S[0] where "
+        f"{function}: a triplet has a residual of {worst:.2g} S[0] where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
     if options.unconverged == "raise":
