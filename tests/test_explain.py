@@ -157,3 +157,31 @@ jax.effects_barrier()
             text=True,
         )
         assert ("DerivativeUndefinedWarning" in run.stdout + run.stderr) == said, run.stderr
+
+
+def vmapped(f):
+    """Ways through torch.func.vmap to the derivative of f on a stack."""
+    torch = pytest.importorskip("torch")
+    func, along = torch.func, torch.ones(2, 2, dtype=torch.float64)
+    return {
+        "vmap of grad": func.vmap(func.grad(f)),
+        "grad of vmap": func.grad(lambda x: func.vmap(f)(x).sum()),
+        "vmap of jvp": func.vmap(lambda x: func.jvp(f, (x,), (along,))[1]),
+        "vmap of vmap": lambda x: func.vmap(func.vmap(func.grad(f), in_dims=1), in_dims=2)(
+            x.reshape(2, 2, 2, 2).permute(2, 1, 0, 3)
+        ),
+    }
+
+
+@pytest.mark.parametrize("way", vmapped(None))
+def test_under_vmap_of_pytorch(way):
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(np.stack([np.eye(2), SINGULAR, SINGULAR, np.eye(2)]))
+    gradient = vmapped(lambda x: sg.orthogonalize(x).sum())[way]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        gradient(x)
+    place = r"\(0, 1\)" if way == "vmap of vmap" else r"\(1,\)"
+    said = rf"batch element {place} \(and 1 more\).* S\[1\] = 0 counts as zero"
+    # PyTorch's own of torch.jit.script aside
+    own_line([c for c in caught if c.category is not DeprecationWarning], said)

@@ -104,6 +104,7 @@ def test_nodes_carry_the_names_of_functions():
     assert sg.svd(leaf()).S.grad_fn.name() == "SvdBackward"
     assert sg.orthogonalize(leaf()).grad_fn.name() == "OrthogonalizeBackward"
     assert sg.nuclear_norm(leaf()).grad_fn.name() == "NuclearNormBackward"
+    assert sg.inv_sqrtm(leaf().mT @ leaf()).grad_fn.name() == "InvSqrtmBackward"
 
 
 @pytest.mark.parametrize("transform", ["vjp", "jvp", "hvp"])

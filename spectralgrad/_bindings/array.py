@@ -95,10 +95,10 @@ def device(x: Array) -> Any:
 
 def on_one_device(a: Array, b: Array) -> bool:
     """Whether two arrays of one library can be used together."""
-    # JAX moves what is not committed to a device, and PyTorch numbers on the CPU
-    if is_jax_array(a) or (is_torch_array(a) and 0 in (a.ndim, b.ndim)):
-        return True
-    return bool(device(a) == device(b))
+    if is_torch_array(a):
+        return 0 in (a.ndim, b.ndim) or a.device == b.device  # numbers may stay on the CPU
+    # JAX moves what is not committed to a device
+    return is_jax_array(a) or bool(device(a) == device(b))
 
 
 def array_namespace(*arrays: Any) -> Any:

@@ -28,6 +28,7 @@ from .host import loop as loop
 from .host import quiet
 from .host import sees_context as sees_context
 from .host import sum_over_rows as sum_over_rows
+from .host import unmapped as unmapped
 
 autodiff = True
 

@@ -24,6 +24,7 @@ from .host import is_differentiated as is_differentiated
 from .host import repeat
 from .host import sees_context as sees_context
 from .host import sum_over_rows as sum_over_rows
+from .host import unmapped as unmapped
 
 
 def values(x: Any) -> Any:

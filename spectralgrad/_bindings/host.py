@@ -45,6 +45,10 @@ def values(x: Any) -> Any:
     return x
 
 
+def unmapped(x: Any, insist: bool) -> Any:
+    return x
+
+
 def call_later(function: Callable[..., None], arrays: Arrays) -> None:
     pass  # nothing is traced
 

@@ -24,6 +24,7 @@ from . import host
 from .array import Arrays
 from .host import each as each
 from .host import is_blocked as is_blocked
+from .host import unmapped as unmapped
 
 autodiff = True
 op = Primitive("spectralgrad")

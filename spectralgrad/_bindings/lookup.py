@@ -49,6 +49,13 @@ class Library(Protocol):
         """x outside of every derivative, or None where its values cannot be read."""
         ...
 
+    def unmapped(self, x: Array, insist: bool) -> Any:
+        """x on the host, with the axes in front that a vmap hides, or x itself where it hides none.
+
+        What is on a device stays there unless a caller insists.
+        """
+        ...
+
     def truth(self, flag: Array) -> bool | None:
         """What a 0-d boolean array says, or None where nobody can know."""
         ...

@@ -148,7 +148,7 @@ def _both(name: str) -> type[_Both]:
 
 
 def _apply_both(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return _both(call.primitive.name).apply(call, *arrays)
+    return _both(call.name).apply(call, *arrays)
 
 
 _untraced = torch.compiler.disable(
@@ -197,7 +197,7 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
         )
     _refuse_nested_forward_mode()
-    node = _both(call.primitive.name)
+    node = _both(call.name)
     if torch._C._are_functorch_transforms_active():
         return node.apply(call, *arrays)
     if not _may_differentiate(arrays):
@@ -251,10 +251,7 @@ def sees_context() -> bool:
 
 def values(x: torch.Tensor) -> torch.Tensor | None:
     """x outside of every derivative; None while it is traced, under vmap, and without values."""
-    modes = torch._C._TorchDispatchModeKey
-    if _is_tracing() or torch._C._get_dispatch_mode(modes.PROXY) is not None:
-        return None
-    if x.is_meta or isinstance(x, torch._subclasses.FakeTensor):
+    if not _has_values(x):
         return None
     functorch = torch._C._functorch
     levels = functorch.get_interpreter_stack() or ()
@@ -264,6 +261,23 @@ def values(x: torch.Tensor) -> torch.Tensor | None:
         return x.detach()
     except RuntimeError:  # the vmap of batched gradients has no other sign (2.13)
         return None
+
+
+def _has_values(x: torch.Tensor) -> bool:
+    modes = torch._C._TorchDispatchModeKey
+    if _is_tracing() or torch._C._get_dispatch_mode(modes.PROXY) is not None:
+        return False
+    return not (x.is_meta or isinstance(x, torch._subclasses.FakeTensor))
+
+
+def unmapped(x: torch.Tensor, insist: bool) -> Any:
+    if not _has_values(x) or not torch._C._are_functorch_transforms_active():
+        return x
+    if not (x.is_cpu or insist):
+        return x
+    from . import torch_vmap
+
+    return torch_vmap.unmapped(x)
 
 
 def truth(flag: torch.Tensor) -> bool | None:

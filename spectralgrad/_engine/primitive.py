@@ -139,6 +139,13 @@ class Call:
         own = tuple(None if i in unread else x for i, x in enumerate(inputs))
         return own + (outputs if self.primitive.reads_outputs else (None,) * len(outputs))
 
+    @property
+    def name(self) -> str:
+        """That of the public function which is at work, if it is known."""
+        about: Any = dict(self.static).get("undefined")
+        own = self.primitive.name
+        return own if about is None else about.function + "'" * own.count("'")
+
     def _tuple(self, outputs: Any) -> Arrays:
         return outputs if self.primitive.outputs > 1 else (outputs,)
 

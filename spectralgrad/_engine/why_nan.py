@@ -11,7 +11,7 @@ import numpy as np
 
 from .._bindings.array import Arrays
 from .._bindings.explaining import is_explaining
-from .._bindings.lookup import common_library, is_dense
+from .._bindings.lookup import common_library, is_dense, library_of
 from .errors import line_of_user, warn, warn_at
 from .operators import LowRank
 from .reading import holds_nan, values_of
@@ -25,6 +25,11 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
     groups = inputs, outputs, directions, tuple(map(array_of, result))
     insist = is_explaining() or call.primitive.insists(**dict(call.static))
     found = holds_nan(groups[-1], batch, insist=insist)
+    if found is None:
+        inputs, outputs, directions, result = (_unmapped(group, insist) for group in groups)
+        batch += outputs[0].ndim - groups[1][0].ndim
+        groups = inputs, outputs, directions, result
+        found = holds_nan(result, batch, insist=insist)
     if found is None and is_explaining():
         _explain_later(call, groups, batch)
     if not found:
@@ -34,6 +39,10 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
         warn(problem)
     elif problem is not None:
         raise problem
+
+
+def _unmapped(arrays: Arrays, insist: bool) -> Arrays:
+    return tuple(library_of(x).unmapped(x, insist) if is_dense(x) else x for x in arrays)
 
 
 def array_of(result: Any) -> Any:

@@ -158,7 +158,7 @@ def truncated_svd(
 def decompose(
     primitive: Primitive, x: Any, k: int, function: str, options: Options, params: Any
 ) -> tuple[Any, Arrays, Found, Callable[[Any], Any]]:
-    """The operand and its leaves, all that the Primitive returns, and what narrows a result again."""
+    """The operand, its leaves, all that the Primitive returns, and what narrows a result again."""
     check_choice(options.ties, POLICIES, function, "ties")
     check_rtol(options.gap_rtol, function)
     check_choice(options.unconverged, ("warn", "raise"), function, "unconverged")
