@@ -31,6 +31,7 @@ __all__ = [
     "is_box",
     "is_complex",
     "is_dask_array",
+    "is_floating",
     "is_jax_array",
     "is_torch_array",
     "is_zero",
@@ -38,7 +39,6 @@ __all__ = [
     "leading_rows",
     "nan_where",
     "on_one_device",
-    "once_differentiable",
     "real",
     "skew",
     "trailing_columns",
@@ -86,15 +86,21 @@ def unboxed(x: Any) -> Any:
 
 
 def is_array(x: Any) -> bool:
-    return is_torch_array(x) or (x is not None and is_array_api_obj(unboxed(x)))
+    if type(x) is np.ndarray or is_torch_array(x):
+        return True
+    return x is not None and is_array_api_obj(unboxed(x))
 
 
 def device(x: Array) -> Any:
+    if type(x) is np.ndarray:
+        return "cpu"
     return x.device if is_torch_array(x) else array_api_compat.device(unboxed(x))
 
 
 def on_one_device(a: Array, b: Array) -> bool:
     """Whether two arrays of one library can be used together."""
+    if type(a) is np.ndarray:
+        return True
     if is_torch_array(a):
         return 0 in (a.ndim, b.ndim) or a.device == b.device  # numbers may stay on the CPU
     # JAX moves what is not committed to a device
@@ -103,7 +109,7 @@ def on_one_device(a: Array, b: Array) -> bool:
 
 def array_namespace(*arrays: Any) -> Any:
     """The namespace of arrays of one library."""
-    if type(arrays[0]) is np.ndarray and set(map(type, arrays)) == {np.ndarray}:
+    if type(arrays[0]) is np.ndarray and all(type(x) is np.ndarray for x in arrays[1:]):
         return numpy_namespace  # most of the calls of a small matrix
     if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
@@ -121,6 +127,13 @@ def is_complex(x: Array) -> bool:
     return bool(array_namespace(x).isdtype(dtype, "complex floating"))
 
 
+def is_floating(x: Array) -> bool:
+    """Whether x holds real or complex floating-point numbers."""
+    if getattr(x.dtype, "kind", "") in ("f", "c"):  # as above; bfloat16 is of another kind
+        return True
+    return bool(array_namespace(x).isdtype(x.dtype, ("real floating", "complex floating")))
+
+
 def eps(x: Array) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
 
@@ -135,9 +148,8 @@ def adjoint(x: Array) -> Array:
     # (2.13): PyTorch's own lazy adjoint has one.
     if hasattr(x, "mH"):
         return x.mH
-    xp = array_namespace(x)
-    transposed = xp.matrix_transpose(x)
-    return xp.conj(transposed) if is_complex(x) else transposed
+    transposed = x.mT if hasattr(x, "mT") else array_namespace(x).matrix_transpose(x)
+    return array_namespace(x).conj(transposed) if is_complex(x) else transposed
 
 
 def conj(x: Array) -> Array:
@@ -206,17 +218,6 @@ def with_diagonal(x: Array, diagonal: Array) -> Array:
     eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
     # cast first: where of mixed dtypes has no double backward for complex x (PyTorch 2.13)
     return xp.where(eye, xp.astype(diagonal, x.dtype, copy=False)[..., None, :], x)
-
-
-def once_differentiable(values: Array, mask: Array) -> Array:
-    """Zeros whose derivative by `values` is NaN where `mask`.
-
-    Added to a first derivative that exists where a second does not, for the libraries that
-    differentiate through rules: they get NaN there instead of what a `where` leaves.
-    """
-    xp = array_namespace(values)
-    root = xp.sqrt(xp.where(mask, values - values, 1.0))  # sqrt has no derivative at zero
-    return root - xp.where(mask, 0.0, xp.ones_like(values))
 
 
 def nan_where(mask: Array, x: Array) -> Array:

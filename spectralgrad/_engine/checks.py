@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace, device, is_complex, on_one_device
+from .._bindings.array import (
+    Array,
+    array_namespace,
+    device,
+    is_complex,
+    is_floating,
+    on_one_device,
+)
 from .._bindings.lookup import is_dense
 
 
@@ -44,7 +51,7 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
             "array (..., m, n) of NumPy, CuPy, PyTorch or JAX. Convert it first, for example with "
             "numpy.asarray(x, dtype=float)."
         ) from None
-    if not xp.isdtype(x.dtype, ("real floating", "complex floating")):
+    if not is_floating(x):
         raise TypeError(
             f"{where} has dtype {x.dtype}, which has no derivative; wanted a real or complex "
             "floating dtype. Cast it first, for example to float64."
@@ -231,7 +238,7 @@ def check_like(got: Array, wanted: Array, role: str) -> None:
             f"{role} is a {type(got).__name__} where the function deals in "
             f"{type(wanted).__name__}; wanted both from one array library. Convert it first."
         ) from None
-    if not array_namespace(got).isdtype(got.dtype, "numeric"):
+    if not is_floating(got) and not array_namespace(got).isdtype(got.dtype, "numeric"):
         raise TypeError(
             f"{role} has dtype {got.dtype}; wanted numbers, as what it belongs to has them: "
             f"{wanted.dtype}. Cast it first."

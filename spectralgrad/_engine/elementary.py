@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, device, real
+from .._bindings.lookup import library_of
 from .linear import first, multiply
 from .primitive import Primitive, constant
 
@@ -104,6 +105,19 @@ def _power_of_inverse(a: Array, floor: Array, *, order: int, at_zero: float) -> 
     for i in range(order):
         value = -value * (i + 1) / safe
     return xp.where(zero, at_zero, value)
+
+
+def once_differentiable(values: Array, mask: Callable[[], Array]) -> Any:
+    """Zeros whose derivative by `values` is NaN where the mask is set.
+
+    Added to a first derivative that exists where a second does not, for the libraries that
+    differentiate through rules: they get NaN there instead of what a `where` leaves.
+    """
+    if not library_of(values).is_differentiated(values):
+        return 0.0
+    xp, set_ = array_namespace(values), mask()
+    root = xp.sqrt(xp.where(set_, values - values, 1.0))  # sqrt has no derivative at zero
+    return root - xp.where(set_, 0.0, xp.ones_like(values))
 
 
 inverse = _elementary("inverse", partial(_power_of_inverse, at_zero=float("nan")))

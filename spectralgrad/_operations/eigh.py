@@ -18,6 +18,7 @@ collection of matrix derivative results, section 3.1.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Generic, NamedTuple
 
 from .._bindings.array import (
@@ -28,11 +29,11 @@ from .._bindings.array import (
     columnwise_dot,
     herm,
     nan_where,
-    once_differentiable,
     real,
     with_diagonal,
 )
 from .._engine.arguments import enter
+from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_rtol
 from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
@@ -63,6 +64,11 @@ def eigh_forward(x: Array, *, ties: str = "nan", gap_rtol: float | None = None) 
     return split_eigen(w) if ties == "split" else w, Q
 
 
+def _fragile(w: Array, tolerance: Array, top: Array, ties: str) -> Array:
+    """Columns where a second derivative does not follow from the first."""
+    return in_tie(w, fragile_gap(tolerance, w, top, ties))
+
+
 def eigh_jvp(
     inputs: Arrays,
     outputs: Arrays,
@@ -77,8 +83,8 @@ def eigh_jvp(
     tolerance = gap_tolerance(top, gap_rtol, ties)
     dxh_Q = herm(dx) @ Q
     dP = adjoint(Q) @ dxh_Q
-    once = once_differentiable(w, in_tie(w, fragile_gap(tolerance, w, top, ties)))
-    valid = 1 + once  # a factor, so that the derivative by dx is NaN too
+    once = once_differentiable(w, partial(_fragile, w, tolerance, top, ties))
+    valid = 1 + once + 0.0 * w  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
         valid = valid + nan_where(in_tie(w, tolerance), w)
     dQ = Q @ (dP / gaps(w, tolerance)) * valid[..., None, :]
@@ -97,7 +103,7 @@ def eigh_vjp(
     (x,), (w, Q), (w_bar, Q_bar) = inputs, outputs, cotangents
     top = largest(w)
     tolerance = gap_tolerance(top, gap_rtol, ties)
-    once = in_tie(w, fragile_gap(tolerance, w, top, ties))
+    once = partial(_fragile, w, tolerance, top, ties)
     P = 0.0 if Q_bar is None else adjoint(Q) @ Q_bar
     diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:

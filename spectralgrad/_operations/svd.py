@@ -34,6 +34,8 @@ Wan and Zhang (2019), arXiv:1909.02659, for the phase. Splitting is our own.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Generic, NamedTuple
 
 from .._bindings.array import (
@@ -47,7 +49,6 @@ from .._bindings.array import (
     leading_columns,
     leading_rows,
     nan_where,
-    once_differentiable,
     real,
     skew,
     trailing_columns,
@@ -55,6 +56,7 @@ from .._bindings.array import (
 )
 from .._bindings.lookup import adjoint_times
 from .._engine.arguments import enter
+from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_flag, check_rtol
 from .._engine.primitive import Primitive
 from .._spectrum import factorizations, gauge
@@ -113,8 +115,8 @@ def svd_jvp(
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
     tolerance = gap_tolerance(first(S), gap_rtol, ties)
     inverse_S = 1 / guarded(S, tolerance / 2)
-    once = once_differentiable(S, fragile(S, tolerance, ties))
-    valid = [1 + once] * 2  # factors, so that the derivative by dx is NaN too
+    once = once_differentiable(S, partial(fragile, S, tolerance, ties))
+    valid = [1 + once + 0.0 * S] * 2  # factors, so that the derivative by dx is NaN too
     if ties != "drop":
         free = (gauge.free_columns(S, tolerance, rows) for rows in x.shape[-2:])
         valid = [1 + once + nan_where(columns, S) for columns in free]
@@ -167,12 +169,11 @@ def svd_vjp(
     Vh = leading_rows(Vh_all, k)
     tolerance = gap_tolerance(first(S), gap_rtol, ties)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    once = fragile(S, tolerance, ties)
+    once = partial(fragile, S, tolerance, ties)
     if U_bar is None and V_bar is None:
         diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
         return ((U * diagonal[..., None, :]) @ Vh,)
 
-    inverse_S = 1 / guarded(S, tolerance / 2)
     P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
     R = 0.0 if V_bar is None else leading_rows(Vh_bar, k) @ adjoint(Vh)
     bad = gauge.svd_undetermined(
@@ -180,19 +181,25 @@ def svd_vjp(
     )
     K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
 
+    if (n <= k or V_bar is None) and (m <= k or U_bar is None):
+        return (U @ K @ Vh,)
+    inverse_S = 1 / guarded(S, tolerance / 2)
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
         K = K - inverse_S[..., :, None] * R
         return (U @ (K @ Vh + adjoint(right_bar)),)
-    if m > k and U_bar is not None:
-        left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
-        K = K - P * inverse_S[..., None, :]
-        return ((U @ K + left_bar) @ Vh,)
-    return (U @ K @ Vh,)
+    left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
+    K = K - P * inverse_S[..., None, :]
+    return ((U @ K + left_bar) @ Vh,)
 
 
 def inner_cotangent(
-    P: Array, R: Array, S: Array, S_bar: Array | None, tolerance: Array, once: Array
+    P: Array,
+    R: Array,
+    S: Array,
+    S_bar: Array | None,
+    tolerance: Array,
+    once: Callable[[], Array],
 ) -> Array:
     """K from P = U^H U_bar, R = V_bar^H V and S_bar; not differentiable in columns `once`."""
     R_bar = R if isinstance(R, float) else adjoint(R)

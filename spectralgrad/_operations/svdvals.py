@@ -9,6 +9,7 @@ singular values.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 from .._bindings.array import (
@@ -18,10 +19,10 @@ from .._bindings.array import (
     adjoint,
     columnwise_dot,
     herm,
-    once_differentiable,
     real,
 )
 from .._engine.arguments import enter
+from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
@@ -39,13 +40,13 @@ def svdvals_forward(x: Array, U: Array, S: Array, Vh: Array) -> Array:
 def svdvals_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     _, U, S, Vh = inputs
     tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
-    return tangent + once_differentiable(S, zero_values(U, S, Vh))
+    return tangent + once_differentiable(S, partial(zero_values, U, S, Vh))
 
 
 def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     _, U, S, Vh = inputs
     # a zero value is a kink: |s| of a smooth signed s
-    S_bar = cotangents[0] + once_differentiable(S, zero_values(U, S, Vh))
+    S_bar = cotangents[0] + once_differentiable(S, partial(zero_values, U, S, Vh))
     return (U * S_bar[..., None, :]) @ Vh, None, None, None
 
 

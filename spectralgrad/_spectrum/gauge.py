@@ -8,7 +8,7 @@ how a rule finds, from cotangents only, that a loss is not. `W` stands for a mat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -25,11 +25,12 @@ from .._bindings.array import (
     is_complex,
     leading_columns,
     leading_rows,
-    once_differentiable,
     real,
     skew,
     trailing_columns,
 )
+from .._bindings.lookup import library_of
+from .._engine.elementary import once_differentiable
 from .ties import equals_mirror, first, in_tie, largest, split_width
 
 
@@ -125,23 +126,25 @@ def reached_columns(x: Array, S: Array, tolerance: Array, cotangents: Arrays) ->
     The sign of a zero, or its phase, is that of either vector.
     """
     U_bar, S_bar, V_bar = cotangents
-    zero = equals_mirror(S, tolerance)
     reached = in_tie(S, tolerance) & touched(S_bar, U_bar, V_bar)
-    for rows, W_bar in ((x.shape[-2], U_bar), (x.shape[-1], V_bar)):
-        if W_bar is not None and rows > S.shape[-1]:  # else a lone zero has its vector
-            reached = reached | zero & touched(None, W_bar)
-    if S_bar is not None and (is_complex(x) or x.shape[-2] != x.shape[-1]):
-        reached = reached | zero & touched(S_bar)
+    sides = ((x.shape[-2], U_bar), (x.shape[-1], V_bar))
+    free = [W_bar for rows, W_bar in sides if rows > S.shape[-1]]  # else a lone zero has its vector
+    if is_complex(x) or x.shape[-2] != x.shape[-1]:
+        free.append(None if S_bar is None else S_bar[..., None, :])
+    if any(bar is not None for bar in free):
+        reached = reached | equals_mirror(S, tolerance) & touched(None, *free)
     return reached
 
 
 def once_differentiable_cotangent(
-    values: Array, values_bar: Array | None, fragile: Array, *inner: Array | float
+    values: Array, values_bar: Array | None, fragile: Callable[[], Array], *inner: Array | float
 ) -> Array:
     """The values' cotangent, whose derivative by the values and by any cotangent is NaN if fragile.
 
     `inner` are products W^H W_bar, or zeros: one entry of each column holds that column of W_bar.
     """
+    if not library_of(values).is_differentiated(values):
+        return array_namespace(values).zeros_like(values) if values_bar is None else values_bar
     probe, one = values, min(1, values.shape[-1])
     for product in inner:
         if not isinstance(product, float):

@@ -27,10 +27,10 @@ from .._bindings.array import (
     conj,
     eps,
     nan_where,
-    once_differentiable,
     real,
 )
 from .._bindings.lookup import is_dense, native, project_out, sparse_library
+from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
 from .._engine.primitive import Primitive
@@ -111,7 +111,7 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp = array_namespace(S)
     zero = _is_zero(U, S, Vh, e)
-    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, zero)
+    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, lambda: zero)
     if following.shape[-1] == 0:
         return slope
     tied = is_tied_cut(beside([S, following]), S.shape[-1])

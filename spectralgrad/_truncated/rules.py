@@ -16,6 +16,7 @@ a tie leaves the kept space undetermined.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 from .._bindings.array import (
@@ -29,11 +30,11 @@ from .._bindings.array import (
     is_complex,
     leading_columns,
     nan_where,
-    once_differentiable,
     real,
     trailing_columns,
 )
 from .._bindings.lookup import adjoint_times, autodiff_of, project_out
+from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
 from .._engine.reading import read
@@ -84,14 +85,17 @@ def _split(S: Array, e: Array) -> Array:
 
 
 def _columns(found: Found, options: Options) -> Arrays:
-    """The kept values and the next, which of them are undefined, and the kept that are fragile."""
+    """The kept values and the next, and which of them are undefined."""
     U, S, Vh, _, e, *_ = found
     # vectors of a lone zero value are free by a phase, or in a complement
     free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
     tolerance, extended = options.tolerance(S), beside([S, first(e)])
-    undefined = gauge.undefined_columns(extended, tolerance, free)
-    once = leading_columns(undefined, S.shape[-1]) | fragile(S, tolerance, options.ties)
-    return extended, undefined, once
+    return extended, gauge.undefined_columns(extended, tolerance, free)
+
+
+def _fragile(S: Array, undefined: Array, options: Options) -> Array:
+    """Columns where a second derivative does not follow from the first."""
+    return undefined | fragile(S, options.tolerance(S), options.ties)
 
 
 def _solved(
@@ -120,9 +124,9 @@ def truncated_jvp(
     found, ties = Found(*outputs), options.ties
     U, S, Vh, *_ = found
     V, tolerance = adjoint(Vh), options.tolerance(S)
-    _, undefined, once = _columns(found, options)
-    undefined, once = leading_columns(undefined, S.shape[-1]), once_differentiable(S, once)
-    valid = 1 + once
+    undefined = leading_columns(_columns(found, options)[1], S.shape[-1])
+    once = once_differentiable(S, partial(_fragile, S, undefined, options))
+    valid = 1 + once + 0.0 * S
     if ties == "drop":
         undefined = undefined & equals_mirror(S, tolerance)
     else:
@@ -143,8 +147,8 @@ def truncated_vjp(
     (U, S, Vh, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
     xp, V, tolerance = array_namespace(S), adjoint(Vh), options.tolerance(S)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
-    _, undefined, once = _columns(found, options)
-    undefined = leading_columns(undefined, S.shape[-1])
+    undefined = leading_columns(_columns(found, options)[1], S.shape[-1])
+    once = partial(_fragile, S, undefined, options)
     if U_bar is None and V_bar is None:
         diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
         return operand.cotangents(leaves, [U * diagonal[..., None, :]], [V])
@@ -207,7 +211,7 @@ def _why(
     found, ties = Found(*outputs), options.ties
     U, S, Vh, *_ = found
     xp, k = array_namespace(S), S.shape[-1]
-    extended, columns, _ = _columns(found, options)
+    extended, columns = _columns(found, options)
     bad, given = xp.any(columns, axis=-1), directions
     if len(directions) == len(outputs):  # cotangents, which may leave ties untouched
         given = U_bar, S_bar, Vh_bar = directions[:3]
