@@ -96,3 +96,23 @@ def test_training_with_a_scaler_and_a_parametrized_layer():
     assert losses[-1] < 0.1 * losses[0] or losses[-1] < 1e-2
     weight = layer.weight.detach()
     torch.testing.assert_close(weight @ weight.mT, torch.eye(4), rtol=1e-5, atol=1e-5)
+
+
+def test_products_keep_full_precision():
+    """torch.set_float32_matmul_precision lowers the user's products, and none of a rule."""
+    found = []
+
+    def cube(s):
+        if s.numel() > 1:  # not while it is seen what kind of function this is
+            found.append(torch.backends.mkldnn.matmul.fp32_precision)
+        return s**3
+
+    x = torch.asarray(random((5, 4)), dtype=torch.float32).requires_grad_()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        sg.svd_function(x, cube).sum().backward()
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(found) == {"ieee"}

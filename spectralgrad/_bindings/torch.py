@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -239,9 +239,23 @@ def _is_tracing() -> bool:
 def computing(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Without autocast, which would take products in half precision, and their results with it."""
     device = x.device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return torch.autocast(device, enabled=False)
+    if x.dtype not in (torch.float32, torch.complex64) or _is_tracing():
         return nullcontext()
-    return torch.autocast(device, enabled=False)
+    products = torch.backends.cuda.matmul if x.is_cuda else torch.backends.mkldnn.matmul
+    return nullcontext() if products.fp32_precision in ("none", "ieee") else _in_full(products)
+
+
+@contextmanager
+def _in_full(products: Any) -> Iterator[None]:
+    """Without TF32 or bfloat16 in products, as torch.set_float32_matmul_precision allows."""
+    chosen = products.fp32_precision
+    products.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        products.fp32_precision = chosen
 
 
 def sees_context() -> bool:
