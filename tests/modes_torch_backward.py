@@ -1,4 +1,4 @@
-"""PyTorch's ways of running a backward: what is saved, hooked, copied and shared between threads."""
+"""PyTorch's ways of running a backward: saved tensors, hooks, copies, threads, half precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from modes_torch_functions import fixed, gradient, leaf, loss_of, product, value
 from torch.autograd import graph
-from torch.utils.checkpoint import checkpoint
+from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
 
 def by_backward(fun, x, *, forward=nullcontext, backward=nullcontext):
@@ -37,14 +37,13 @@ def throughout(context):
 
 
 def checkpointed(fun, x, *, reentrant):
-    again = by_backward(lambda x: checkpoint(fun, x, use_reentrant=reentrant), x)
-    return [(again[0][0], gradient(fun, x))]
+    x = leaf(x)
+    loss_of(lambda x: checkpoint(fun, x, use_reentrant=reentrant))(x).backward()
+    return [(x.grad, gradient(fun, x))]
 
 
 def selectively_checkpointed(fun, x):
-    """What PyTorch calls selective: the products are kept, and all else is computed again."""
-    from torch.utils.checkpoint import create_selective_checkpoint_contexts
-
+    """The products are kept, and all else is computed again."""
     kept = partial(create_selective_checkpoint_contexts, [torch.ops.aten.mm.default])
     again = lambda x: checkpoint(fun, x, use_reentrant=False, context_fn=kept)
     return [(gradient(again, x), gradient(fun, x))]
@@ -56,7 +55,7 @@ def hooked(fun, x):
     y = fun(x)
     y.register_hook(lambda bar: 3 * bar)
     if y.grad_fn is not None:
-        y.grad_fn.register_prehook(lambda bars: tuple(b / 3 for b in bars))
+        y.grad_fn.register_prehook(lambda bars: tuple(None if b is None else b / 3 for b in bars))
     loss = torch.real((fixed(y).conj() * y).sum())
     x.register_post_accumulate_grad_hook(lambda x: seen.append(x.grad))
     loss.backward()
@@ -99,7 +98,6 @@ def value_within(context):
 
 
 def detached(fun, x):
-    """What is cut off and made a leaf again has a graph of its own."""
     first = fun(leaf(x)).detach().requires_grad_()
     loss_of(torch.square)(first).backward()
     again = leaf(x).detach().requires_grad_()
@@ -107,7 +105,7 @@ def detached(fun, x):
 
 
 def in_threads(fun, x):
-    """Graphs of their own, and one that four threads go through backwards."""
+    """Graphs of their own, and one that four threads share."""
     x = leaf(x)
     loss = loss_of(fun)(x)
     with ThreadPoolExecutor(4) as pool:
@@ -119,7 +117,6 @@ def in_threads(fun, x):
 
 
 def part_of_the_input(fun, x):
-    """Of a view of the leaf, transposed and with gaps in memory."""
     wide = leaf(torch.stack([x.mT, x.mT], dim=-1).repeat_interleave(2, dim=0))
     inner = lambda wide: fun(wide[::2, :, 1].mT)
     wanted = torch.zeros_like(wide)
@@ -128,7 +125,6 @@ def part_of_the_input(fun, x):
 
 
 def written_in_place(fun, x):
-    """What a rule has kept, which PyTorch refuses, or has not."""
     x = leaf(x)
     y = fun(x * 1)
     y.mul_(2)
@@ -179,7 +175,7 @@ def copied(fun, x):
 
 
 def parametrized(fun, x):
-    """Its state goes to another layer without pickle."""
+    """Its state goes to another layer."""
 
     def layer(start):
         made = torch.nn.Linear(4, 4, bias=False, dtype=x.dtype)
@@ -197,7 +193,6 @@ def parametrized(fun, x):
 
 
 def distributed(fun, x):
-    """Data parallel, in one process."""
     with tempfile.TemporaryDirectory() as folder:
         store = torch.distributed.FileStore(str(Path(folder) / "store"), 1)
         options = {"rank": 0, "world_size": 1, "timeout": timedelta(seconds=20)}
@@ -222,7 +217,7 @@ def half(dtype, inside):
 
 
 def hooks():
-    return graph.saved_tensors_hooks(lambda t: t.numpy(force=True).copy(), torch.from_numpy)
+    return graph.saved_tensors_hooks(lambda t: t.numpy(force=True).copy(), torch.as_tensor)
 
 
 BACKWARD = {

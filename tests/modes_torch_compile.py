@@ -14,7 +14,6 @@ from modes_torch_functions import (
     leaf,
     loss_of,
     second,
-    slope,
     stack_of,
     value,
 )
@@ -68,26 +67,17 @@ def of_stack(wanted):
 
 
 def of_sizes(fun, x, **options):
-    """Two sizes of a stack, the first of which alone is compiled if shapes are dynamic."""
-    many = compiled(lambda s: fun(s), dynamic=True, **options)
-    stacked = lambda s: many(s).sum() if s.ndim == 3 else many(s)
-    found = []
-    for size in (2, 3):
-        s = stack_of(x)[:size]
-        total = lambda s: (_weighted(many(s))).sum()
-        plain = lambda s: (_weighted(fun(s))).sum()
-        found.append((gradient(total, s), gradient(plain, s)))
-    return found
-
-
-def _weighted(y):
-    return y * torch.cos(torch.arange(1, y.numel() + 1, dtype=torch.float64)).reshape(y.shape)
+    """Of two sizes, the second of which takes what the first has compiled."""
+    sized = compiled(fun, dynamic=True, **options)
+    small = x[:3, :3].contiguous()
+    return [(gradient(sized, y), gradient(fun, y)) for y in (x, small)]
 
 
 # the modes that take the options of torch.compile
 COMPILED = {
     "forward": outside(value),
     "backward": outside(gradient),
+    "backward of two sizes": of_sizes,
     "double backward": outside(second),
     "vmap of compiled": lambda fun, x, **options: [
         (vmap(compiled(fun, **options))(stack_of(x)), of_stack(value)(fun, x))
@@ -112,7 +102,6 @@ COMPILED = {
 OPTIONS = {
     "eager": {"backend": "eager", "fullgraph": True},
     "aot_eager": {"backend": "aot_eager", "fullgraph": True},
-    "aot_eager, dynamic": {"backend": "aot_eager", "fullgraph": True, "dynamic": True},
     "inductor": {"backend": "inductor", "fullgraph": True},
     "breaks": {"backend": "eager"},
 }
@@ -127,30 +116,37 @@ def compiled_autograd(fun, x, *, backend="eager"):
     return [(x.grad, gradient(fun, x))]
 
 
-def exported(fun, x, *, strict):
-    program = torch.export.export(Map(fun), (x,), strict=strict).module()
-    return [(program(x), value(fun, x)), (gradient(program, x), gradient(fun, x))]
+def exported(fun, x, **options):
+    return torch.export.export(Map(fun), (x,), **options).module()
 
 
-def traced(fun, x, *, mode):
-    program = make_fx(fun, tracing_mode=mode)(x)
-    return [(program(x), value(fun, x)), (gradient(program, x), gradient(fun, x))]
+def traced(fun, x, **options):
+    return make_fx(fun, **options)(x)
+
+
+def traced_by_jit(fun, x):
+    return torch.jit.trace(fun, (x,), check_trace=False)
+
+
+def value_of(make, **options):
+    return lambda fun, x: [(make(fun, x, **options)(x), value(fun, x))]
+
+
+def gradient_of(make, **options):
+    """PyTorch's derivative of a program that has lost every Function."""
+    return lambda fun, x: [(gradient(make(fun, x, **options), x), gradient(fun, x))]
 
 
 def traced_gradient(fun, x, *, mode):
     return [(make_fx(grad(loss_of(fun)), tracing_mode=mode)(x)(x), gradient(fun, x))]
 
 
-def traced_by_jit(fun, x):
-    program = torch.jit.trace(fun, (x,), check_trace=False)
-    return [(program(x), value(fun, x)), (gradient(program, x), gradient(fun, x))]
-
-
 def without_values(fun, x):
     """Shapes of meta and of fake tensors, and of their gradients."""
     meta = gradient(fun, x.to("meta")), fun(x.to("meta"))
-    with torch._subclasses.FakeTensorMode() as mode:
-        held = mode.from_tensor(x.detach())
+    mode = torch._subclasses.FakeTensorMode()
+    held = mode.from_tensor(x.detach())
+    with mode:
         fake = gradient(fun, held), fun(held)
     plain = gradient(fun, x), value(fun, x)
     shape = lambda y: torch.tensor(tuple(y.shape))
@@ -160,13 +156,17 @@ def without_values(fun, x):
 TRACED = {
     "compiled autograd": compiled_autograd,
     "compiled autograd, aot_eager": partial(compiled_autograd, backend="aot_eager"),
-    "export": partial(exported, strict=False),
-    "export, strict": partial(exported, strict=True),
-    "make_fx": partial(traced, mode="real"),
-    "make_fx, fake": partial(traced, mode="fake"),
-    "make_fx, symbolic": partial(traced, mode="symbolic"),
+    "export": value_of(exported),
+    "export, strict": value_of(exported, strict=True),
+    "export, then gradient": gradient_of(exported),
+    "export, strict, then gradient": gradient_of(exported, strict=True),
+    "make_fx": value_of(traced),
+    "make_fx, fake": value_of(traced, tracing_mode="fake"),
+    "make_fx, symbolic": value_of(traced, tracing_mode="symbolic"),
+    "make_fx, then gradient": gradient_of(traced),
     "make_fx of grad": partial(traced_gradient, mode="real"),
     "make_fx of grad, symbolic": partial(traced_gradient, mode="symbolic"),
-    "jit.trace": traced_by_jit,
+    "jit.trace": value_of(traced_by_jit),
+    "jit.trace, then gradient": gradient_of(traced_by_jit),
     "meta and fake": without_values,
 }

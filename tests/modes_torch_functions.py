@@ -14,6 +14,8 @@ def joined(result):
     """One tensor of what a loss may use: the leading part, and the values."""
     if not isinstance(result, tuple):
         return result
+    if isinstance(result, sg.PolarResult):
+        return torch.cat(result)
     U, S, Vh = result if len(result) == 3 else (result[1], result[0], result[1].mH)
     part = (U[:, None, :2] * S[:2] * Vh.mT[None, :, :2]).sum(-1)  # no @, which autocast narrows
     return torch.cat([part.flatten(), S.to(part.dtype)])
@@ -22,7 +24,7 @@ def joined(result):
 def fixed(y, dtype=None):
     """Numbers like y, the same ones for each shape; what is complex has two different parts."""
     count = torch.arange(1, y.numel() + 1, dtype=torch.float64, device=y.device)
-    numbers = torch.cos(count).reshape(y.shape).to(dtype or y.dtype)
+    numbers = torch.cos(count * count).reshape(y.shape).to(dtype or y.dtype)
     return numbers * (1 + 0.5j) if numbers.is_complex() else numbers
 
 
@@ -71,11 +73,9 @@ def gradient(fun, x):
 
 
 def jacobian(fun, x):
-    """By one backward for each number; zeros where nothing depends on x."""
+    """By one backward for each number."""
     x = leaf(x)
     y = fun(x)
-    if not y.requires_grad:
-        return torch.zeros(*y.shape, *x.shape, dtype=x.dtype)
     rows = [torch.autograd.grad(v, x, retain_graph=True)[0] for v in y.reshape(-1)]
     return torch.stack(rows).reshape(*y.shape, *x.shape)
 

@@ -62,6 +62,8 @@ def _views(groups: tuple[Arrays, ...], most: int) -> list[Arrays] | None:
             if x is None:
                 found.append(None)
             elif type(x) is torch.Tensor and x.is_cpu and x.numel() <= most:
+                if x._is_zerotensor():  # of no memory, which NumPy is told to read (2.13)
+                    x = x.clone()
                 try:
                     # forced: out of the graph, and without a conjugation that is still to be done
                     found.append(x.numpy(force=True))

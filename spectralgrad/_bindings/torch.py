@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from . import numpy_views
+from . import numpy_views, torch_kept
 from .array import Arrays
 from .explaining import is_explaining
 from .host import adjoint_times as adjoint_times
@@ -36,7 +36,7 @@ class _Reverse(torch.autograd.Function):
     @staticmethod
     def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         with computing(arrays[0]):
-            return call.forward(*arrays)
+            return _forward(call, arrays)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Arrays, output: Arrays) -> None:
@@ -116,6 +116,12 @@ def _without_none(ctx: Any, cotangents: Arrays) -> Arrays:
     )
 
 
+def _forward(call: Any, arrays: Arrays) -> Arrays:
+    if torch_kept.is_kept():
+        return torch_kept.forward(call, arrays)
+    return call.forward(*arrays) if _is_tracing() else numpy_views.forward(call, arrays)
+
+
 class _Both(_Reverse):
     """Reverse and forward mode, and torch.func.vmap."""
 
@@ -125,7 +131,7 @@ class _Both(_Reverse):
     def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
         # An output that is a view of an input would want a tangent that is one too.
         with computing(arrays[0]):
-            outputs = numpy_views.forward(call, arrays)
+            outputs = _forward(call, arrays)
             return tuple(y.clone() if y._is_view() else y for y in outputs)
 
     @staticmethod
@@ -158,6 +164,15 @@ _untraced = torch.compiler.disable(
 )
 
 
+def _levels() -> list[Any]:
+    """The transforms of torch.func that are at work, the outermost first."""
+    return [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+
+
+def _is_transformed() -> bool:
+    return bool(_levels())
+
+
 def _follows_backward() -> bool:
     """Whether Dynamo differentiates what is traced now by the Function's backward.
 
@@ -165,7 +180,7 @@ def _follows_backward() -> bool:
     vmap has no rule for it (2.13).
     """
     kinds = torch._C._functorch.TransformType
-    keys = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    keys = _levels()
     if len(keys) > 1 and kinds.Grad in keys and keys[-1] != kinds.Jvp:
         raise NotImplementedError(
             "transforms of torch.func inside of each other, such as vmap of grad or hessian, came "
@@ -177,6 +192,7 @@ def _follows_backward() -> bool:
 
 # they run while Dynamo traces
 _compiles = torch.compiler.assume_constant_result(_follows_backward)
+_transforms = torch.compiler.assume_constant_result(_is_transformed)
 _explains = torch.compiler.assume_constant_result(is_explaining)
 
 
@@ -186,11 +202,16 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             return _untraced(call, arrays)
         if _explains():
             return _explained(call, arrays)
+        if torch.is_grad_enabled() and _transforms():
+            # Dynamo does not know that torch.func.grad differentiates by its argument, whose
+            # `requires_grad` it has read before, and would differentiate what the Function calls,
+            # by PyTorch's own rules. Of what is computed from it, it does know (2.13).
+            arrays = tuple(x.clone() for x in arrays)
         # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
         # the rules that it traces, since a compiled backward is never differentiated.
         if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
             with computing(arrays[0]):
-                return call.forward(*arrays)
+                return _forward(call, arrays)
         # one tensor given twice does not trace (2.13)
         repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
         return _Reverse.apply(
@@ -202,7 +223,7 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
         return node.apply(call, *arrays)
     if not _may_differentiate(arrays):
         with computing(arrays[0]):
-            return numpy_views.forward(call, arrays)
+            return _forward(call, arrays)
     arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
     if call.primitive.nominal and _is_plain(arrays):
         arrays = (_apply(_Nominal, arrays[0]), *arrays[1:])

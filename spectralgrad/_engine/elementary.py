@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._bindings.array import Array, Arrays, array_namespace, device, real
+from .._bindings.array import Array, Arrays, array_namespace, device, expand, real
 from .._bindings.lookup import library_of
 from .linear import first, multiply
 from .primitive import Primitive, constant
@@ -34,7 +34,7 @@ largest_entry = constant("largest_entry", _largest_entry)
 def _over(x: Array, size: Array, *, axes: int, inverse: bool) -> Array:
     """x / size, or x * size if inverse; a size of zero counts as 1."""
     xp = array_namespace(x)
-    size = xp.where(size == 0, 1.0, size)[(..., *(None,) * axes)]
+    size = expand(xp.where(size == 0, 1.0, size), axes)
     return x * size if inverse else x / size
 
 

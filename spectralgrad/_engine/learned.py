@@ -23,13 +23,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero
 from .._bindings.lookup import native
 from .linear import inner, multiply
-from .primitive import Primitive
+from .primitive import Primitive, once
 
 Map = Callable[..., Any]
 
@@ -131,7 +131,7 @@ def _of_theta(
         w = _filled(bars, leaves)
         moved, options = (*rest, *w), static | {"f": static["f"].along()}
 
-        @cache
+        @once
         def of_leaves() -> Arrays:
             gradient = raw(C, (rest[0], *_harmless(C, axes, tuple(rest[1:first]))), static)
             return tuple(native(leaves[0]).vjp(gradient, *leaves)[1](w))
@@ -193,7 +193,7 @@ def _of_order(
 
     def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
         (C,) = cotangents
-        leaves = cache(lambda: of_theta(C, *inputs, **static))
+        leaves = once(lambda: of_theta(C, *inputs, **static))
         return (
             *(partial(turned, i, C, inputs, static) for i in range(1 + order)),
             *(None,) * factors,
@@ -248,7 +248,7 @@ def learned_potential(name: str, factors: int, value: Map, gradient: Learned) ->
 
     def vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays, **static: Any) -> Arrays:
         (bar,) = cotangents
-        leaves = cache(lambda: of_theta(bar, *inputs, **static))
+        leaves = once(lambda: of_theta(bar, *inputs, **static))
         return (
             partial(turned, 0, bar, inputs, static),
             *(None,) * factors,

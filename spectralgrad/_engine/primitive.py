@@ -24,7 +24,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,18 @@ def constant(name: str, function: Callable[..., Any]) -> Primitive:
     )
 
 
+def once(function: Callable[[], Arrays]) -> Callable[[], Arrays]:
+    """The function, which computes its value when it is first called."""
+    found: list[Arrays] = []  # Dynamo makes no functools.cache (PyTorch 2.13)
+
+    def value() -> Arrays:
+        if not found:
+            found.append(function())
+        return found[0]
+
+    return value
+
+
 def answered(result: Arrays, wanted: Collection[int]) -> Arrays:
     """The cotangents that are wanted, expensive ones computed, and None in place of the others."""
     return tuple(
@@ -175,9 +187,11 @@ class Call:
             return (None,) * len(inputs)
         wanted = range(len(inputs)) if wanted is None else wanted
 
-        def rule(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
+        def rule(
+            inputs: Arrays, outputs: Arrays, cotangents: Arrays, places: slice = slice(None)
+        ) -> Arrays:
             result = self.primitive.vjp(inputs, outputs, cotangents, **dict(self.static))
-            return answered(result, wanted)
+            return answered(result, [i for i in range(len(inputs))[places] if i in wanted])
 
         return self._along("vjp", rule, inputs, outputs, cotangents)
 
@@ -262,7 +276,13 @@ class Call:
         own = inputs[: self.primitive.batched]
         held = _still_arrays(mask, (*own, *outputs, *directions), batch)
         k, m, n = len(own), len(inputs), len(outputs)
-        result = rule((*held[:k], *inputs[k:]), held[k : k + n], held[k + n :])
+        still_known = (*held[:k], *inputs[k:]), held[k : k + n]
+        if mode == "vjp" and k < m:
+            # What the elements share has a derivative by each direction, that of an idle one too.
+            own_part = rule(*still_known, held[k + n :], slice(k))
+            result = (*own_part[:k], *rule(*still_known, directions, slice(k, None))[k:])
+        else:
+            result = rule(*still_known, held[k + n :])
         results = self._own(mode, result)
         tape, shown = current_tape(mask), tuple(i for i, r in enumerate(results) if is_dense(r))
         if tape is not None and any(id(result[i]) not in tape.known for i in shown):
@@ -346,7 +366,7 @@ def _shield_vjp(
 ) -> Arrays:
     mask = arrays[0]
     _, directions, inputs, outputs = of.split(arrays[1:])
-    turned = cache(partial(of.turned, inputs, outputs, bars))
+    turned = once(partial(of.turned, inputs, outputs, bars))
 
     def of_direction(i: int) -> Array | None:
         bar = turned()[i]

@@ -48,7 +48,7 @@ def _sum(values: Array, zero: Array, parameters: Arrays, f: Any) -> Array:
     """The sum of f, and of f(0) where that is infinite, or zero an end, at what counts as zero."""
     xp, g = array_namespace(values), f.with_parameters(parameters, 1)
     origin = xp.zeros_like(values)
-    settled = zero & (guards_zero(f) | ~xp.isfinite(g(origin)))
+    settled = zero if guards_zero(f) else zero & ~xp.isfinite(g(origin))
     return xp.sum(g(xp.where(settled, origin, values)), axis=-1)
 
 

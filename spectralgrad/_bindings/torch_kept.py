@@ -1,0 +1,38 @@
+"""Programs that PyTorch keeps as its own operations: torch.export, make_fx and torch.jit.trace.
+
+They lose each autograd Function, and PyTorch would differentiate what its forward calls by the
+rules of its own SVD: finite and wrong at a tie, whatever was asked of ties (2.13). So the factors
+get a zero from a function without a derivative, of which PyTorch says so in an error.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .array import Arrays
+
+
+def is_kept() -> bool:
+    """Whether a program is being recorded that may be differentiated later."""
+    if torch.compiler.is_exporting():
+        return True
+    if torch.compiler.is_compiling():  # with its backward
+        return False
+    proxy = torch._C._get_dispatch_mode(torch._C._TorchDispatchModeKey.PROXY)
+    return proxy is not None or torch._C._get_tracing_state() is not None
+
+
+def forward(call: Any, arrays: Arrays) -> Arrays:
+    """call.forward(*arrays), whose derivative PyTorch refuses where it calls LAPACK."""
+    outputs: Arrays = call.forward(*arrays)
+    if call.primitive.decomposes or call.primitive.foreign:
+        return tuple(map(_without_derivative, outputs))
+    return outputs
+
+
+def _without_derivative(y: torch.Tensor) -> torch.Tensor:
+    # of the zeta function PyTorch has no derivative by its first argument
+    zeta = torch.special.zeta(2.0 + 0.0 * (y.real if y.is_complex() else y), 1.0)
+    return y + 0.0 * zeta
