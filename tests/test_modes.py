@@ -16,6 +16,11 @@ FEW = {
     "kabsch": "^(vmap of grad|hessian|double backward|checkpoint|deepcopy|export$)",
     "svd_function:bare": "^(vmap of grad|hessian|saved|linearize|save)",
 }
+FEW_JAX = {  # each of which JAX compiles
+    "orthogonalize": "^(vmap$|grad of jvp|custom_root|scan$|while|cond|checkpoint$|custom_vjp|debug"
+    "|export$|checkify|single|complex|strict)",
+    "svd_function:params": "^vmap$",
+}
 PATIENT = "^compile|compiled autograd|strict|symbolic|make_fx of grad"  # seconds each
 
 
@@ -30,38 +35,45 @@ def refusal(table, mode, name):
     return "|".join(found)
 
 
-def selected(modes, names, few):
+def selected(table, few):
     """Every pair of a mode and a name, slow unless `few` says that it belongs to the few."""
+    if table is None:
+        return [pytest.param("", "", marks=pytest.mark.skip("the library is not installed"))]
     found = []
-    for mode in modes:
-        for name in names:
+    for mode in table.MODES:
+        for name in table.FUNCTIONS:
             quick = name in few and re.search(few[name], mode) and not re.search(PATIENT, mode)
             marks = () if quick else pytest.mark.slow
             found.append(pytest.param(mode, name, marks=marks, id=f"{mode}-{name}"))
     return found
 
 
-def check(modes, refused, functions, mode, name, x, numbers):
-    words = refusal(refused, mode, name)
+def check(table, mode, name, x, numbers, tolerance=None):
+    words = refusal(table.REFUSED, mode, name)
     try:
-        pairs = modes[mode](functions[name], x)
+        pairs = table.MODES[mode](table.FUNCTIONS[name], x)
     except Exception as problem:
-        if not words:
+        if not words or not re.search(words, f"{type(problem).__name__}: {problem}"):
             raise
-        assert re.search(words, f"{type(problem).__name__}: {problem}"), problem
         return
     assert pairs
     for found, wanted in pairs:
         found, wanted = numbers(found), numbers(wanted)
-        single = np.finfo(found.dtype).eps > 1e-10 if found.dtype.kind in "fc" else False
+        single = found.dtype.kind in "fc" and np.finfo(found.dtype).eps > 1e-10
         scale = 1 + np.max(np.abs(np.nan_to_num(wanted)), initial=0.0)
-        tolerance = (1e-5 if single else 1e-9) * scale
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=tolerance)
+        allowed = tolerance or (1e-5 if single else 1e-9)
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=allowed * scale)
 
 
-torch = pytest.importorskip("torch")
-import modes_torch as of_torch  # noqa: E402
-
+try:
+    import modes_torch as of_torch
+    import torch
+except ImportError:
+    of_torch = None
+try:
+    import modes_jax as of_jax
+except ImportError:
+    of_jax = None
 TORCH_WARNINGS = (
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
     "ignore:`torch.jit:DeprecationWarning",
@@ -73,8 +85,13 @@ TORCH_WARNINGS = (
 
 
 @pytest.mark.filterwarnings(*TORCH_WARNINGS)
-@pytest.mark.parametrize(("mode", "name"), selected(of_torch.MODES, of_torch.FUNCTIONS, FEW))
+@pytest.mark.parametrize(("mode", "name"), selected(of_torch, FEW))
 def test_pytorch(mode, name):
     x = torch.asarray(hermitian((3.0, 2.0, 1.2, 0.5)))
-    numbers = lambda y: y.detach().resolve_conj().numpy()
-    check(of_torch.MODES, of_torch.REFUSED, of_torch.FUNCTIONS, mode, name, x, numbers)
+    check(of_torch, mode, name, x, lambda y: y.detach().resolve_conj().numpy())
+
+
+@pytest.mark.parametrize(("mode", "name"), selected(of_jax, FEW_JAX))
+def test_jax(mode, name):
+    x = of_jax.FUNCTIONS[name].matrix
+    check(of_jax, mode, name, x, np.asarray, of_jax.TOLERANCE.get(mode, 1e-8))

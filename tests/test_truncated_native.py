@@ -145,8 +145,9 @@ def test_parameters_of_an_operator_in_jax():
     ]
     for found, up, down in zip(second, *moved, strict=True):
         np.testing.assert_allclose(found, (up - down) / (2 * step), rtol=1e-6, atol=1e-5)
-    with pytest.raises(NotImplementedError, match="vmap"):
-        jax.vmap(of_scales)(tuple(jax.numpy.stack([s, s]) for s in scales))
+    stacked = tuple(jax.numpy.stack([s, 1.1 * s]) for s in scales)
+    looped = [of_scales(tuple(s[i] for s in stacked)) for i in range(2)]
+    np.testing.assert_allclose(jax.vmap(of_scales)(stacked), np.stack(looped), rtol=1e-12)
     with pytest.raises(TypeError, match=r"`matmat` closes over.*params"):
         jax.grad(lambda scales: sg.truncated_svd(operator_of(scales), K).S[0])(scales)
 

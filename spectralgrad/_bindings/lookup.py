@@ -204,9 +204,9 @@ def sparse_library(A: Any) -> SparseLibrary | None:
         return torch_sparse if torch.is_sparse(A) else None
     jax_sparse = sys.modules.get("jax.experimental.sparse")
     if jax_sparse is not None and isinstance(A, jax_sparse.JAXSparse):
-        from . import jax
+        from . import jax_sparse
 
-        return jax
+        return jax_sparse
     return None
 
 

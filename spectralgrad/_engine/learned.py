@@ -152,6 +152,7 @@ def _of_theta(
         vjp,
         outputs=2,  # or however many
         carried=tuple(1 + i for i in function.carried),
+        batched=1 + first,
     )
     return primitive
 

@@ -145,6 +145,13 @@ class Call:
             return True
         return any(getattr(value, "foreign", False) for _, value in self.static)
 
+    @property
+    def shares(self) -> bool:
+        """Whether some inputs belong to all batch elements, or the functions know no batch."""
+        if self.primitive.foreign or self.primitive.batched is not None:
+            return True
+        return any(getattr(value, "shares", False) for _, value in self.static)
+
     def kept(self, inputs: Arrays, outputs: Arrays) -> Arrays:
         """All of these, and None for each that no rule reads."""
         unread = self.primitive.unread(**dict(self.static))

@@ -72,6 +72,10 @@ class Shielded:
     def foreign(self) -> bool:
         return bool(self.call.foreign)
 
+    @property
+    def shares(self) -> bool:
+        return bool(self.call.shares)
+
     def split(self, arrays: Arrays) -> tuple[Arrays, Arrays, Arrays, Arrays]:
         """Results, directions, inputs and outputs."""
         a, b = len(self.shown), len(self.shown) + len(self.given)
