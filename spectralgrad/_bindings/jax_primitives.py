@@ -154,7 +154,9 @@ def _linear_jvp(
 
         def of_moving(*moved: jax.Array) -> Arrays:
             there = dict(zip(moving, moved, strict=True))
-            return fun(*(there.get(i, x) for i, x in enumerate(known)), *directions, **params)
+            arrays = (there.get(i, x) for i, x in enumerate(known))
+            out: Arrays = fun(*arrays, *directions, **params)
+            return out
 
         moved = (tuple(arrays[i] for i in moving) for arrays in (known, tangents))
         terms.append(jax.jvp(of_moving, *moved)[1])
