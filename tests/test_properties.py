@@ -286,5 +286,6 @@ def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
         x_bar, _ = pullback(bars)
     for i, j in ((0, 0), (3, 5), (6, 599)):
         alone, alone_pullback = sg.vjp(sg.singular_value_threshold, x[i, j], tau[j : j + 1][0])
-        np.testing.assert_array_equal(out[i, j], alone)
-        np.testing.assert_array_equal(x_bar[i, j], alone_pullback(bars[i, j])[0])
+        # to rounding: a stack of tiny matrices has a driver of its own
+        np.testing.assert_allclose(out[i, j], alone, rtol=0, atol=1e-14)
+        np.testing.assert_allclose(x_bar[i, j], alone_pullback(bars[i, j])[0], rtol=0, atol=1e-13)

@@ -5,7 +5,10 @@ The only module that imports array_api_compat.
 
 from __future__ import annotations
 
+import math
 import sys
+from functools import reduce
+from operator import add
 from typing import Any, Protocol, TypeVar
 
 import array_api_compat
@@ -14,6 +17,8 @@ import numpy as np
 from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array
 
 __all__ = [
+    "FEW",
+    "MANY",
     "AnyArray",
     "Array",
     "ArrayT",
@@ -39,6 +44,7 @@ __all__ = [
     "leading_rows",
     "nan_where",
     "on_one_device",
+    "product",
     "real",
     "skew",
     "trailing_columns",
@@ -136,6 +142,44 @@ def is_floating(x: Array) -> bool:
 
 def eps(x: Array) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
+
+
+FEW = 4  # rows or columns of a tiny matrix
+MANY = 100  # of them make a stack that is worth a way of its own
+
+
+def product(*factors: Array) -> Array:
+    """The matrix product, from the left.
+
+    Of stacks of tiny matrices it is a sum of outer products: XLA fuses that with its surroundings,
+    and in NumPy it is an arithmetic of long rows if the stack's axis comes last in memory, as
+    `host.in_slices` puts it.
+    """
+    return reduce(_times, factors)
+
+
+def _times(a: Array, b: Array) -> Array:
+    if not _is_tiny_stack(a, b):
+        return a @ b
+    terms = [a[..., :, i, None] * b[..., i, None, :] for i in range(a.shape[-1])]
+    return reduce(add, terms)
+
+
+def _is_tiny_stack(a: Array, b: Array) -> bool:
+    if min(a.ndim, b.ndim) < 3 or not 0 < a.shape[-1] <= FEW:
+        return False
+    if max(a.shape[-2], b.shape[-1]) > 2 * FEW:
+        return False
+    if type(a) is np.ndarray:
+        return is_batch_last(a) or is_batch_last(b)
+    if is_torch_array(a) or not is_jax_array(a):
+        return False
+    return bool(math.prod(a.shape[:-2]) >= MANY)
+
+
+def is_batch_last(x: Array) -> bool:
+    """Whether neighbours in memory are of different batch elements, for one axis of those."""
+    return bool(x.ndim > 1 and 0 < x.strides[0] == x.itemsize and x.shape[0] >= MANY)
 
 
 def real(x: Array) -> Array:

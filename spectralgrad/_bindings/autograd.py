@@ -109,6 +109,10 @@ def truth(flag: Array) -> bool:
     return bool(unboxed(flag))
 
 
+def fuses(x: Any) -> bool:
+    return False
+
+
 def is_differentiated(x: Array) -> bool:
     return is_box(x)
 

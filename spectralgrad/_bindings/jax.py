@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -10,8 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from . import host, jax_primitives
-from .array import Arrays
-from .host import each as each
+from .array import FEW, Arrays
 from .host import is_blocked as is_blocked
 from .host import unmapped as unmapped
 
@@ -55,12 +55,45 @@ def call_later(function: Callable[..., None], arrays: Arrays) -> None:
     jax_primitives.later.bind(*arrays, function=function)
 
 
+def fuses(x: jax.Array) -> bool:
+    return is_differentiated(x)  # else each step would be a program
+
+
 def can_loop(x: jax.Array) -> bool:
     return True
 
 
 def is_differentiated(x: jax.Array) -> bool:
     return isinstance(x, jax.core.Tracer)
+
+
+CACHED = 2**15  # numbers that stay in a core's cache with what Jacobi's method makes of them
+
+
+def each(
+    function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: jax.Array
+) -> Arrays:
+    """Of a long stack of tiny matrices one slice after the other on a CPU.
+
+    Each step of a loop goes through all memory that it is about (JAX 0.10.2).
+    """
+    batch, (rows, columns) = arrays[0].shape[:-2], arrays[0].shape[-2:]
+    count = math.prod(batch)
+    pieces = -(-count * rows * columns // CACHED)
+    if pieces < 2 or max(rows, columns) > 2 * FEW or jax.default_backend() != "cpu":
+        return function(*arrays)
+    step = -(-count // pieces)
+
+    def cut(x: jax.Array) -> jax.Array:
+        flat = jnp.reshape(x, (count, *x.shape[len(batch) :]))
+        padding = [(0, pieces * step - count)] + [(0, 0)] * (flat.ndim - 1)
+        return jnp.reshape(jnp.pad(flat, padding), (pieces, step, *flat.shape[1:]))
+
+    results = jax.lax.map(lambda slices: function(*slices), tuple(map(cut, arrays)))
+    return tuple(
+        jnp.reshape(jnp.reshape(y, (-1, *y.shape[2:]))[:count], (*batch, *y.shape[2:]))
+        for y in results
+    )
 
 
 def vjp(fun: Callable[..., Any], *primals: jax.Array) -> tuple[Any, Callable[..., Any]]:

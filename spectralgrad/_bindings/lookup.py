@@ -18,11 +18,13 @@ from .array import (
     BOXES,
     Array,
     Arrays,
+    array_namespace,
     is_array,
     is_box,
     is_dask_array,
     is_jax_array,
     is_torch_array,
+    product,
 )
 
 
@@ -74,6 +76,10 @@ class Library(Protocol):
 
     def can_loop(self, x: Array) -> bool:
         """Whether a loop over arrays like x can end when their values say so."""
+        ...
+
+    def fuses(self, x: Array) -> bool:
+        """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
         ...
 
     def each(
@@ -234,6 +240,11 @@ def truth(flag: Array) -> bool | None:
     return library_of(flag).truth(flag)
 
 
+def fuses(x: Array) -> bool:
+    """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
+    return library_of(x).fuses(x)
+
+
 def adjoint_times(U: Array, B: Array) -> Array:
     """U^H B."""
     return library_of(U).adjoint_times(U, B)
@@ -241,7 +252,7 @@ def adjoint_times(U: Array, B: Array) -> Array:
 
 def project_out(W: Array, X: Array) -> Array:
     """X - W W^H X."""
-    return X - W @ adjoint_times(W, X)
+    return X - product(W, adjoint_times(W, X))
 
 
 def sum_over_rows(body: Callable[..., Array], *arrays: Array) -> Array:
@@ -262,3 +273,18 @@ def loop(
     times: it must not change what has converged.
     """
     return library_of(state[0]).loop(cond, body, state, most, traced)
+
+
+def loop_each(body: Callable[[Arrays], Arrays], state: Arrays, most: int, *, traced: int) -> Arrays:
+    """state = body(state) in all batch elements whose number in state[0] is positive.
+
+    All arrays have the shape of the stack; the body must not change what is done.
+    """
+    if type(state[0]) is np.ndarray:
+        return host.loop_each(body, state, most)
+
+    def going(state: Arrays) -> Array:
+        return array_namespace(state[0]).any(state[0] > 0)
+
+    found: Arrays = loop(going, body, state, most, traced=traced)
+    return found

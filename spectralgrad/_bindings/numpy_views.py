@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from typing import Any
 
 import numpy as np
 import torch
 
-from .array import Arrays
-from .host import quiet
+from .array import MANY, Arrays
+from .host import TINY, quiet
 
 # Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
@@ -34,13 +35,19 @@ def vjp(call: Any, *known: Arrays, wanted: Any) -> Arrays:
 
 
 def _computed(
-    call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: int
+    call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: float
 ) -> Arrays:
+    most = inf if _is_tiny_stack(groups[0][0]) else most
     views = None if call.foreign or _is_watched() else _views(groups, most)
     if views is None:
         return function(*groups)
     with quiet():
         return tuple(map(_tensor, function(*views)))
+
+
+def _is_tiny_stack(x: torch.Tensor) -> bool:
+    """Whether NumPy has a way of its own for a stack (`host.in_slices`)."""
+    return x.ndim > 2 and bool(x.shape[-2] * x.shape[-1] <= TINY) and x.numel() >= MANY
 
 
 def _is_watched() -> bool:
@@ -53,7 +60,7 @@ def _is_watched() -> bool:
     )
 
 
-def _views(groups: tuple[Arrays, ...], most: int) -> list[Arrays] | None:
+def _views(groups: tuple[Arrays, ...], most: float) -> list[Arrays] | None:
     """None for what is large, on a device, or of a kind that NumPy does not know."""
     views = []
     for group in groups:

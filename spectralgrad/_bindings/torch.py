@@ -323,6 +323,10 @@ def truth(flag: torch.Tensor) -> bool | None:
         return None
 
 
+def fuses(x: torch.Tensor) -> bool:
+    return False  # inductor takes minutes for a thousand steps (2.13)
+
+
 def can_loop(x: torch.Tensor) -> bool:
     return values(x) is not None
 

@@ -22,6 +22,7 @@ from .._bindings.array import (
     herm,
     is_complex,
     nan_where,
+    product,
     real,
 )
 from .primitive import Primitive, constant
@@ -172,7 +173,7 @@ def inner(a: Array, b: Array, *, axes: int) -> Array:
 
 
 def _product(a: Array, b: Array, *, left: bool, right: bool) -> Array:
-    return (adjoint(a) if left else a) @ (adjoint(b) if right else b)
+    return product(adjoint(a) if left else a, adjoint(b) if right else b)
 
 
 # With A = a or a^H and B = b or b^H: A_bar = bar B^H, B_bar = A^H bar.

@@ -33,6 +33,7 @@ from .._bindings.array import Array, Arrays, array_namespace
 from .._bindings.lookup import common_library, is_dense, truth
 from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
+from .slices import by_slices
 from .tape import Tape, current_tape, recording
 from .why_nan import array_of, explain
 from .zero_directions import (
@@ -237,7 +238,10 @@ class Call:
             elif is_followed(library, (*inputs, *given)):
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
-                result = rule(inputs, outputs, directions)
+                shared = self.primitive.batched is not None
+                result = (rule if shared else partial(by_slices, rule, batch))(
+                    inputs, outputs, directions
+                )
                 found = holds_nan(map(array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))

@@ -26,6 +26,7 @@ from .._bindings.array import (
     device,
     herm,
     nan_where,
+    product,
     trailing_columns,
 )
 from .._engine.arguments import enter
@@ -52,7 +53,7 @@ from .low_rank import whole_space
 def _projector(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     w, Q = factors
     kept = trailing_columns(Q, w.shape[-1] - k)
-    return kept @ adjoint(kept)
+    return product(kept, adjoint(kept))
 
 
 def _projector_differential(
@@ -67,7 +68,7 @@ def _projector_differential(
     if k < n and not lenient:
         tied = w[..., n - k] - w[..., n - k - 1] <= tie[..., 0]
         G = G + nan_where(tied, w)[..., None, None]
-    return herm(Q @ (G * (adjoint(Q) @ herm(directions[0]) @ Q)) @ adjoint(Q))
+    return herm(product(Q, G * product(adjoint(Q), herm(directions[0]), Q), adjoint(Q)))
 
 
 def _at_cut(rule: Callable[..., Array]) -> Callable[..., Array]:
@@ -94,10 +95,10 @@ def _sum_of_largest(factors: Arrays, parameters: Arrays, *, k: int) -> Array:
 def _shared(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     w, Q = factors
     if k == w.shape[-1]:
-        return Q @ adjoint(Q)
+        return product(Q, adjoint(Q))
     xp = array_namespace(w)
     weights = cut_shares(xp.flip(w, axis=-1), k, zero_tolerance(w.shape[-1], w))
-    return (Q * xp.flip(weights, axis=-1)[..., None, :]) @ adjoint(Q)
+    return product(Q * xp.flip(weights, axis=-1)[..., None, :], adjoint(Q))
 
 
 def _why(w: list[float], *, k: int) -> str:

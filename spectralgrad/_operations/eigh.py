@@ -29,6 +29,7 @@ from .._bindings.array import (
     columnwise_dot,
     herm,
     nan_where,
+    product,
     real,
     with_diagonal,
 )
@@ -81,13 +82,13 @@ def eigh_jvp(
     (w, Q), (dx,) = outputs, tangents
     top = largest(w)
     tolerance = gap_tolerance(top, gap_rtol, ties)
-    dxh_Q = herm(dx) @ Q
-    dP = adjoint(Q) @ dxh_Q
+    dxh_Q = product(herm(dx), Q)
+    dP = product(adjoint(Q), dxh_Q)
     once = once_differentiable(w, partial(_fragile, w, tolerance, top, ties))
     valid = 1 + once + 0.0 * w  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
         valid = valid + nan_where(in_tie(w, tolerance), w)
-    dQ = Q @ (dP / gaps(w, tolerance)) * valid[..., None, :]
+    dQ = product(Q, dP / gaps(w, tolerance)) * valid[..., None, :]
     return real(columnwise_dot(Q, dxh_Q)) + once, dQ
 
 
@@ -104,14 +105,14 @@ def eigh_vjp(
     top = largest(w)
     tolerance = gap_tolerance(top, gap_rtol, ties)
     once = partial(_fragile, w, tolerance, top, ties)
-    P = 0.0 if Q_bar is None else adjoint(Q) @ Q_bar
+    P = 0.0 if Q_bar is None else product(adjoint(Q), Q_bar)
     diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:
-        return (herm((Q * diagonal[..., None, :]) @ adjoint(Q)),)
+        return (herm(product(Q * diagonal[..., None, :], adjoint(Q))),)
     bad = gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
     K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
-    return (herm(Q @ K @ adjoint(Q)),)
+    return (herm(product(Q, K, adjoint(Q))),)
 
 
 def eigh_undefined(

@@ -14,7 +14,17 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, eps, herm, nan_where
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    adjoint,
+    array_namespace,
+    eps,
+    herm,
+    nan_where,
+    product,
+)
 from .._engine.arguments import enter
 from .._engine.learned import learned
 from .._engine.primitive import Primitive
@@ -61,7 +71,7 @@ def eigh_value(
     fw = f.with_parameters(parameters, 1)(_values(w, semidefinite))
     xp = array_namespace(w)
     fw = xp.where(xp.isfinite(fw), fw, float("nan"))
-    return herm((Q * fw[..., None, :]) @ adjoint(Q))
+    return herm(product(Q * fw[..., None, :], adjoint(Q)))
 
 
 def _slopes(w: Array, f: Any, parameters: Arrays) -> Array:
@@ -83,17 +93,17 @@ def eigh_differential(
     w, Q = factors
     f, parameters, w, growth = in_units(f, parameters, w, 1)
     xp, values, grown = array_namespace(w), _values(w, semidefinite), scaled(Q, growth)
-    P = adjoint(Q) @ herm(directions[0]) @ grown
+    P = product(adjoint(Q), herm(directions[0]), grown)
     G = _slopes(values, f, parameters)
     if lenient:
-        return herm(grown @ (_defined(G, values, f, parameters) * P) @ adjoint(Q))
+        return herm(product(grown, _defined(G, values, f, parameters) * P, adjoint(Q)))
     if semidefinite and w.shape[-1]:
         # an infinite slope between two zeros does not matter unless the direction touches them
         size = xp.abs(P)
         small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
         zero = values == 0
         G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
-    return herm(grown @ (G * P) @ adjoint(Q)) + _at_break(values, f, parameters, 1)
+    return herm(product(grown, G * P, adjoint(Q))) + _at_break(values, f, parameters, 1)
 
 
 def _defined(G: Array, w: Array, f: Any, parameters: Arrays) -> Array:
@@ -115,8 +125,8 @@ def eigh_second(
     w = _values(w, semidefinite)
     G = _slopes(w, f, parameters)
     m, D = _reference(w, f, parameters, G)
-    X, Y = (adjoint(Q) @ herm(scaled(C, growth)) @ Q for C in directions)
-    out = herm(Q @ triple_sums(f, parameters, w, G, D, m, X, Y) @ adjoint(Q))
+    X, Y = (product(adjoint(Q), herm(scaled(C, growth)), Q) for C in directions)
+    out = herm(product(Q, triple_sums(f, parameters, w, G, D, m, X, Y), adjoint(Q)))
     return out + _at_break(w, f, parameters, 2)
 
 

@@ -21,6 +21,7 @@ from .._bindings.array import (
     device,
     herm,
     nan_where,
+    product,
     skew,
 )
 from .._bindings.lookup import adjoint_times
@@ -44,12 +45,12 @@ from .svd_function import of_singular_values
 
 def _truncated(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
-    return (U[..., :k] * S[..., None, :k]) @ Vh[..., :k, :]
+    return product(U[..., :k] * S[..., None, :k], Vh[..., :k, :])
 
 
 def _isometry(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, _, Vh = factors
-    return U[..., :k] @ Vh[..., :k, :]
+    return product(U[..., :k], Vh[..., :k, :])
 
 
 def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
@@ -115,11 +116,17 @@ def _truncated_differential(
     if lenient:
         xp, tied = array_namespace(S), kept - dropped <= gap_tolerance(first(S))[..., None]
         a, b = xp.where(tied, half / 2 - 1, a), xp.where(tied, -half / 2, b)
-    CV, UC = C @ adjoint(Vh_k), adjoint_times(U_k, C)
-    M_kk, M_kd, M_dk = UC @ adjoint(Vh_k), UC @ adjoint(Vh_d), adjoint_times(U_d, CV)
+    CV, UC = product(C, adjoint(Vh_k)), adjoint_times(U_k, C)
+    M_kk, M_kd, M_dk = (
+        product(UC, adjoint(Vh_k)),
+        product(UC, adjoint(Vh_d)),
+        adjoint_times(U_d, CV),
+    )
     N_kd = adjoint(M_dk)
     rows, columns = a * M_kd + b * N_kd, adjoint(a * N_kd + b * M_kd)
-    return (CV + U_d @ columns) @ Vh_k + U_k @ (UC - M_kk @ Vh_k + rows @ Vh_d)
+    return product(CV + product(U_d, columns), Vh_k) + product(
+        U_k, UC - product(M_kk, Vh_k) + product(rows, Vh_d)
+    )
 
 
 _explained = because(2, lambda S, *, k: f"the cut splits a tie, {name_pair('S', S, k - 1)}")
@@ -158,7 +165,7 @@ partial_isometry = symmetric(
 # the projector on all there is does not depend on x, but where x is NaN
 whole_space = Primitive(
     "whole_space",
-    forward=lambda x, W, *, left: W @ adjoint(W) if left else adjoint(W) @ W,
+    forward=lambda x, W, *, left: product(W, adjoint(W)) if left else product(adjoint(W), W),
     jvp=lambda inputs, outputs, tangents, *, left: outputs[0] - outputs[0],
     vjp=lambda inputs, outputs, cotangents, *, left: (nothing(cotangents[0], *inputs), None),
     carried=(1,),

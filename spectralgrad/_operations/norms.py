@@ -14,7 +14,7 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 
 from __future__ import annotations
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, product
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.symmetric import potential, symmetric
@@ -34,14 +34,14 @@ def _sum_of_values(factors: Arrays, parameters: Arrays, *, k: int | None = None)
 def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
     U, S, Vh = factors
     kept = array_namespace(S).astype(~zero_values(*factors), S.dtype)
-    return (U * kept[..., None, :]) @ Vh
+    return product(U * kept[..., None, :], Vh)
 
 
 def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
     weights = cut_shares(S, k, zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S))
     weights = array_namespace(S).where(zero_values(*factors), 0.0, weights)
-    return (U * weights[..., None, :]) @ Vh
+    return product(U * weights[..., None, :], Vh)
 
 
 nuclear = potential(

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps, herm, nan_where, skew
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    array_namespace,
+    eps,
+    herm,
+    nan_where,
+    product,
+    skew,
+)
 from .._engine.arguments import enter
 from .._engine.elementary import filled
 from .._engine.linear import adjoint_of
@@ -38,7 +48,7 @@ def _unclear(factors: Arrays, tau: Array) -> Array:
 
 def _value(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
     U, S, Vh, rtol = factors
-    return (U * _inverses(S, _threshold(S, rtol))[..., None, :]) @ Vh
+    return product(U * _inverses(S, _threshold(S, rtol))[..., None, :], Vh)
 
 
 def _inverses(S: Array, tau: Array) -> Array:

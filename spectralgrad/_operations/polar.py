@@ -26,6 +26,7 @@ from .._bindings.array import (
     herm,
     is_complex,
     nan_where,
+    product,
     skew,
 )
 from .._engine.arguments import enter
@@ -91,7 +92,7 @@ def polar_value(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
 ) -> Array:
     U, _, Vh = _oriented(factors, signed)
-    return U @ Vh
+    return product(U, Vh)
 
 
 def polar_differential(

@@ -21,7 +21,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, product
 from .._engine.arguments import enter
 from .._engine.linear import inner
 from .._engine.symmetric import potential, symmetric
@@ -104,9 +104,9 @@ def _weights(factors: Arrays, parameters: Arrays, f: Any) -> Arrays:
 def gradient_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
     if S.shape[-1] == 0:
-        return U @ Vh
+        return product(U, Vh)
     _, g = _weights(factors, parameters, f)
-    return (U * g[..., None, :]) @ Vh
+    return product(U * g[..., None, :], Vh)
 
 
 def gradient_differential(
@@ -120,7 +120,7 @@ def gradient_differential(
     N, g = _weights(factors, parameters, f)
     _, _, _, T = _norm(S, p)
     undefined = (N[..., 0] == 0) | (f.order > 0)
-    G = (U * g[..., None, :]) @ Vh
+    G = product(U * g[..., None, :], Vh)
     slope, held = (Power(FREE), (p[..., 0] - 1,)) if parameters else (Power(f.p - 1), ())
     # of degree p - 2: taken at S/s_1, where large exponents do no harm to the largest value
     curved = svd_differential((U, S / unit_of(S), Vh), directions, held, f=slope)

@@ -19,13 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    ArrayT,
-    array_namespace,
-    nan_where,
-)
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, product
 from .._engine.arguments import enter
 from .._engine.learned import learned, learned_potential
 from .._engine.primitive import Primitive
@@ -63,7 +57,7 @@ def _singular_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, 
     kink = zero_values(*factors) & (at_zero != 0)  # or where f' is infinite
     weights = xp.where(kink, nan_where(~xp.isfinite(at_zero), S), weights)
     weights = xp.where(xp.isfinite(weights), weights, float("nan"))
-    return (U * weights[..., None, :]) @ Vh
+    return product(U * weights[..., None, :], Vh)
 
 
 def _singular_hessian(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:

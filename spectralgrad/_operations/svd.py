@@ -49,6 +49,7 @@ from .._bindings.array import (
     leading_columns,
     leading_rows,
     nan_where,
+    product,
     real,
     skew,
     trailing_columns,
@@ -122,7 +123,7 @@ def svd_jvp(
         valid = [1 + once + nan_where(columns, S) for columns in free]
         inverse_S = inverse_S + nan_where(equals_mirror(S, tolerance), S)
 
-    dx_V, dxh_U = dx @ V, adjoint(dx) @ U
+    dx_V, dxh_U = product(dx, V), product(adjoint(dx), U)
     dP = adjoint_times(U, dx_V)
     W_U, W_V = rotations(dP, S, tolerance)
     dU = _vectors_jvp(U_all, W_U, dx_V, dP, inverse_S, valid[0])
@@ -143,13 +144,13 @@ def _vectors_jvp(
     """Tangent of the columns on one side; `flow` is dA V on the left and dA^H U on the right."""
     rows, k = flow.shape[-2:]
     W = leading_columns(W_all, k)
-    dW = W @ rotation
+    dW = product(W, rotation)
     if rows > k:
-        dW = dW + (flow - W @ inner) * inverse_S[..., None, :]
+        dW = dW + (flow - product(W, inner)) * inverse_S[..., None, :]
     dW = dW * valid[..., None, :]
     if W_all.shape[-1] == k:
         return dW
-    dW3 = -W @ (inverse_S[..., :, None] * (adjoint(flow) @ trailing_columns(W_all, k)))
+    dW3 = product(-W, inverse_S[..., :, None] * product(adjoint(flow), trailing_columns(W_all, k)))
     return beside([dW, dW3])
 
 
@@ -172,25 +173,25 @@ def svd_vjp(
     once = partial(fragile, S, tolerance, ties)
     if U_bar is None and V_bar is None:
         diagonal = gauge.once_differentiable_cotangent(S, S_bar, once)
-        return ((U * diagonal[..., None, :]) @ Vh,)
+        return (product(U * diagonal[..., None, :], Vh),)
 
     P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
-    R = 0.0 if V_bar is None else leading_rows(Vh_bar, k) @ adjoint(Vh)
+    R = 0.0 if V_bar is None else product(leading_rows(Vh_bar, k), adjoint(Vh))
     bad = gauge.svd_undetermined(
         x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
     )
     K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
 
     if (n <= k or V_bar is None) and (m <= k or U_bar is None):
-        return (U @ K @ Vh,)
+        return (product(U, K, Vh),)
     inverse_S = 1 / guarded(S, tolerance / 2)
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
         K = K - inverse_S[..., :, None] * R
-        return (U @ (K @ Vh + adjoint(right_bar)),)
+        return (product(U, product(K, Vh) + adjoint(right_bar)),)
     left_bar = _completed_cotangent(U_all, U_bar, k) * inverse_S[..., None, :]
     K = K - P * inverse_S[..., None, :]
-    return ((U @ K + left_bar) @ Vh,)
+    return (product(product(U, K) + left_bar, Vh),)
 
 
 def inner_cotangent(
@@ -218,7 +219,7 @@ def _completed_cotangent(W_all: Array, W_bar: Array, k: int) -> Array:
         trailing_columns(W_all, k),
         trailing_columns(W_bar, k),
     )
-    return leading_columns(W_bar, k) - W3 @ (adjoint(W3_bar) @ W)
+    return leading_columns(W_bar, k) - product(W3, product(adjoint(W3_bar), W))
 
 
 def svd_undefined(

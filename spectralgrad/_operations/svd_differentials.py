@@ -59,6 +59,7 @@ from .._bindings.array import (
     eps,
     herm,
     nan_where,
+    product,
     skew,
 )
 from .._bindings.lookup import adjoint_times
@@ -83,15 +84,15 @@ def sandwich(
     m, n, k = U.shape[-2], Vh.shape[-1], U.shape[-1]
     if m >= n:
         Vh = scaled(Vh, growth)
-        CV = C @ adjoint(Vh)
+        CV = product(C, adjoint(Vh))
         M = adjoint_times(U, CV)
         if m == k:
-            return U @ couple(M) @ Vh
-        return (U @ (couple(M) - M * h[..., None, :]) + CV * h[..., None, :]) @ Vh
+            return product(U, couple(M), Vh)
+        return product(product(U, couple(M) - M * h[..., None, :]) + CV * h[..., None, :], Vh)
     U = scaled(U, growth)
     UC = adjoint_times(U, C)
-    M = UC @ adjoint(Vh)
-    return U @ ((couple(M) - h[..., :, None] * M) @ Vh + h[..., :, None] * UC)
+    M = product(UC, adjoint(Vh))
+    return product(U, product(couple(M) - h[..., :, None] * M, Vh) + h[..., :, None] * UC)
 
 
 def specks(s: Array) -> Array:
@@ -135,7 +136,7 @@ def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
     U, S, Vh = factors
     fs = f.with_parameters(parameters, 1)(S)
     fs = array_namespace(S).where(array_namespace(S).isfinite(fs), fs, float("nan"))
-    return (U * fs[..., None, :]) @ Vh
+    return product(U * fs[..., None, :], Vh)
 
 
 def _defined(factors: Arrays, s: Array, plus: Array, f: Any, parameters: Arrays) -> Arrays:
@@ -179,7 +180,7 @@ def svd_differential(
 def parts_of(factors: Arrays, C: Array) -> Arrays:
     """C V, U^H C V, and the latter's Hermitian and skew-Hermitian parts."""
     U, _, Vh = factors
-    CV = C @ adjoint(Vh)
+    CV = product(C, adjoint(Vh))
     M = adjoint_times(U, CV)
     return CV, M, herm(M), skew(M)
 
@@ -203,13 +204,17 @@ def with_complement(
     """U E V^H with what the left complement adds."""
     U, _, Vh = factors
     if U.shape[-2] == U.shape[-1]:
-        return U @ E @ Vh
+        return product(U, E, Vh)
     (HV, M, p, q), (KV, N, p2, q2) = h_parts, k_parts
-    Hc, Kc = HV - U @ M, KV - U @ N
-    W = herm(2 * (adjoint(Hc) @ Kc))
+    Hc, Kc = HV - product(U, M), KV - product(U, N)
+    W = herm(2 * product(adjoint(Hc), Kc))
     E = E + (phi_plus + phi_minus) / 2 * W
-    out = U @ E + Hc @ (phi_plus * p2 + phi_minus * q2) + Kc @ (phi_plus * p + phi_minus * q)
-    return out @ Vh
+    out = (
+        product(U, E)
+        + product(Hc, phi_plus * p2 + phi_minus * q2)
+        + product(Kc, phi_plus * p + phi_minus * q)
+    )
+    return product(out, Vh)
 
 
 @tall
@@ -232,8 +237,8 @@ def svd_second(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: An
     inverse = 1 / (t[..., :, None] + t[..., None, :])
     hat = q * inverse
     E = triple_sums(f, parameters, s, plus, top * A, 0.0 * s[..., :1], p, p2)
-    E = E - 2 * herm(A * (hat @ q2) - hat @ (adjoint(B) * q2))
-    mixed = (A * p) @ q2 + (A * p2) @ q - p @ (B * q2) - p2 @ (B * q)
+    E = E - 2 * herm(A * (product(hat, q2)) - product(hat, adjoint(B) * q2))
+    mixed = product(A * p, q2) + product(A * p2, q) - product(p, B * q2) - product(p2, B * q)
     E = E + 2 * skew(mixed * inverse)
     return with_complement(factors, E, h_parts, k_parts, phi, phi_minus)
 

@@ -19,6 +19,7 @@ from .._bindings.array import (
     adjoint,
     columnwise_dot,
     herm,
+    product,
     real,
 )
 from .._engine.arguments import enter
@@ -39,7 +40,7 @@ def svdvals_forward(x: Array, U: Array, S: Array, Vh: Array) -> Array:
 
 def svdvals_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     _, U, S, Vh = inputs
-    tangent = real(columnwise_dot(U, tangents[0] @ adjoint(Vh)))
+    tangent = real(columnwise_dot(U, product(tangents[0], adjoint(Vh))))
     return tangent + once_differentiable(S, partial(zero_values, U, S, Vh))
 
 
@@ -47,7 +48,7 @@ def svdvals_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     _, U, S, Vh = inputs
     # a zero value is a kink: |s| of a smooth signed s
     S_bar = cotangents[0] + once_differentiable(S, partial(zero_values, U, S, Vh))
-    return (U * S_bar[..., None, :]) @ Vh, None, None, None
+    return product(U * S_bar[..., None, :], Vh), None, None, None
 
 
 of_svd = Primitive(
@@ -68,12 +69,12 @@ def eigvalsh_forward(x: Array, w: Array, Q: Array) -> Array:
 
 def eigvalsh_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
     _, _, Q = inputs
-    return real(columnwise_dot(Q, herm(tangents[0]) @ Q))
+    return real(columnwise_dot(Q, product(herm(tangents[0]), Q)))
 
 
 def eigvalsh_vjp(inputs: Arrays, outputs: Arrays, cotangents: Arrays) -> Arrays:
     _, _, Q = inputs
-    return herm((Q * cotangents[0][..., None, :]) @ adjoint(Q)), None, None
+    return herm(product(Q * cotangents[0][..., None, :], adjoint(Q))), None, None
 
 
 of_eigh = Primitive(

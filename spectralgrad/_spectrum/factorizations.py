@@ -23,6 +23,8 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.lookup import block_library, library_of
+from . import entries, jacobi
+from .drivers import driver
 from .ties import largest, unit_of
 
 
@@ -49,6 +51,8 @@ def svd(x: Array, *, full_matrices: bool = False) -> Any:
 
     def factorize(a: Array) -> Arrays:
         # A tuple in CuPy and a named tuple elsewhere (CuPy 13): unpacked, never by name.
+        if not full_matrices and driver(a) == "jacobi":
+            return jacobi.svd(a)
         return tuple(array_namespace(a).linalg.svd(a, full_matrices=full_matrices))
 
     cores = ((m, m), (k,), (n, n)) if full_matrices else ((m, k), (k,), (k, n))
@@ -58,7 +62,13 @@ def svd(x: Array, *, full_matrices: bool = False) -> Any:
 def svdvals(x: Array) -> Array:
     if block_library(x) is not None:
         return svd(x)[1]
-    return _each(lambda a: (array_namespace(a).linalg.svdvals(a),), ((min(x.shape[-2:]),),), x)[0]
+
+    def factorize(a: Array) -> Arrays:
+        return (
+            jacobi.svd(a)[1:2] if driver(a) == "jacobi" else (array_namespace(a).linalg.svdvals(a),)
+        )
+
+    return _each(factorize, ((min(x.shape[-2:]),),), x)[0]
 
 
 def _eigh(factorize: Callable[..., Arrays], x: Array) -> Any:
@@ -68,7 +78,12 @@ def _eigh(factorize: Callable[..., Arrays], x: Array) -> Any:
 
 def eigh(x: Array) -> Any:
     """Eigenvalues, ascending, and eigenvectors of the Hermitian part of each matrix."""
-    return _eigh(lambda a: tuple(array_namespace(a).linalg.eigh(herm(a))), x)
+    return _eigh(_hermitian_eigh, x)
+
+
+def _hermitian_eigh(a: Array) -> Arrays:
+    a = herm(a)
+    return jacobi.eigh(a) if driver(a) == "jacobi" else tuple(array_namespace(a).linalg.eigh(a))
 
 
 SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be Hermitian
@@ -79,7 +94,7 @@ def eigh_of_hermitian(x: Array) -> Any:
 
     def factorize(a: Array) -> Arrays:
         xp = array_namespace(a)
-        w, Q = xp.linalg.eigh(herm(a))
+        w, Q = _hermitian_eigh(a)
         twice_skew = xp.max(xp.abs(a - adjoint(a)), axis=(-2, -1))
         return w + nan_where(twice_skew > 2 * SKEW * largest(w)[..., 0], w)[..., None], Q
 
@@ -87,13 +102,21 @@ def eigh_of_hermitian(x: Array) -> Any:
 
 
 def eigvalsh(x: Array) -> Array:
-    return _each(lambda a: (array_namespace(a).linalg.eigvalsh(herm(a)),), ((x.shape[-1],),), x)[0]
+    def factorize(a: Array) -> Arrays:
+        a = herm(a)
+        if driver(a) == "jacobi":
+            return jacobi.eigh(a)[:1]
+        return (array_namespace(a).linalg.eigvalsh(a),)
+
+    return _each(factorize, ((x.shape[-1],),), x)[0]
 
 
 def determinant(x: Array) -> Array:
     """That of each square matrix, and 0 in place of NaN."""
     xp = array_namespace(x)
     x = xp.where(xp.isnan(x), 0.0, x)  # NumPy's det warns of NaN (2.4)
+    if driver(x) == "jacobi":
+        return entries.determinant(x)
     if hasattr(xp.linalg, "det"):  # Dask has none (2026.8)
         return xp.linalg.det(x)
     return _each(lambda a: (array_namespace(a).linalg.det(a)[..., None],), ((1,),), x)[0][..., 0]

@@ -25,6 +25,7 @@ from .._bindings.array import (
     is_complex,
     leading_columns,
     leading_rows,
+    product,
     real,
     skew,
     trailing_columns,
@@ -69,7 +70,7 @@ def phase_residual(
 def completion_residual(W3: Array, W3_bar: Array) -> Array:
     """Members whose loss changes when the completing columns are rotated among themselves."""
     xp = array_namespace(W3)
-    residual = xp.max(xp.abs(skew(adjoint(W3) @ W3_bar)), axis=(-2, -1))
+    residual = xp.max(xp.abs(skew(product(adjoint(W3), W3_bar))), axis=(-2, -1))
     return residual > eps(W3) ** 0.5 * xp.sum(xp.abs(W3_bar), axis=(-2, -1))
 
 
@@ -146,9 +147,9 @@ def once_differentiable_cotangent(
     if not library_of(values).is_differentiated(values):
         return array_namespace(values).zeros_like(values) if values_bar is None else values_bar
     probe, one = values, min(1, values.shape[-1])
-    for product in inner:
-        if not isinstance(product, float):
-            entries = real(leading_rows(product, one))
+    for part in inner:
+        if not isinstance(part, float):
+            entries = real(leading_rows(part, one))
             probe = probe + array_namespace(values).sum(entries, axis=-2)
     zeros = once_differentiable(probe, fragile)
     return zeros if values_bar is None else values_bar + zeros
@@ -167,7 +168,7 @@ def svd_undetermined(
     thin = thin_bars[0], S_bar, thin_bars[1]
     bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
     if ties == "split":
-        found = real(columnwise_dot(vectors[0], x @ vectors[1]))
+        found = real(columnwise_dot(vectors[0], product(x, vectors[1])))
         bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
@@ -194,15 +195,15 @@ def svd_split_residual(
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
     width = split_width(S, first(S))
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
-    for product, sign in ((P - R, -1), (P + R, 1)):
+    for sides, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
         seen = split_residual(
-            skew(product), opened, before, allowance[..., None], width[..., None], (-2, -1)
+            skew(sides), opened, before, allowance[..., None], width[..., None], (-2, -1)
         )
         bad = bad | xp.any(seen, axis=-1)
     for W, W_bar in zip((U, V), thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
-            residual = column_norms(W_bar - W @ (adjoint(W) @ W_bar))
+            residual = column_norms(W_bar - product(W, product(adjoint(W), W_bar)))
             bad = bad | split_residual(residual, S, found, allowance, width)
     return xp.any(bad, axis=-1)
 
@@ -217,7 +218,7 @@ def eigh_undetermined(
         return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
     bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
     if ties == "split":
-        found = real(columnwise_dot(Q, herm(x) @ Q))
+        found = real(columnwise_dot(Q, product(herm(x), Q)))
         opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
         allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
         width = split_width(w, largest(w))

@@ -32,6 +32,7 @@ from .._bindings.array import (
     device,
     eps,
     herm,
+    product,
 )
 from .._bindings.lookup import loop, sum_over_rows
 from .ties import first
@@ -56,8 +57,8 @@ def triple_sums(
     apart = xp.abs(gap) > NEAR * xp.maximum(scale[..., :, None], scale[..., None, :])
     apart = apart & (steps != 0)
     S = of_pairs.second(w_i, w_i, w_k, _diagonal(F), F, F)
-    equal = ((S * X) @ Y + X @ (adjoint(S) * Y)) / 2
-    far = ((D * X) @ Y - X @ (adjoint(D) * Y)) / xp.where(apart, gap, 1.0)
+    equal = (product(S * X, Y) + product(X, adjoint(S) * Y)) / 2
+    far = (product(D * X, Y) - product(X, adjoint(D) * Y)) / xp.where(apart, gap, 1.0)
     T = xp.where(steps == 0, equal, xp.where(apart, far, xp.zeros_like(far)))
 
     near = (steps > 0) & ~apart
@@ -71,7 +72,7 @@ def triple_sums(
         v = xp.where(xp.isfinite(v), v, w)  # there may be no group so far away
         F_vk = of_pairs.divided(v[..., :, None], w_k)
         S = of_pairs.second(w_i, w_k, v[..., :, None], F, F_vk, _diagonal(F_vk))
-        term = (S * X) @ Y + (S * Y) @ X
+        term = product(S * X, Y) + product(S * Y, X)
         return total + xp.where(near & (steps == d), term, xp.zeros_like(term)), d + 1
 
     k = w.shape[-1]
