@@ -24,6 +24,7 @@ from .host import can_loop as can_loop
 from .host import computing as computing
 from .host import each as each
 from .host import is_blocked as is_blocked
+from .host import is_on_host as is_on_host
 from .host import loop as loop
 from .host import quiet
 from .host import sees_context as sees_context

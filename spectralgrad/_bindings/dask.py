@@ -21,6 +21,7 @@ from .host import autodiff as autodiff
 from .host import call_later as call_later
 from .host import computing as computing
 from .host import is_differentiated as is_differentiated
+from .host import is_on_host as is_on_host
 from .host import repeat
 from .host import sees_context as sees_context
 from .host import sum_over_rows as sum_over_rows

@@ -24,6 +24,7 @@ from .array import (
     Arrays,
     adjoint,
     array_namespace,
+    device,
     is_batch_last,
     leading_rows,
     product,
@@ -54,6 +55,10 @@ def computing(x: Array) -> AbstractContextManager[Any]:
 
 def values(x: Any) -> Any:
     return x
+
+
+def is_on_host(x: Any) -> bool:
+    return type(x) is np.ndarray or "cpu" in str(device(x)).lower()  # of array_api_strict
 
 
 def unmapped(x: Any, insist: bool) -> Any:

@@ -55,6 +55,12 @@ def call_later(function: Callable[..., None], arrays: Arrays) -> None:
     jax_primitives.later.bind(*arrays, function=function)
 
 
+def is_on_host(x: jax.Array) -> bool:
+    if is_differentiated(x):
+        return bool(jax.default_backend() == "cpu")
+    return all(device.platform == "cpu" for device in x.devices())
+
+
 def fuses(x: jax.Array) -> bool:
     return is_differentiated(x)  # else each step would be a program
 
@@ -75,12 +81,15 @@ def each(
 ) -> Arrays:
     """Of a long stack of tiny matrices one slice after the other on a CPU.
 
-    Each step of a loop goes through all memory that it is about (JAX 0.10.2).
+    Each step of a loop goes through all memory that it is about (JAX 0.10.2). A stack that is
+    shared by several devices is not cut.
     """
+    if jax.device_count() > 1:
+        return function(*arrays)
     batch, (rows, columns) = arrays[0].shape[:-2], arrays[0].shape[-2:]
     count = math.prod(batch)
     pieces = -(-count * rows * columns // CACHED)
-    if pieces < 2 or max(rows, columns) > 2 * FEW or jax.default_backend() != "cpu":
+    if pieces < 2 or max(rows, columns) > 2 * FEW or not is_on_host(arrays[0]):
         return function(*arrays)
     step = -(-count // pieces)
 

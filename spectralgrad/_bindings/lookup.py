@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import reduce
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -56,6 +57,10 @@ class Library(Protocol):
 
         What is on a device stays there unless a caller insists.
         """
+        ...
+
+    def is_on_host(self, x: Array) -> bool:
+        """Whether x is in the memory of the CPU, so that its values can be read without waiting."""
         ...
 
     def truth(self, flag: Array) -> bool | None:
@@ -240,6 +245,11 @@ def truth(flag: Array) -> bool | None:
     return library_of(flag).truth(flag)
 
 
+def is_on_host(x: Array) -> bool:
+    """Whether x is in the memory of the CPU, so that its values can be read without waiting."""
+    return type(x) is np.ndarray or library_of(x).is_on_host(x)
+
+
 def fuses(x: Array) -> bool:
     """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
     return library_of(x).fuses(x)
@@ -278,10 +288,13 @@ def loop(
 def loop_each(body: Callable[[Arrays], Arrays], state: Arrays, most: int, *, traced: int) -> Arrays:
     """state = body(state) in all batch elements whose number in state[0] is positive.
 
-    All arrays have the shape of the stack; the body must not change what is done.
+    All arrays have the shape of the stack; the body must not change what is done. On a device,
+    where it would have to be waited for, nobody asks whether it is: it runs `traced` times.
     """
     if type(state[0]) is np.ndarray:
         return host.loop_each(body, state, most)
+    if not is_on_host(state[0]) and not is_jax_array(state[0]):  # which loops on the device
+        return reduce(lambda state, _: body(state), range(traced), state)
 
     def going(state: Arrays) -> Array:
         return array_namespace(state[0]).any(state[0] > 0)

@@ -323,6 +323,10 @@ def truth(flag: torch.Tensor) -> bool | None:
         return None
 
 
+def is_on_host(x: torch.Tensor) -> bool:
+    return x.device.type in ("cpu", "meta")
+
+
 def fuses(x: torch.Tensor) -> bool:
     return False  # inductor takes minutes for a thousand steps (2.13)
 

@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-from .._bindings.array import Array, array_namespace, device
-from .._bindings.lookup import is_dense, library_of
+from .._bindings.array import Array, array_namespace
+from .._bindings.lookup import is_dense, is_on_host, library_of
 
 
 def values_of(x: Any) -> Any:
@@ -23,8 +21,7 @@ def read(x: Array, *, insist: bool = True) -> Array | None:
     What is on a device is read where a caller insists.
     """
     known = library_of(x).values(x)
-    on_host = insist or known is None or type(known) is np.ndarray
-    return known if on_host or "cpu" in str(device(known)).lower() else None
+    return known if insist or known is None or is_on_host(known) else None
 
 
 SMALL = 4096  # numbers up to which all of an array are looked at

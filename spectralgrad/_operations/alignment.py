@@ -56,7 +56,7 @@ from .declaration import operation
 from .point_rounding import covariance_floor, kink_floor, larger, point_floor, product_floor
 from .point_sums import centroid, covariance, spread
 from .point_weights import equal_weights, extent, idle, in_proportion, masked, without
-from .polar import polar_factor
+from .polar_differentials import polar_factor
 from .superposition import departure, greatest, mean_square, settled, shortfall, undetermined
 from .svd import svd_factors
 

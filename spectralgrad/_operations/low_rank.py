@@ -37,7 +37,7 @@ from .._functions.thresholds import hard_threshold, sign_beyond
 from .._spectrum.ties import first, gap_tolerance, guarded, is_tied_cut, zero_tolerance
 from .._spectrum.undefined import Policy, because, check_undefined, name_pair, name_zero
 from .declaration import REQUIRED, operation
-from .polar import polar_factor
+from .polar_differentials import polar_factor
 from .svd import svd_factors
 from .svd_differentials import sandwich, svd_second
 from .svd_function import of_singular_values

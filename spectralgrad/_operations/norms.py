@@ -23,7 +23,7 @@ from .._spectrum import factorizations
 from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
 from .declaration import REQUIRED, operation
 from .low_rank import isometry_differential, isometry_second
-from .polar import polar_differential, polar_second
+from .polar_differentials import polar_differential, polar_second
 from .svd import svd_factors
 
 

@@ -30,7 +30,7 @@ from .._engine.linear import add, inner, matmul, multiply, subtract
 from .._engine.primitive import Primitive, constant
 from .point_rounding import about_mean
 from .point_sums import centred
-from .polar import orientation
+from .polar_differentials import orientation
 
 
 def _mean_square(

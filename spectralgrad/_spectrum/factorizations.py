@@ -16,16 +16,15 @@ from .._bindings.array import (
     adjoint,
     array_namespace,
     columnwise_dot,
-    device,
     eps,
     herm,
     nan_where,
     real,
 )
-from .._bindings.lookup import block_library, library_of
-from . import entries, jacobi
-from .drivers import driver
+from .._bindings.lookup import block_library, is_on_host, library_of
+from . import drivers, entries
 from .ties import largest, unit_of
+from .verification import signs, verified_eigh, verified_svd
 
 
 def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], x: Array) -> Any:
@@ -50,10 +49,11 @@ def svd(x: Array, *, full_matrices: bool = False) -> Any:
         return _with_finite(blocks.blocked_svd, x)
 
     def factorize(a: Array) -> Arrays:
+        by = None if full_matrices else drivers.SVD.get(drivers.svd_driver(a))
         # A tuple in CuPy and a named tuple elsewhere (CuPy 13): unpacked, never by name.
-        if not full_matrices and driver(a) == "jacobi":
-            return jacobi.svd(a)
-        return tuple(array_namespace(a).linalg.svd(a, full_matrices=full_matrices))
+        own = partial(array_namespace(a).linalg.svd, full_matrices=full_matrices)
+        factors = tuple((by or own)(a))
+        return factors if is_on_host(a) else verified_svd(a, *factors)
 
     cores = ((m, m), (k,), (n, n)) if full_matrices else ((m, k), (k,), (k, n))
     return _each(factorize, cores, x)
@@ -64,9 +64,8 @@ def svdvals(x: Array) -> Array:
         return svd(x)[1]
 
     def factorize(a: Array) -> Arrays:
-        return (
-            jacobi.svd(a)[1:2] if driver(a) == "jacobi" else (array_namespace(a).linalg.svdvals(a),)
-        )
+        by = drivers.SVD.get(drivers.svd_driver(a))
+        return (array_namespace(a).linalg.svdvals(a),) if by is None else by(a)[1:2]
 
     return _each(factorize, ((min(x.shape[-2:]),),), x)[0]
 
@@ -83,7 +82,9 @@ def eigh(x: Array) -> Any:
 
 def _hermitian_eigh(a: Array) -> Arrays:
     a = herm(a)
-    return jacobi.eigh(a) if driver(a) == "jacobi" else tuple(array_namespace(a).linalg.eigh(a))
+    by = drivers.EIGH.get(drivers.eigh_driver(a), array_namespace(a).linalg.eigh)
+    factors = tuple(by(a))
+    return factors if is_on_host(a) else verified_eigh(a, *factors)
 
 
 SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be Hermitian
@@ -104,9 +105,8 @@ def eigh_of_hermitian(x: Array) -> Any:
 def eigvalsh(x: Array) -> Array:
     def factorize(a: Array) -> Arrays:
         a = herm(a)
-        if driver(a) == "jacobi":
-            return jacobi.eigh(a)[:1]
-        return (array_namespace(a).linalg.eigvalsh(a),)
+        by = drivers.EIGH.get(drivers.eigh_driver(a))
+        return (array_namespace(a).linalg.eigvalsh(a),) if by is None else by(a)[:1]
 
     return _each(factorize, ((x.shape[-1],),), x)[0]
 
@@ -115,7 +115,7 @@ def determinant(x: Array) -> Array:
     """That of each square matrix, and 0 in place of NaN."""
     xp = array_namespace(x)
     x = xp.where(xp.isnan(x), 0.0, x)  # NumPy's det warns of NaN (2.4)
-    if driver(x) == "jacobi":
+    if drivers.eigh_driver(x) == "jacobi":
         return entries.determinant(x)
     if hasattr(xp.linalg, "det"):  # Dask has none (2026.8)
         return xp.linalg.det(x)
@@ -137,8 +137,7 @@ def with_measured_zeros(x: Array, U: Array, S: Array, Vh: Array) -> Array:
         return S
     xp, unit = array_namespace(S), unit_of(S)
     doubtful = max(m, n) * eps(S) * unit >= S
-    signs = xp.sin(xp.arange(1, S.shape[-1] + 1, dtype=S.dtype, device=device(S)) ** 2 * 12.9898)
-    weights = xp.where(doubtful & (signs > 0), 1.0, xp.where(doubtful, -1.0, 0.0 * S))[..., None]
+    weights = xp.where(doubtful[..., None], signs(S), 0.0 * S[..., None])
     right = adjoint(Vh) @ xp.astype(weights, Vh.dtype, copy=False)
     left = U @ xp.astype((S / unit)[..., None] * weights, U.dtype, copy=False)
     rest = x @ right / unit[..., None] - left

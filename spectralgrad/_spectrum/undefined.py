@@ -138,11 +138,17 @@ class Undefined:
         return _problem(self.function, where, what, remedy, self.policy)
 
 
-def because(place: int, why: Callable[..., str], *, axes: int = 1) -> dict[str, Any]:
+def because(
+    place: int,
+    why: Callable[..., str],
+    *,
+    axes: int = 1,
+    spectrum: Callable[[Array], Array] = lambda values: values,
+) -> dict[str, Any]:
     """What a Primitive has to know to explain a NaN, for a function with an option `undefined`.
 
-    Input `place` is the spectrum, or a number (axes=0) that has to do with it; `why(values,
-    **static)` says what is wrong with that of one batch element.
+    Input `place` is the spectrum, what has that `spectrum`, or a number (axes=0) that has to do
+    with it; `why(values, **static)` says what is wrong with that of one batch element.
     """
 
     def hook(
@@ -156,7 +162,7 @@ def because(place: int, why: Callable[..., str], *, axes: int = 1) -> dict[str, 
     ) -> Exception | None:
         if undefined is None or result[0] is None:
             return None
-        values = inputs[place] if axes else inputs[place][..., None]
+        values = spectrum(inputs[place] if axes else inputs[place][..., None])
         return undefined.explain(values, directions, result[0], partial(why, **static))
 
     def insists(*, undefined: Undefined | None = None, **static: Any) -> bool:

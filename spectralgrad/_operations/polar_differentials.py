@@ -1,0 +1,179 @@
+r"""First and second derivatives of polar factors, from the factors of an SVD.
+
+The polar factor is U f(S) V^H with f = sign (`svd_differentials`), so G+ = 0, G- = 2/(s_i + s_j)
+and h = 1/s: only sums of singular values are divided by, and ties do not matter. With
+q^ = q o 1/(s_i + s_j) the second derivative's sums over k are products of matrices,
+
+    E = -4 skew(p q^' + p' q^)/(s_i + s_j) + 4 herm(q^ q^')
+    Phi+ = -1/(s_k s_j),  Phi- = (1/s_k - 1/s_j)/(s_k + s_j).
+
+The nearest rotation is U diag(1, ..., 1, d) V^H with d = det(U) det(V): the polar factor of the
+matrix whose last value is d s_n, so the same rules apply with the last row of V^H turned. What must
+not vanish is s_(n-1) + d s_n. Source of the first derivative: Kenney and Laub (1991), Polar
+decomposition and matrix sign function condition estimates; the second is our own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    device,
+    herm,
+    nan_where,
+    product,
+    skew,
+)
+from .._engine.symmetric import symmetric
+from .._spectrum.factorizations import determinant, eigh, eigvalsh
+from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
+from .._spectrum.undefined import ROUNDING, because, name_pair, name_zero
+from .polar_lyapunov import differential_by_products, second_by_products
+from .svd_differentials import parts_of, sandwich, tall, with_complement
+
+
+def _sums(s: Array) -> Array:
+    """s_i + s_j off the diagonal; on it too, but never zero (there skew(M) is, for real x)."""
+    total = s[..., :, None] + s[..., None, :]
+    return guarded(total, 0.0)
+
+
+def _signed_values(factors: Arrays, signed: bool) -> tuple[Array, Array]:
+    """S, its last value signed if a rotation is meant, and where the factor is not determined."""
+    S = factors[1]
+    xp, zero, n = array_namespace(S), zero_values(*factors), S.shape[-1]
+    if not signed or n == 0:
+        return S, xp.any(zero, axis=-1)
+    s = S * _signs(factors)
+    if n == 1:
+        return s, xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
+    return s, s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
+
+
+def orientation(U: Array, Vh: Array) -> Array:
+    """det(U) det(V) of orthogonal U and V, exactly +1 or -1, as (..., 1)."""
+    turned = determinant(U) * determinant(Vh) < 0
+    return array_namespace(U).where(turned, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
+
+
+def _signs(factors: Arrays) -> Array:
+    """The signs of a rotation's values: the orientation in the last place, and ones."""
+    U, S, Vh = factors
+    xp, n = array_namespace(S), S.shape[-1]
+    last = xp.arange(n, device=device(S)) == n - 1
+    return xp.where(last, orientation(U, Vh), xp.ones_like(S))
+
+
+def _oriented(factors: Arrays, signed: bool) -> Array:
+    """Factors with the last row of Vh turned, if a rotation is meant."""
+    U, S, Vh = factors
+    if not signed or S.shape[-1] == 0:
+        return factors
+    return U, S, Vh * _signs(factors)[..., None]
+
+
+def polar_value(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+) -> Array:
+    U, _, Vh = _oriented(factors, signed)
+    return product(U, Vh)
+
+
+def polar_differential(
+    factors: Arrays,
+    directions: Arrays,
+    parameters: Arrays,
+    *,
+    signed: bool = False,
+    lenient: bool = False,
+) -> Array:
+    U, S, Vh = _oriented(factors, signed)
+    s, jumps = _signed_values(factors, signed)
+    if lenient:
+        floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+        total, inverse = guarded(_sums(s), floor[..., None]), 1 / guarded(s, floor)
+    else:
+        s = s + nan_where(jumps, S)[..., None]
+        total, inverse = _sums(s), 1 / guarded(s, 0.0)
+    return sandwich(U, Vh, directions[0], lambda M: skew(2 * M) / total, inverse)
+
+
+@tall
+def polar_second(
+    factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
+) -> Array:
+    S = factors[1]
+    s, jumps = _signed_values(factors, signed)
+    factors, s = _oriented(factors, signed), s + nan_where(jumps, S)[..., None]
+    scale = unit_of(S)[..., None]
+    s = s / scale[..., 0]
+    h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
+    (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
+    total, inverse = _sums(s), 1 / guarded(s, 0.0)
+    hat, hat2 = q / total, q2 / total
+    E = 4 * (herm(hat @ hat2) - skew(p @ hat2 + p2 @ hat) / total)
+    phi_plus = -inverse[..., :, None] * inverse[..., None, :]
+    phi_minus = (inverse[..., :, None] - inverse[..., None, :]) / total
+    return with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus)
+
+
+def _why(S: list[float], *, signed: bool = False) -> str:
+    if not signed or len(S) < 2:
+        return f"the factor jumps where {name_zero('S', S)}"
+    if S[-2] <= ROUNDING * S[0]:
+        return f"the rotation jumps where {name_zero('S', S, -2)}"
+    return f"two rotations are as near where x turns space over and {name_pair('S', S, len(S) - 2)}"
+
+
+polar_factor = symmetric(
+    "orthogonalize",
+    3,
+    polar_value,
+    polar_differential,
+    polar_second,
+    explained=because(2, _why),
+)
+
+
+def _factors_of(W: Array, P: Array) -> Arrays:
+    """Those of an SVD of x = W P, or P W if it is wide, but for the order of the values."""
+    w, Q = eigh(P)
+    if W.shape[-2] >= W.shape[-1]:
+        return W @ Q, w, adjoint(Q)
+    return Q, w, adjoint(Q) @ W
+
+
+def _from_eigenvectors(rule: Callable[..., Array]) -> Callable[..., Array]:
+    return lambda factors, *rest, **static: rule(_factors_of(*factors), *rest, **static)
+
+
+_of_iterations = because(2, _why, spectrum=lambda P: array_namespace(P).flip(eigvalsh(P), axis=-1))
+
+
+def _given(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
+    return factors[0] + 0.0
+
+
+# of x, and of W and P that an iteration has found
+polar_factors_found = {
+    "newton-schulz": symmetric(
+        "orthogonalize",
+        2,
+        _given,
+        differential_by_products,
+        second_by_products,
+        explained=_of_iterations,
+    ),
+    "qdwh": symmetric(
+        "orthogonalize",
+        2,
+        _given,
+        _from_eigenvectors(polar_differential),
+        _from_eigenvectors(polar_second),
+        explained=_of_iterations,
+    ),
+}

@@ -1,0 +1,72 @@
+"""Whether factors are what they say, for each batch element, on the device they are on.
+
+Batched drivers of GPUs have returned factors that were not orthonormal, or of another matrix,
+without a word. With z of arbitrary numbers a few products with a vector show it:
+
+    x V z = U S z,    U^H U z = z,    V^H V z = z,
+
+and x Q z = Q w z of a Hermitian matrix. What z does not see is orthogonal to it, which a failure
+has no reason to be. Errors of sound factors are some ten eps; the bound is 64 sqrt(m + n) eps.
+"""
+
+from __future__ import annotations
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    device,
+    eps,
+    leading_columns,
+    nan_where,
+)
+from .ties import largest
+
+
+def verified_svd(x: Array, U: Array, S: Array, Vh: Array) -> Arrays:
+    """The factors, NaN where they are none of x."""
+    V, k = adjoint(Vh), S.shape[-1]
+    xp, z = array_namespace(x), _numbers(S)
+    along = leading_columns(U, k) @ xp.astype(S[..., None] * z, U.dtype)
+    residual = x @ (leading_columns(V, k) @ xp.astype(z, V.dtype)) - along
+    bound = 64 * sum(x.shape[-2:]) ** 0.5 * eps(S)
+    sound = _is_orthonormal(U, bound) & _is_orthonormal(V, bound)
+    failed = ~(sound & (_size(residual) <= bound * S[..., 0]))
+    invalid = nan_where(failed, S)[..., None]
+    return U + invalid[..., None], S + invalid, Vh + invalid[..., None]
+
+
+def verified_eigh(x: Array, w: Array, Q: Array) -> Arrays:
+    """The same of a Hermitian matrix."""
+    xp, z = array_namespace(x), _numbers(w)
+    along = Q @ xp.astype(w[..., None] * z, Q.dtype)
+    residual = x @ (Q @ xp.astype(z, Q.dtype)) - along
+    bound = 64 * sum(x.shape[-2:]) ** 0.5 * eps(w)
+    failed = ~(_is_orthonormal(Q, bound) & (_size(residual) <= bound * largest(w)[..., 0]))
+    invalid = nan_where(failed, w)[..., None]
+    return w + invalid, Q + invalid[..., None]
+
+
+def signs(values: Array) -> Array:
+    """A column of arbitrary signs, one for each of the values."""
+    xp = array_namespace(values)
+    places = xp.arange(1, values.shape[-1] + 1, dtype=values.dtype, device=device(values))
+    return xp.where(xp.sin(places**2 * 12.9898) > 0, 1.0, xp.full_like(places, -1.0))[:, None]
+
+
+def _numbers(values: Array) -> Array:
+    """The same, of sizes between 1 and 2 that differ."""
+    xp, n = array_namespace(values), values.shape[-1]
+    return signs(values) * xp.linspace(1, 2, n, dtype=values.dtype, device=device(values))[:, None]
+
+
+def _is_orthonormal(W: Array, bound: float) -> Array:
+    xp = array_namespace(W)
+    z = xp.astype(_numbers(xp.abs(W[..., 0, :])), W.dtype)
+    return _size(adjoint(W) @ (W @ z) - z) <= bound
+
+
+def _size(x: Array) -> Array:
+    xp = array_namespace(x)
+    return xp.max(xp.abs(x), axis=(-2, -1))
