@@ -15,6 +15,7 @@ import numpy as np
 
 import spectralgrad as sg
 
+from . import stacks
 from .timing import Case, nothing
 from .truncated import beside_pytorch
 
@@ -227,6 +228,7 @@ FAMILIES = (
     ("torch", composed),
     ("torch", second_order),
     ("torch", beside_pytorch),
+    *stacks.FAMILIES,
 )
 ON_CUDA = (("cupy", cupy_backward),)
 

@@ -130,6 +130,8 @@ def is_complex(x: Array) -> bool:
     kind = getattr(dtype, "kind", None)  # of NumPy's dtypes, which isdtype takes ten times as long
     if kind is not None:
         return bool(kind == "c")
+    if is_torch_array(x):
+        return bool(dtype.is_complex)
     return bool(array_namespace(x).isdtype(dtype, "complex floating"))
 
 
@@ -137,6 +139,8 @@ def is_floating(x: Array) -> bool:
     """Whether x holds real or complex floating-point numbers."""
     if getattr(x.dtype, "kind", "") in ("f", "c"):  # as above; bfloat16 is of another kind
         return True
+    if is_torch_array(x):
+        return bool(x.dtype.is_floating_point or x.dtype.is_complex)
     return bool(array_namespace(x).isdtype(x.dtype, ("real floating", "complex floating")))
 
 

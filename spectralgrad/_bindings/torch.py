@@ -1,292 +1,37 @@
-"""Calls as PyTorch autograd Functions: backward, torch.func and torch.compile work.
-
-One opaque `call` object travels as the first argument; statics passed as tuples would break
-torch.func.hessian. Tried with PyTorch 2.13.
-"""
+"""PyTorch: what the library asks of it."""
 
 from __future__ import annotations
 
-import re
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from . import numpy_views, torch_kept
 from .array import Arrays
-from .explaining import is_explaining
 from .host import adjoint_times as adjoint_times
 from .host import call_later as call_later
 from .host import each as each
 from .host import is_blocked as is_blocked
 from .host import repeat
 from .host import sum_over_rows as sum_over_rows
+from .torch_function import apply as apply
+from .torch_state import computing as computing
+from .torch_state import has_values, is_tracing
 
 autodiff = True
 
 
-class _Reverse(torch.autograd.Function):
-    """Reverse mode only: a Function that also has `jvp` does not compile with fullgraph=True."""
-
-    @staticmethod
-    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        with computing(arrays[0]):
-            return _forward(call, arrays)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Arrays, output: Arrays) -> None:
-        ctx.call, *arrays = inputs
-        ctx.set_materialize_grads(False)
-        ctx.count = len(arrays)
-        both = (*arrays, *output)
-        kept = ctx.call.kept(arrays, output) if _is_plain(both) else both
-        ctx.shapes = [
-            (x.shape, x.dtype, x.device) if y is None else None
-            for x, y in zip(both, kept, strict=True)
-        ]
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
-
-    @staticmethod
-    def backward(ctx: Any, *cotangents: torch.Tensor | None) -> Arrays:
-        if _in_compiled_autograd():  # which adds None to tensors (2.13)
-            return None, *_without_none(ctx, cotangents)
-        if all(c is None for c in cotangents):
-            return (None,) * (1 + ctx.count)
-        saved = _saved(ctx)
-        known = saved[: ctx.count], saved[ctx.count :], cotangents
-        if _is_tracing():  # under torch.func Dynamo says that no input needs a gradient (2.13)
-            return None, *ctx.call.vjp(*known)
-        wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
-        if _may_differentiate((*saved, *cotangents)):
-            return None, *ctx.call.vjp(*known, wanted)
-        return None, *numpy_views.vjp(ctx.call, *known, wanted=wanted)
-
-
-def _is_plain(arrays: Arrays) -> bool:
-    """Whether these are tensors that stand-ins can replace: no transform nor trace is under way."""
-    if _is_tracing() or torch._C._are_functorch_transforms_active():
-        return False
-    if torch.autograd.forward_ad._current_level >= 0:
-        return False
-    return all(type(x) in (torch.Tensor, torch.nn.Parameter) for x in arrays)
-
-
-def _saved(ctx: Any) -> Arrays:
-    """What was saved, with stand-ins of their shapes for what no rule reads."""
-    return tuple(
-        _stand_in(*shape) if x is None else x
-        for x, shape in zip(ctx.saved_tensors, ctx.shapes, strict=True)
-    )
-
-
-def _stand_in(shape: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
-    """A tensor without memory, NaN wherever somebody should read it after all."""
-    return torch.full((), float("nan"), dtype=dtype, device=device).expand(shape)
-
-
-class _Nominal(torch.autograd.Function):
-    """A stand-in for x in the graph: x itself is not kept, and may be overwritten."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        return _stand_in(x.shape, x.dtype, x.device)
-
-    @staticmethod
-    def backward(ctx: Any, bar: torch.Tensor | None) -> torch.Tensor | None:
-        return bar
-
-
-def _in_compiled_autograd() -> bool:
-    region = sys.modules.get("torch._dynamo.compiled_autograd")  # a second to import
-    return bool(getattr(region, "in_compiled_autograd_region", False))
-
-
-def _without_none(ctx: Any, cotangents: Arrays) -> Arrays:
-    saved = _saved(ctx)
-    inputs, outputs = saved[: ctx.count], saved[ctx.count :]
-    bars = ctx.call.vjp(inputs, outputs, cotangents)
-    return tuple(
-        torch.zeros_like(x) if bar is None else bar for x, bar in zip(inputs, bars, strict=True)
-    )
-
-
-def _forward(call: Any, arrays: Arrays) -> Arrays:
-    if torch_kept.is_kept():
-        return torch_kept.forward(call, arrays)
-    return call.forward(*arrays) if _is_tracing() else numpy_views.forward(call, arrays)
-
-
-class _Both(_Reverse):
-    """Reverse and forward mode, and torch.func.vmap."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(call: Any, *arrays: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        # An output that is a view of an input would want a tangent that is one too.
-        with computing(arrays[0]):
-            outputs = _forward(call, arrays)
-            return tuple(y.clone() if y._is_view() else y for y in outputs)
-
-    @staticmethod
-    def jvp(ctx: Any, _: None, *tangents: torch.Tensor | None) -> Arrays:
-        saved = _saved(ctx)
-        outputs = saved[ctx.count :]
-        result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
-        # A pending conjugation would keep users from .numpy(); None fails under vmap (2.13).
-        return tuple(
-            torch.zeros_like(y) if t is None else t.resolve_conj()
-            for y, t in zip(outputs, result, strict=True)
-        )
-
-
-@cache
-def _both(name: str) -> type[_Both]:
-    """_Both under the name of a Primitive, which PyTorch's nodes and anomaly mode show."""
-    words = "".join(word.capitalize() for word in re.findall("[A-Za-z0-9]+", name))
-    return type(words + "Derivative" * name.count("'"), (_Both,), {})
-
-
-def _apply_both(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return _both(call.name).apply(call, *arrays)
-
-
-_untraced = torch.compiler.disable(
-    _apply_both,
-    reason="Dynamo asks an autograd.Function for its backward alone. Compile inside of the "
-    "transforms of torch.func, or leave fullgraph=True out.",
-)
-
-
-def _levels() -> list[Any]:
-    """The transforms of torch.func that are at work, the outermost first."""
-    return [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
-
-
-def _is_transformed() -> bool:
-    return bool(_levels())
-
-
-def _follows_backward() -> bool:
-    """Whether Dynamo differentiates what is traced now by the Function's backward.
-
-    In forward mode it would differentiate what the Function calls, which is wrong near ties, and
-    vmap has no rule for it (2.13).
-    """
-    kinds = torch._C._functorch.TransformType
-    keys = _levels()
-    if len(keys) > 1 and kinds.Grad in keys and keys[-1] != kinds.Jvp:
-        raise NotImplementedError(
-            "transforms of torch.func inside of each other, such as vmap of grad or hessian, came "
-            "inside of torch.compile, which cannot follow them into a custom function (PyTorch "
-            "2.13). Leave torch.compile out around them, or use one alone, such as jacrev."
-        )
-    return not keys or keys == [kinds.Grad]
-
-
-# they run while Dynamo traces
-_compiles = torch.compiler.assume_constant_result(_follows_backward)
-_transforms = torch.compiler.assume_constant_result(_is_transformed)
-_explains = torch.compiler.assume_constant_result(is_explaining)
-
-
-def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    if _is_tracing():
-        if not _compiles():
-            return _untraced(call, arrays)
-        if _explains():
-            return _explained(call, arrays)
-        if torch.is_grad_enabled() and _transforms():
-            # Dynamo does not know that torch.func.grad differentiates by its argument, whose
-            # `requires_grad` it has read before, and would differentiate what the Function calls,
-            # by PyTorch's own rules. Of what is computed from it, it does know (2.13).
-            arrays = tuple(x.clone() for x in arrays)
-        # Where nothing is differentiated Dynamo can apply no Function (2.13): of constants, and in
-        # the rules that it traces, since a compiled backward is never differentiated.
-        if not torch.is_grad_enabled() or not any(x.requires_grad for x in arrays):
-            with computing(arrays[0]):
-                return _forward(call, arrays)
-        # one tensor given twice does not trace (2.13)
-        repeated = [any(x is y for y in arrays[:i]) for i, x in enumerate(arrays)]
-        return _Reverse.apply(
-            call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
-        )
-    _refuse_nested_forward_mode()
-    node = _both(call.name)
-    if torch._C._are_functorch_transforms_active():
-        return node.apply(call, *arrays)
-    if not _may_differentiate(arrays):
-        with computing(arrays[0]):
-            return _forward(call, arrays)
-    arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
-    if call.primitive.nominal and _is_plain(arrays):
-        arrays = (_apply(_Nominal, arrays[0]), *arrays[1:])
-    return _apply(node, call, *arrays)
-
-
-def _apply(node: type[torch.autograd.Function], *args: Any) -> Any:
-    """Function.apply, less its look at the signature, a fifth of a small call (2.13)."""
-    return super(torch.autograd.Function, node).apply(*args)
-
-
-_explained = torch.compiler.disable(
-    apply, reason="sg.explain_nan reads values. Compile outside of it, or without fullgraph=True."
-)
-
-
-def _refuse_nested_forward_mode() -> None:
-    # A custom Function under torch.func.jvp of torch.func.jvp has derivative zero, whatever its
-    # rules say (PyTorch 2.13); reverse in either place is right.
-    functorch = torch._C._functorch
-    levels = functorch.get_interpreter_stack() or ()
-    if sum(level.key() == functorch.TransformType.Jvp for level in levels) > 1:
-        raise NotImplementedError(
-            "torch.func.jvp inside torch.func.jvp (as in jacfwd of jacfwd) came; PyTorch would "
-            "return zero for any custom function there. Use reverse mode for one of the two: "
-            "torch.func.hessian, jacfwd(jacrev(f)) or jacrev(jacfwd(f))."
-        )
-
-
-def _is_tracing() -> bool:
-    return torch.compiler.is_compiling()
-
-
-def computing(x: torch.Tensor) -> AbstractContextManager[Any]:
-    """Without autocast, which would take products in half precision, and their results with it."""
-    device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return torch.autocast(device, enabled=False)
-    if x.dtype not in (torch.float32, torch.complex64) or _is_tracing():
-        return nullcontext()
-    products = torch.backends.cuda.matmul if x.is_cuda else torch.backends.mkldnn.matmul
-    return nullcontext() if products.fp32_precision in ("none", "ieee") else _in_full(products)
-
-
-@contextmanager
-def _in_full(products: Any) -> Iterator[None]:
-    """Without TF32 or bfloat16 in products, as torch.set_float32_matmul_precision allows."""
-    chosen = products.fp32_precision
-    products.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        products.fp32_precision = chosen
-
-
 def sees_context() -> bool:
     # Dynamo can read neither a ContextVar nor a closure (2.13)
-    return not _is_tracing()
+    return not is_tracing()
 
 
 def values(x: torch.Tensor) -> torch.Tensor | None:
     """x outside of every derivative; None while it is traced, under vmap, and without values."""
-    if not _has_values(x):
+    if not has_values(x):
         return None
     functorch = torch._C._functorch
     levels = functorch.get_interpreter_stack() or ()
@@ -298,15 +43,8 @@ def values(x: torch.Tensor) -> torch.Tensor | None:
         return None
 
 
-def _has_values(x: torch.Tensor) -> bool:
-    modes = torch._C._TorchDispatchModeKey
-    if _is_tracing() or torch._C._get_dispatch_mode(modes.PROXY) is not None:
-        return False
-    return not (x.is_meta or isinstance(x, torch._subclasses.FakeTensor))
-
-
 def unmapped(x: torch.Tensor, insist: bool) -> Any:
-    if not _has_values(x) or not torch._C._are_functorch_transforms_active():
+    if not has_values(x) or not torch._C._are_functorch_transforms_active():
         return x
     if not (x.is_cpu or insist):
         return x
@@ -339,7 +77,7 @@ loop = partial(repeat, truth)
 
 
 def is_differentiated(x: torch.Tensor) -> bool:
-    if _is_tracing():
+    if is_tracing():
         return True
     # Under torch.func and in forward mode a tensor does not show it by requires_grad.
     plain = type(x) is torch.Tensor and not torch._C._functorch.is_functorch_wrapped_tensor(x)
@@ -347,14 +85,9 @@ def is_differentiated(x: torch.Tensor) -> bool:
     return not plain or reverse or torch.autograd.forward_ad._current_level >= 0
 
 
-def _may_differentiate(arrays: Arrays) -> bool:
-    """The same of any of these, None among them, and True for all inside of torch.func."""
-    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
-        return True
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in arrays)
-
-
 vjp = torch.func.vjp
+
+
 jvp = torch.func.jvp
 
 
@@ -395,7 +128,7 @@ def captures_derivative(f: Callable[..., Any], *probes: torch.Tensor) -> bool:
         value = f(*(probe.detach() for probe in probes))
     if not isinstance(value, torch.Tensor):
         return False
-    if _is_tracing() or value.requires_grad:
+    if is_tracing() or value.requires_grad:
         return value.requires_grad
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor
     level = torch.autograd.forward_ad._current_level
@@ -404,4 +137,4 @@ def captures_derivative(f: Callable[..., Any], *probes: torch.Tensor) -> bool:
 
 
 def is_sparse(A: torch.Tensor) -> bool:
-    return not _is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
+    return not is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
