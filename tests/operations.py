@@ -84,8 +84,6 @@ OPERATIONS = (
     case("eigh"),
     case("eigvalsh", scale_power=1),
     case("orthogonalize", scale_power=0),
-    case("orthogonalize", "orthogonalize:newton-schulz", method="newton-schulz", scale_power=0),
-    case("orthogonalize", "orthogonalize:qdwh", method="qdwh", scale_power=0),
     case("polar", "polar_left", side="left"),
     case("polar", "polar_P", out="P", scale_power=1),
     case("nearest_rotation", scale_power=0),

@@ -77,10 +77,13 @@ def test_alignment_by_the_rotation():
     turn = torch.asarray(np.linalg.qr(random((3, 3), seed=4))[0], dtype=torch.float32)
     turn = turn * torch.sign(torch.linalg.det(turn))
     target = torch.where(mask[..., None], points @ turn.mT, float("nan"))
+    # what lines and single atoms leave free is decided by rounding, and would drown the rest
+    weights = torch.tensor([1, 1e-3, 1, 1, 1e-3, 1e-3, 1])
 
     def loss():
         found = sg.kabsch(net(points, mask), target, mask=mask, undefined="least_norm")
-        return (found.rotation - turn).square().sum((-2, -1)).mean() + found.msd.mean()
+        apart = (found.rotation - turn).square().sum((-2, -1))
+        return (weights * apart).mean() + found.msd.mean()
 
     train(net, loss, 0.7)
 

@@ -76,13 +76,15 @@ def _saved(ctx: Any) -> Arrays:
 
 def _stand_in(shape: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A tensor without memory, NaN wherever somebody should read it after all."""
-    return _nan(dtype, device).expand(shape)
+    return (_nan if is_tracing() else _one_nan)(dtype, device).expand(shape)
 
 
-@cache
 def _nan(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False):
         return torch.full((), float("nan"), dtype=dtype, device=device)
+
+
+_one_nan = cache(_nan)
 
 
 class _Nominal(torch.autograd.Function):

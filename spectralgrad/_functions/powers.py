@@ -84,7 +84,7 @@ class Power(Named):
     def divided(self, a: Array, b: Array) -> Array:
         if isinstance(self.p, int):
             return self._polynomial(a, b)
-        if self.p == -0.5:  # whose closed form takes no logarithm
+        if type(self.p) is float and self.p == -0.5:  # whose closed form takes no logarithm
             u, v = self(a), self(b)
             return where(u + v < float("inf"), -u * v / (1 / u + 1 / v), NAN)
         # with r = b/a: a^(p-1) (1 - r^p)/(1 - r) for p > 0, -b^p/a (1 - r^-p)/(1 - r) for p < 0

@@ -132,7 +132,7 @@ def _undefined(
     return Undefined("truncation_error").explain_elements(
         is_tied_cut(values, k) & ~_is_zero(U, S, Vh, outputs[0]),
         values,
-        tuple(d for d in directions if is_dense(d)),
+        tuple(d for d in directions[:count] if is_dense(d)),
         lambda S: f"the cut splits a tie, {name_pair('S', S, k - 1)}",
         "Take another k (sg.cut finds one), or keep it out of the loss, as by where(ok, loss, 0)",
     )
