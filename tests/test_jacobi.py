@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 
 import numpy as np
@@ -197,3 +198,35 @@ def test_torch_and_jax_agree_with_numpy(native):
     f = native.compiled(lambda x: sg.svd(x)) if native.name == "jax" else sg.svd
     for a, b in zip(f(native.array(x)), sg.svd(x), strict=True):
         np.testing.assert_allclose(native.numpy(a), b, atol=1e-13)
+
+
+def patterns(n, values):
+    """Matrices with these numbers in two of their rows, each as a stack of its own."""
+    base = np.diag(np.arange(2.0, 2.0 + n))
+    for i, j in itertools.combinations(range(n), 2):
+        for numbers in itertools.product(values, repeat=3):
+            x = base.copy()
+            x[i, i], x[i, j], x[j, j] = numbers
+            yield np.broadcast_to(x, (B, n, n)).copy()
+
+
+@pytest.mark.parametrize("n", [3, 4])
+def test_stacks_of_one_matrix(n):
+    """Where columns trade places and nothing turns, no other element keeps the sweeps going."""
+    for x in patterns(n, (0.0, 1.0, 3.0, 5.0)):
+        S = jacobi.svd(x)[1][0]
+        np.testing.assert_allclose(S, np.linalg.svd(x[0], compute_uv=False), atol=1e-14)
+        w = jacobi.eigh(x + x.mT)[0][0]
+        np.testing.assert_allclose(w, np.linalg.eigvalsh(x[0] + x[0].T), atol=3e-14)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex128"])
+@pytest.mark.parametrize("n", [2, 3, 4])
+def test_ties_where_jax_compiles(n, dtype):
+    """Which of two equal columns is the longer must not be computed twice with two roundings."""
+    jax = pytest.importorskip("jax")
+    x = np.linalg.qr(random((1000, n, n), is_complex=dtype == "complex128"))[0].astype(dtype)
+    U, S, Vh = map(np.asarray, jax.jit(jacobi.svd)(jax.numpy.asarray(x)))
+    tolerance = 40 * np.finfo(dtype).eps
+    np.testing.assert_allclose(S, 1, atol=tolerance)
+    np.testing.assert_allclose((U * S[..., None, :]) @ Vh, x, atol=tolerance)

@@ -23,6 +23,7 @@ from .host import call_later as call_later
 from .host import can_loop as can_loop
 from .host import computing as computing
 from .host import each as each
+from .host import exact_one as exact_one
 from .host import is_blocked as is_blocked
 from .host import is_on_host as is_on_host
 from .host import loop as loop

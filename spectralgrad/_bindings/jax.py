@@ -61,6 +61,15 @@ def is_on_host(x: jax.Array) -> bool:
     return all(device.platform == "cpu" for device in x.devices())
 
 
+def exact_one(x: jax.Array) -> jax.Array:
+    """Ones of which XLA cannot know: (a b) 1 + c is rounded twice, contracted or not.
+
+    XLA computes a number again in each loop that it fuses, and LLVM contracts each differently: at
+    a tie one loop sees d < 0 and another d > 0 (JAX 0.10.2).
+    """
+    return 0.0 * x + 1.0
+
+
 def fuses(x: jax.Array) -> bool:
     return is_differentiated(x)  # else each step would be a program
 

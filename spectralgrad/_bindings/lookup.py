@@ -87,6 +87,10 @@ class Library(Protocol):
         """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
         ...
 
+    def exact_one(self, x: Array) -> Array | None:
+        """Ones like x that keep a compiler from contracting a product with a sum, if one would."""
+        ...
+
     def each(
         self, function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
     ) -> Arrays:

@@ -14,6 +14,7 @@ from .array import Arrays
 from .host import adjoint_times as adjoint_times
 from .host import call_later as call_later
 from .host import each as each
+from .host import exact_one as exact_one
 from .host import is_blocked as is_blocked
 from .host import repeat
 from .host import sum_over_rows as sum_over_rows

@@ -64,9 +64,14 @@ def conj(x: Array) -> Array:
     return array_namespace(x).conj(x) if is_complex(x) else x
 
 
-def dot(a: Numbers, b: Numbers) -> Array:
+def times(x: Array, one: Array | None) -> Array:
+    """x, which no sum may contract (`exact_one`)."""
+    return x if one is None else x * one
+
+
+def dot(a: Numbers, b: Numbers, one: Array | None) -> Array:
     """a^H b."""
-    total = reduce(add, [conj(u) * v for u, v in zip(a, b, strict=True)])
+    total = reduce(add, [times(conj(u) * v, one) for u, v in zip(a, b, strict=True)])
     return real(total) if a is b else total
 
 

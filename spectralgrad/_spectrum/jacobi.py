@@ -25,8 +25,10 @@ Hermitian matrix turns on both sides until it is diagonal.
 
 A pair with |g| <= 2 eps sqrt(alpha beta) is left as it is. Turning another one, (a, b), brings back
 no more of it than t = |s/c| sqrt(alpha/beta) times what (a, x) and (b, x) had, relative to their
-lengths, if a is the longer; and no pair has more than its own t. So the first sweep with
-t^2 <= eps/64 for all pairs is the last. Convergence is quadratic, also at ties.
+lengths, if a is the longer; and no pair has more than its own t. But where columns trade places,
+the one that comes to p has not met those between p and q. So the first sweep with t^2 <= eps/64 for
+all pairs, in which none trades places over others, is the last. Convergence is quadratic, also at
+ties.
 
 Sources: Hestenes (1958), Inversion of matrices by biorthogonalization and related results; de Rijk
 (1989), A one-sided Jacobi algorithm for computing the singular value decomposition on a vector
@@ -41,7 +43,7 @@ from operator import add
 from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, eps, real
-from .._bindings.lookup import loop, loop_each
+from .._bindings.lookup import library_of, loop, loop_each
 from .entries import (
     Columns,
     Numbers,
@@ -52,6 +54,7 @@ from .entries import (
     in_units,
     matrix_of,
     size2,
+    times,
     tiny,
     vector_of,
 )
@@ -68,7 +71,7 @@ def svd(x: Array) -> Arrays:
         return adjoint(Vh), S, adjoint(U)
     A, (c, u) = in_units(x)
     worst, A, V = _repeated(_one_sided, A, identity(A))
-    lengths = [xp.sqrt(dot(a, a)) for a in A]
+    lengths = [xp.sqrt(dot(a, a, None)) for a in A]
     zeros = [length * length <= _floor(length) for length in lengths]
     U = [
         [v / xp.where(zero, 1.0, length) for v in a]
@@ -119,29 +122,30 @@ def _repeated(sweep: Any, A: Columns, V: Columns) -> tuple[Array, Columns, Colum
         return state[0], in_columns(state[1 : 1 + m * n], m), in_columns(state[1 + m * n :], n)
 
     def body(state: Arrays) -> Arrays:
-        worst, A, V = sweep(*split(state)[1:])
+        one = library_of(state[0]).exact_one(state[0])
+        worst, A, V = sweep(*split(state)[1:], one)
         return (worst, *chain(*A, *V))
 
     start = (1.0 + 0.0 * real(A[0][0]), *chain(*A, *V))
     return split(loop_each(body, start, MOST, traced=TRACED[n]))
 
 
-def _one_sided(A: Columns, V: Columns) -> tuple[Array, Columns, Columns]:
+def _one_sided(A: Columns, V: Columns, one: Array | None) -> tuple[Array, Columns, Columns]:
     """Turn each pair of columns of A, and those of V with them."""
     A, V, worst = list(A), list(V), []
     xp, floor = array_namespace(A[0][0]), _floor(A[0][0])
     for p, q in combinations(range(len(A)), 2):
         a, b = A[p], A[q]
-        alpha, beta = dot(a, a), dot(b, b)
+        alpha, beta = dot(a, a, one), dot(b, b, one)
         high, low = xp.maximum(alpha, beta), xp.minimum(alpha, beta)
-        c, s, _, left = _turn(alpha - beta, dot(a, b), high, low, floor)
-        A[p], A[q] = _turned(c, s, a, b)
-        V[p], V[q] = _turned(c, s, V[p], V[q])
-        worst.append(left)
+        c, s, _, left = _turn(alpha - beta, dot(a, b, one), high, low, floor, one)
+        A[p], A[q] = _turned(c, s, a, b, one)
+        V[p], V[q] = _turned(c, s, V[p], V[q], one)
+        worst.append(_unless_new(p, q, alpha < beta, left))
     return _largest(worst), A, V
 
 
-def _two_sided(H: Columns, Q: Columns) -> tuple[Array, Columns, Columns]:
+def _two_sided(H: Columns, Q: Columns, one: Array | None) -> tuple[Array, Columns, Columns]:
     """Turn each pair of rows and columns of H, and the columns of Q."""
     H, Q, worst = [list(column) for column in H], list(Q), []
     xp = array_namespace(H[0][0])
@@ -149,25 +153,30 @@ def _two_sided(H: Columns, Q: Columns) -> tuple[Array, Columns, Columns]:
         alpha, beta = real(H[p][p]), real(H[q][q])
         size, other = xp.abs(alpha), xp.abs(beta)
         sizes = xp.maximum(size, other), xp.minimum(size, other)
-        c, s, shift, left = _turn(alpha - beta, H[q][p], *sizes, -1.0)
+        c, s, shift, left = _turn(alpha - beta, H[q][p], *sizes, -1.0, one)
         shift = real(shift) / 2
         high, low = xp.maximum(alpha, beta) + shift, xp.minimum(alpha, beta) - shift
         others = [i for i in range(len(H)) if i not in (p, q)]
-        a, b = _turned(c, s, [H[p][i] for i in others], [H[q][i] for i in others])
+        a, b = _turned(c, s, [H[p][i] for i in others], [H[q][i] for i in others], one)
         for i, u, v in zip(others, a, b, strict=True):
             H[p][i], H[q][i], H[i][p], H[i][q] = u, v, conj(u), conj(v)
         zero = 0.0 * c
         H[p][p], H[q][q], H[q][p], H[p][q] = zero + high, zero + low, zero, zero
-        Q[p], Q[q] = _turned(c, s, Q[p], Q[q])
-        worst.append(left)
+        Q[p], Q[q] = _turned(c, s, Q[p], Q[q], one)
+        worst.append(_unless_new(p, q, alpha < beta, left))
     return _largest(worst), H, Q
+
+
+def _unless_new(p: int, q: int, traded: Array, left: Array) -> Array:
+    """What is left, positive where a column came to p that those between have not met."""
+    return array_namespace(left).where(traded, 1.0, left) if q > p + 1 else left
 
 
 def _largest(numbers: Numbers) -> Array:
     return reduce(array_namespace(numbers[0]).maximum, numbers)
 
 
-def _turn(d: Array, g: Array, high: Array, low: Array, floor: float) -> Arrays:
+def _turn(d: Array, g: Array, high: Array, low: Array, floor: float, one: Array | None) -> Arrays:
     """c, s, e^2/f, and what is positive where another sweep is needed.
 
     `high` and `low` are the larger and the smaller of |alpha| and |beta|; nothing turns where low
@@ -178,19 +187,22 @@ def _turn(d: Array, g: Array, high: Array, low: Array, floor: float) -> Arrays:
     turns = (e2 > (4 * eps(d)) ** 2 * (high * low)) & (low > floor)
     mask = xp.astype(turns, d.dtype)  # a product takes a quarter of the time of where (NumPy 2.4)
     e, e2 = e * mask, e2 * mask
-    tangent = e / (xp.abs(d) + xp.sqrt(d * d + e2) + tiny(d))
+    tangent = e / (xp.abs(d) + xp.sqrt(times(d * d, one) + times(e2, one)) + tiny(d))
     tangent2 = size2(tangent)
-    u = 1 / xp.sqrt(1.0 + tangent2)
+    u = 1 / xp.sqrt(1.0 + times(tangent2, one))
     v = u * tangent
     swapped = d < 0
     c, s = xp.where(swapped, v, u), xp.where(swapped, u, conj(v))
-    return c, s, tangent * conj(e), tangent2 * high - eps(d) / 64 * low
+    return c, s, tangent * conj(e), times(tangent2 * high, one) - eps(d) / 64 * low
 
 
-def _turned(c: Array, s: Array, a: Numbers, b: Numbers) -> tuple[Numbers, Numbers]:
-    c_conj, s_conj = conj(c), conj(s)
-    first = [c * u + s * v for u, v in zip(a, b, strict=True)]
-    return first, [c_conj * v - s_conj * u for u, v in zip(a, b, strict=True)]
+def _turned(
+    c: Array, s: Array, a: Numbers, b: Numbers, one: Array | None
+) -> tuple[Numbers, Numbers]:
+    """a' and b'."""
+    pairs, c_conj, s_conj = list(zip(a, b, strict=True)), conj(c), conj(s)
+    first = [times(c * u, one) + times(s * v, one) for u, v in pairs]
+    return first, [times(c_conj * v, one) - times(s_conj * u, one) for u, v in pairs]
 
 
 def _completed(U: Columns, zeros: Numbers) -> Columns:
@@ -219,7 +231,7 @@ def _orthonormal(columns: Columns, like: Numbers) -> Numbers:
     vector = [nothing + xp.astype(nearest == i, like[0].dtype) for i in range(len(like))]
     for _ in range(2):
         for u in columns:
-            part = dot(u, vector)
+            part = dot(u, vector, None)
             vector = [v - part * w for v, w in zip(vector, u, strict=True)]
-    length = xp.sqrt(dot(vector, vector))
+    length = xp.sqrt(dot(vector, vector, None))
     return [v / length for v in vector]
