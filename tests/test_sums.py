@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -71,7 +72,11 @@ def test_zeros_of_a_sum(library):
     for f, value in ((F.log, -np.inf), (F.reciprocal, np.inf), (F.entropy, -2 * np.log(2))):
         out, pullback = library.vjp(lambda x, f=f: sg.svdvals_sum(x, f), x)
         assert np.isclose(float(library.numpy(out)), value)
-        assert np.all(np.isnan(library.numpy(pullback(library.xp.ones_like(out))[0])))
+        compiled = library.name == "jax"
+        said = r"svdvals_sum: .* where s\[2\] = .* counts as zero"
+        with nullcontext() if compiled else library.warns(said):
+            (x_bar,) = pullback(library.xp.ones_like(out))
+        assert np.all(np.isnan(library.numpy(x_bar)))
     out, pullback = library.vjp(lambda x: sg.svdvals_sum(x, F.identity), x)
     x_bar = library.numpy(pullback(library.xp.ones_like(out))[0])
     np.testing.assert_allclose(x_bar, np.diag([1.0, 1.0, 0.0]), atol=1e-15)

@@ -128,7 +128,8 @@ def test_least_norm_is_finite_and_the_derivative_where_there_is_one(library, nam
 def test_least_norm_has_no_second_derivative(name):
     fun, x, _ = CASES[name]
     dx, bar = random(x.shape, seed=8), random(x.shape, seed=7)
-    product = sg.hvp(lambda x: first_of(fun(x, undefined="least_norm")), x, dx, bar)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=f"{name}: the second derivative .*0,"):
+        product = sg.hvp(lambda x: first_of(fun(x, undefined="least_norm")), x, dx, bar)
     assert np.all(np.isnan(product[0]))
     assert np.all(np.isfinite(product[1]))
 
@@ -257,3 +258,26 @@ def test_a_truncation_error_names_itself():
     for result in (x_bar, tangent):
         assert np.all(np.isfinite(result[0]))
         assert np.all(np.isnan(result[1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "fun"),
+    [
+        ("nuclear_norm", sg.nuclear_norm),
+        ("ky_fan_norm", lambda x: sg.ky_fan_norm(x, 1)),
+        ("schatten_norm", lambda x: sg.schatten_norm(x, 1.5)),
+        ("svdvals_sum", lambda x: sg.svdvals_sum(x, F.log1p)),
+        ("eigvalsh_sum", lambda x: sg.eigvalsh_sum(x, F.power(1.5))),
+        ("sum_largest_eigvalsh", lambda x: sg.sum_largest_eigvalsh(x, 1)),
+        ("svd_function", lambda x: sg.svdvals_sum(sg.svd_function(x, F.log1p), F.power(2))),
+    ],
+)
+def test_second_derivatives_at_kinks_say_why(name, fun):
+    x = np.stack([np.diag([3.0, 2.0, 1.0]), np.diag([2.0, 2.0, 0.0])])
+    with pytest.warns(
+        sg.DerivativeUndefinedWarning,
+        match=rf"^{name}: the second derivative is undefined for batch element \(1,\)",
+    ):
+        product = sg.hvp(fun, x, np.ones((2, 3, 3)), np.ones(2))
+    assert np.all(np.isfinite(product[0]))
+    assert np.any(np.isnan(product[1]))

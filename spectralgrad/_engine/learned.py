@@ -30,6 +30,7 @@ from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero
 from .._bindings.lookup import native
 from .linear import inner, multiply
 from .primitive import Primitive, once
+from .symmetric import at_next_order
 
 Map = Callable[..., Any]
 
@@ -167,7 +168,9 @@ def learned(
 def _of_order(
     name: str, factors: int, maps: tuple[Map, ...], order: int, explained: Mapping[str, Any]
 ) -> Learned:
-    above = _of_order(name, factors, maps, order + 1, {}) if order < len(maps) else None
+    above = None
+    if order < len(maps):
+        above = _of_order(name, factors, maps, order + 1, at_next_order(explained))
     first, name = 1 + order + factors, name + "'" * order
 
     def forward(*inputs: Array, undefined: Any = None, **static: Any) -> Array:

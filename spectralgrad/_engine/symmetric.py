@@ -41,10 +41,19 @@ def symmetric(
     return _of_order(name, factors, maps, 0, explained or {})
 
 
+def at_next_order(explained: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the Primitive of one order more has to know to explain a NaN."""
+    if not explained:
+        return explained
+    return {**explained, "undefined": explained["undefined"].at_next_order()}
+
+
 def _of_order(
     name: str, factors: int, maps: tuple[Map, ...], order: int, explained: Mapping[str, Any]
 ) -> Primitive:
-    above = _of_order(name, factors, maps, order + 1, {}) if order < len(maps) else None
+    above = None
+    if order < len(maps):
+        above = _of_order(name, factors, maps, order + 1, at_next_order(explained))
     first_parameter = 1 + order + factors
 
     def forward(*inputs: Array, undefined: Any = None, **static: Any) -> Array:
@@ -111,7 +120,13 @@ def _of_order(
     return primitive
 
 
-def potential(name: str, factors: int, value: Map, gradient: Primitive) -> Primitive:
+def potential(
+    name: str,
+    factors: int,
+    value: Map,
+    gradient: Primitive,
+    explained: Mapping[str, Any] | None = None,
+) -> Primitive:
     """The scalar function of A with that gradient; `value` takes (factors, parameters, **static).
 
     Inputs are A, factors and parameters.
@@ -148,6 +163,14 @@ def potential(name: str, factors: int, value: Map, gradient: Primitive) -> Primi
 
     carried = tuple(range(1, first_parameter))
     primitive: Primitive = Primitive(
-        name, forward, jvp, vjp, carried=carried, core=0, reads_outputs=False, nominal=True
+        name,
+        forward,
+        jvp,
+        vjp,
+        carried=carried,
+        core=0,
+        reads_outputs=False,
+        nominal=True,
+        **explained or {},
     )
     return primitive

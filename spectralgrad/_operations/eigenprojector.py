@@ -43,7 +43,7 @@ from .._spectrum.ties import (
     largest,
     zero_tolerance,
 )
-from .._spectrum.undefined import Policy, because, check_undefined, name_pair
+from .._spectrum.undefined import Policy, at_kinks, because, check_undefined, name_pair
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 from .eigh_function import eigh_second
@@ -113,7 +113,13 @@ sum_of_largest = potential(
     "sum_largest_eigvalsh",
     2,
     _sum_of_largest,
-    symmetric("sum_largest_eigvalsh'", 2, _shared, *_cut_rules),
+    symmetric(
+        "sum_largest_eigvalsh'",
+        2,
+        _shared,
+        *_cut_rules,
+        explained=at_kinks(1, "sum_largest_eigvalsh"),
+    ),
 )
 
 

@@ -21,6 +21,7 @@ from .._engine.symmetric import potential, symmetric
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
 from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
+from .._spectrum.undefined import at_kinks
 from .declaration import REQUIRED, operation
 from .low_rank import isometry_differential, isometry_second
 from .polar_differentials import polar_differential, polar_second
@@ -48,13 +49,27 @@ nuclear = potential(
     "nuclear_norm",
     3,
     _sum_of_values,
-    symmetric("nuclear_norm'", 3, _nuclear_gradient, polar_differential, polar_second),
+    symmetric(
+        "nuclear_norm'",
+        3,
+        _nuclear_gradient,
+        polar_differential,
+        polar_second,
+        explained=at_kinks(2, "nuclear_norm"),
+    ),
 )
 ky_fan = potential(
     "ky_fan_norm",
     3,
     _sum_of_values,
-    symmetric("ky_fan_norm'", 3, _ky_fan_gradient, isometry_differential, isometry_second),
+    symmetric(
+        "ky_fan_norm'",
+        3,
+        _ky_fan_gradient,
+        isometry_differential,
+        isometry_second,
+        explained=at_kinks(2, "ky_fan_norm"),
+    ),
 )
 
 

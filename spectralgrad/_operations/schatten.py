@@ -29,6 +29,7 @@ from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array, number
 from .._functions.powers import Power
 from .._spectrum.ties import first, unit_of, zero_values
+from .._spectrum.undefined import at_kinks
 from .declaration import operation
 from .norms import largest_of_all, sum_of_all
 from .svd import svd_factors
@@ -134,7 +135,13 @@ schatten = potential(
     "schatten_norm",
     3,
     norm_value,
-    symmetric("schatten_norm'", 3, gradient_value, gradient_differential),
+    symmetric(
+        "schatten_norm'",
+        3,
+        gradient_value,
+        gradient_differential,
+        explained=at_kinks(2, "schatten_norm"),
+    ),
 )
 
 

@@ -31,6 +31,7 @@ from .._spectrum.ties import (
     zero_tolerance,
     zero_values,
 )
+from .._spectrum.undefined import ROUNDING, at_kinks, because, name_zero
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 from .eigh_function import eigh_differential, eigh_value, guards_zero
@@ -64,8 +65,22 @@ def _singular_hessian(factors: Arrays, directions: Arrays, parameters: Arrays, *
     return svd_differential(factors, directions, parameters, f=f.slope())
 
 
+def _why(values: list[float], *, f: Any) -> str:
+    least = min(values, key=abs)
+    if abs(least) <= ROUNDING * max(map(abs, values)):
+        zero = name_zero("s", values, values.index(least))
+        return f"f' does not exist or is infinite where {zero}"
+    return "f has no derivative at one of the values"
+
+
 _singular = "svdvals_sum'", 3, _singular_gradient, _singular_hessian
-sum_of_singular = potential("svdvals_sum", 3, _sum_of_singular, symmetric(*_singular))
+sum_of_singular = potential(
+    "svdvals_sum",
+    3,
+    _sum_of_singular,
+    symmetric(*_singular, explained=at_kinks(2, "svdvals_sum")),
+    explained=because(2, _why, function="svdvals_sum"),
+)
 learned_sum_of_singular = learned_potential("svdvals_sum", 3, _sum_of_singular, learned(*_singular))
 
 
@@ -85,7 +100,13 @@ def _of_slope(rule: Callable[..., Array]) -> Callable[..., Array]:
 
 
 _eigen = "eigvalsh_sum'", 2, _of_slope(eigh_value), _of_slope(eigh_differential)
-sum_of_eigen = potential("eigvalsh_sum", 2, _sum_of_eigen, symmetric(*_eigen))
+sum_of_eigen = potential(
+    "eigvalsh_sum",
+    2,
+    _sum_of_eigen,
+    symmetric(*_eigen, explained=at_kinks(1, "eigvalsh_sum")),
+    explained=because(1, _why, function="eigvalsh_sum"),
+)
 learned_sum_of_eigen = learned_potential("eigvalsh_sum", 2, _sum_of_eigen, learned(*_eigen))
 
 

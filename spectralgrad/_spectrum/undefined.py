@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from operator import or_
 from typing import Any, Literal, cast, get_args
@@ -24,8 +24,9 @@ POLICIES_INSTEAD = (
 
 ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
 Policy = Literal["nan", "raise", "least_norm"]
+KEEP_OUT = "Keep it out of the loss, as by where(ok, loss, 0)"
 LEFT_OUT_INSTEAD = (
-    "Keep it out of the loss, as by where(ok, loss, 0), or choose undefined='least_norm' to leave "
+    f"{KEEP_OUT}, or choose undefined='least_norm' to leave "
     "the undefined part out of the derivative"
 )
 
@@ -87,8 +88,13 @@ def _are_finite(directions: Arrays) -> bool:
     )
 
 
-def _problem(name: str, where: str, what: str, remedy: str, policy: str) -> Exception:
-    message = f"{name}: the derivative is undefined for {where}, and NaN there: {what}. {remedy}."
+def _problem(
+    name: str, where: str, what: str, remedy: str, policy: str, order: int = 1
+) -> Exception:
+    nth = {1: "", 2: "second "}.get(order, "third ")
+    message = (
+        f"{name}: the {nth}derivative is undefined for {where}, and NaN there: {what}. {remedy}."
+    )
     if policy == "raise":
         return DerivativeUndefinedError(message)
     return DerivativeUndefinedWarning(message)
@@ -112,13 +118,20 @@ class Undefined:
         return self.policy == "raise"
 
     def explain(
-        self, values: Array, directions: Arrays, result: Array, why: Callable[[list[float]], str]
+        self,
+        values: Array,
+        directions: Arrays,
+        result: Array,
+        why: Callable[[list[float]], str],
+        remedy: str,
+        order: int,
     ) -> Exception | None:
         """Name the first batch element whose result is NaN though its spectrum is finite."""
         xp = array_namespace(values)
-        edges = (result[..., 0, :], result[..., :, 0])
+        numbers = result.ndim < values.ndim  # one for each element
+        edges = [result[..., None]] if numbers else [result[..., 0, :], result[..., :, 0]]
         missing = reduce(or_, (xp.any(xp.isnan(edge), axis=-1) for edge in edges))
-        return self.explain_elements(missing, values, directions, why, LEFT_OUT_INSTEAD)
+        return self.explain_elements(missing, values, directions, why, remedy, order)
 
     def explain_elements(
         self,
@@ -127,6 +140,7 @@ class Undefined:
         directions: Arrays,
         why: Callable[[list[float]], str],
         remedy: str,
+        order: int = 1,
     ) -> Exception | None:
         """Name the first of these batch elements whose spectrum is finite."""
         xp = array_namespace(values)
@@ -135,23 +149,27 @@ class Undefined:
             return None
         v = xp.reshape(values, (-1, values.shape[-1]))[index, :]
         what = why([float(v[i]) for i in range(v.shape[0])])
-        return _problem(self.function, where, what, remedy, self.policy)
+        return _problem(self.function, where, what, remedy, self.policy, order)
 
 
-def because(
-    place: int,
-    why: Callable[..., str],
-    *,
-    axes: int = 1,
-    spectrum: Callable[[Array], Array] = lambda values: values,
-) -> dict[str, Any]:
-    """What a Primitive has to know to explain a NaN, for a function with an option `undefined`.
+@dataclass(frozen=True)
+class Because:
+    """Says why a derivative of some order is NaN, for `Primitive.undefined`.
 
     Input `place` is the spectrum, what has that `spectrum`, or a number (axes=0) that has to do
-    with it; `why(values, **static)` says what is wrong with that of one batch element.
+    with it; `why(values, **static)` says what is wrong with that of one batch element. `function`
+    is the public one where no option `undefined` comes with its name.
     """
 
-    def hook(
+    place: int
+    why: Callable[..., str]
+    axes: int = 1
+    spectrum: Callable[[Array], Array] = lambda values: values
+    function: str = ""
+    order: int = 1
+
+    def __call__(
+        self,
         inputs: Arrays,
         outputs: Arrays,
         directions: Arrays,
@@ -160,15 +178,38 @@ def because(
         undefined: Undefined | None = None,
         **static: Any,
     ) -> Exception | None:
-        if undefined is None or result[0] is None:
+        about = undefined or Undefined(self.function)
+        if not about.function or result[0] is None:
             return None
-        values = spectrum(inputs[place] if axes else inputs[place][..., None])
-        return undefined.explain(values, directions, result[0], partial(why, **static))
+        values = self.spectrum(inputs[self.place] if self.axes else inputs[self.place][..., None])
+        why = partial(self.why, **static) if self.order == 1 else partial(_of_order, self.order)
+        remedy = LEFT_OUT_INSTEAD if undefined and self.order == 1 else KEEP_OUT
+        return about.explain(values, directions, result[0], why, remedy, self.order)
+
+    def at_next_order(self) -> Because:
+        """The same of a Primitive with one direction more, in front of the factors."""
+        return replace(self, place=self.place + 1, order=self.order + 1)
+
+
+def _of_order(order: int, values: list[float]) -> str:
+    if order > 2:
+        return "derivatives of this order are not known"
+    shown = ", ".join(f"{v:.6g}" for v in values[:6]) + (", ..." if len(values) > 6 else "")
+    return f"the first derivative has a kink or jumps at one of the values, or at a tie: {shown}"
+
+
+def because(place: int, why: Callable[..., str], **facts: Any) -> dict[str, Any]:
+    """What a Primitive has to know to explain a NaN (`Because`)."""
 
     def insists(*, undefined: Undefined | None = None, **static: Any) -> bool:
         return undefined is not None and undefined.insists
 
-    return {"undefined": hook, "insists": insists}
+    return {"undefined": Because(place, why, **facts), "insists": insists}
+
+
+def at_kinks(place: int, function: str) -> dict[str, Any]:
+    """The same of the gradient of a scalar function of x, whose derivative is a second one."""
+    return because(place, lambda values: "", function=function, order=2)
 
 
 def name_zero(symbol: str, values: list[float], i: int = -1) -> str:
