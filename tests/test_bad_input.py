@@ -299,3 +299,13 @@ def elsewhere(call):
 def test_arrays_on_two_devices(call, names):
     with pytest.raises(ValueError, match=rf"^{names}.* is on .*; wanted both on one device"):
         elsewhere(call)()
+
+
+@pytest.mark.parametrize("fun", [sg.svd_function, sg.eigh_function, sg.svdvals_sum])
+def test_functions_that_mix_values(native, fun):
+    x = native.array(np.diag([3.0, 2.0, 1.0]))
+    f = lambda s: s / native.xp.max(s)
+    with pytest.raises(ValueError, match=f"^{fun.__name__}: `f` is not elementwise"):
+        fun(x, f)
+    with pytest.raises(ValueError, match="`f` is not elementwise"):
+        fun(x, (f, native.xp.ones_like))

@@ -5,13 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, device, is_complex, real
+from .._bindings.array import (
+    Array,
+    Arrays,
+    ArrayT,
+    array_namespace,
+    device,
+    eps,
+    is_complex,
+    real,
+)
 from .._bindings.lookup import AutodiffLibrary
+from .._engine.errors import public_name
 from .._engine.linear import add_imaginary
+from .._engine.reading import read
 from .._spectrum.divided_differences import by_quadrature, second_by_quadrature
 from .protocol import Scalar
 
@@ -141,6 +153,22 @@ def _part(f: Given, imaginary: bool) -> Given:
     )
 
 
+def _check_elementwise(values: Array, of_first: Callable[[], Array]) -> None:
+    """Raise where the first of the values is another one alone, if that can be known."""
+    together = read(values, insist=False)
+    alone = None if together is None else read(of_first(), insist=False)
+    if together is None or alone is None:
+        return
+    apart = abs(complex(together[0]) - complex(alone[0]))
+    if apart > float(eps(real(together))) ** 0.5 * abs(complex(alone[0])):
+        raise ValueError(
+            f"{public_name('svd_function')}: `f` is not elementwise: its value at 1 is "
+            f"{complex(alone[0]):.3g} alone and {complex(together[0]):.3g} beside another number. "
+            "Write it with elementwise operations; a scale that depends on all values belongs to "
+            "the matrix, outside of f."
+        )
+
+
 def apply_in_parts(
     of: Callable[..., Any],
     f: Any,
@@ -154,12 +182,14 @@ def apply_in_parts(
     derivatives.
     """
     if isinstance(f, Given):
-        probe = array_namespace(x).ones((1,), dtype=real(x).dtype, device=device(x))
-        # its value at 1 does not matter, and only NumPy's functions warn of it
+        of_numbers = f.with_parameters(parameters, 0)
+        probe = array_namespace(x).linspace(1, 2, 2, dtype=real(x).dtype, device=device(x))
+        # its values there do not matter, and only NumPy's functions warn of them
         quiet = np.errstate(all="ignore") if isinstance(probe, np.ndarray) else nullcontext()
         with quiet:
-            complex_valued = is_complex(f.with_parameters(parameters, 0)(probe))
-        if complex_valued:
+            values = of_numbers(probe)
+            _check_elementwise(values, partial(of_numbers, probe[:1]))
+        if is_complex(values):
             total: ArrayT = add_imaginary(
                 *(of(f=_part(f, imaginary)) for imaginary in (False, True))
             )
