@@ -48,6 +48,7 @@ __all__ = [
     "real",
     "skew",
     "trailing_columns",
+    "transposed_copy",
     "unboxed",
     "with_diagonal",
 ]
@@ -198,6 +199,21 @@ def adjoint(x: Array) -> Array:
         return x.mH
     transposed = x.mT if hasattr(x, "mT") else array_namespace(x).matrix_transpose(x)
     return array_namespace(x).conj(transposed) if is_complex(x) else transposed
+
+
+def transposed_copy(x: Array) -> Array:
+    """The transpose of real matrices, its rows in one piece where that matters.
+
+    NumPy and PyTorch keep the order of memory, and take the shorter of its axes for the inner loop.
+    """
+    if type(x) is not np.ndarray and not is_torch_array(x):
+        return adjoint(x)
+    xp, (m, n) = array_namespace(x), x.shape[-2:]
+    if min(m, n) > FEW:
+        return np.ascontiguousarray(x.mT) if type(x) is np.ndarray else x.mT.contiguous()
+    if m > n:
+        return xp.stack([x[..., i] for i in range(n)], axis=-2)
+    return xp.stack([x[..., i, :] for i in range(m)], axis=-1)
 
 
 def conj(x: Array) -> Array:

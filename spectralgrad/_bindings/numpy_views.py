@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from .array import MANY, Arrays
+from .array import FEW, MANY, Arrays
 from .host import TINY, quiet
 
 # Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32
+MODERATE = 2**20  # numbers in stacks of point sets: threads are worth it beyond
 
 
 def forward(call: Any, arrays: Arrays) -> Arrays:
@@ -37,7 +38,11 @@ def vjp(call: Any, *known: Arrays, wanted: Any) -> Arrays:
 def _computed(
     call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: float
 ) -> Arrays:
-    most = inf if _is_tiny_stack(groups[0][0]) else most
+    first = groups[0][0]
+    if _is_tiny_stack(first):
+        most = inf
+    elif _is_thin_stack(first) and not call.primitive.decomposes:
+        most = MODERATE
     views = None if call.foreign or _is_watched() else _views(groups, most)
     if views is None:
         return function(*groups)
@@ -48,6 +53,16 @@ def _computed(
 def _is_tiny_stack(x: torch.Tensor) -> bool:
     """Whether NumPy has a way of its own for a stack (`host.in_slices`)."""
     return x.ndim > 2 and bool(x.shape[-2] * x.shape[-1] <= TINY) and x.numel() >= MANY
+
+
+def _is_thin_stack(x: torch.Tensor) -> bool:
+    """Whether x is a long stack of matrices of few rows or columns: point sets.
+
+    PyTorch takes products of them one by one, and waits for its threads after each operation.
+    """
+    if x.ndim < 3 or min(x.shape[-2:]) > FEW:
+        return False
+    return bool(x.numel() >= MANY * x.shape[-2] * x.shape[-1] > 0)
 
 
 def _is_watched() -> bool:

@@ -213,8 +213,9 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
     node = _both(call.name)
     if torch._C._are_functorch_transforms_active():
         return node.apply(call, *arrays)
-    if not may_differentiate(arrays):
-        with computing(arrays[0]):
+    constant = not call.active(arrays) and torch.autograd.forward_ad._current_level < 0
+    if constant or not may_differentiate(arrays):
+        with torch.no_grad(), computing(arrays[0]):
             return _forward(call, arrays)
     arrays = torch._functorch.utils.unwrap_dead_wrappers(arrays)
     if call.primitive.nominal and _is_plain(arrays):

@@ -266,11 +266,11 @@ add = Primitive(
 )
 
 
-_negating = _unary("negative", lambda x: -x)
+negative = _unary("negative", lambda x: -x)
 
 
 def subtract(a: Array, b: Array) -> Array:
-    return add(a, _negating(b))
+    return add(a, negative(b))
 
 
 def _complexified(x: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .._bindings.array import MANY, Arrays
+from .._bindings.array import FEW, MANY, Arrays
 from .._bindings.host import TINY, in_slices
 
 
@@ -37,5 +37,6 @@ def _are_tiny(shape: tuple[int, ...], arrays: list[object]) -> bool:
         type(x) is np.ndarray
         and tuple(x.shape[: len(shape)]) == shape
         and 0 < x.size <= TINY * count
+        and max(x.shape[len(shape) :], default=1) <= 2 * FEW  # else products are not sums there
         for x in arrays
     )

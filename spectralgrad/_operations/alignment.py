@@ -20,6 +20,7 @@ analysis, section 2.8.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Generic, NamedTuple
 
 from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace
@@ -36,29 +37,30 @@ from .._engine.elementary import (
 )
 from .._engine.errors import warn
 from .._engine.linear import (
-    add,
     broadcast,
     cast,
     dtype_name,
     inner,
     matmul,
     multiply,
-    nan_derivative,
     nan_unless_finite,
-    subtract,
-    unrow,
 )
 from .._engine.options import check_flag
 from .._engine.reading import read
 from .._engine.tape import as_constant
-from .._spectrum.undefined import Policy, Undefined, because, check_undefined
+from .._spectrum.undefined import Policy, check_undefined
+from .best_rotation import best_rotation
 from .declaration import operation
-from .point_rounding import covariance_floor, kink_floor, larger, point_floor, product_floor
-from .point_sums import centroid, covariance, spread
-from .point_weights import equal_weights, extent, idle, in_proportion, masked, without
-from .polar_differentials import polar_factor
-from .superposition import departure, greatest, mean_square, settled, shortfall, undetermined
-from .svd import svd_factors
+from .moments import moments
+from .point_rounding import kink_floor, point_floor, product_floor
+from .point_sums import gram
+from .point_weights import equal_weights, idle, in_proportion, masked, without
+from .superposition import (
+    greatest,
+    identity_like,
+    mean_square,
+    translation_of,
+)
 
 
 class KabschResult(NamedTuple, Generic[ArrayT]):
@@ -89,11 +91,14 @@ def _as_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike
 
 
 def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> Arrays:
-    """Weights that add up to one, (..., points), and the points, without those out of play."""
+    """Weights that add up to one, in a tuple, and the points, without those out of play.
+
+    No weights stand for equal ones.
+    """
+    if weights is None and mask is None:
+        return (), P, Q
     if weights is None:
-        w = equal_weights(P, value=1 / P.shape[-2])
-        if mask is None:
-            return w, nan_unless_finite(P), nan_unless_finite(Q)
+        w = equal_weights(P)
     else:
         check_weights(weights, P)
         w = broadcast(cast(weights, dtype_name(P)), tuple(P.shape[:-1]))
@@ -108,44 +113,15 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
         )
     for X in (P, Q):
         w = without(w, idle(X, w))
-    P, Q = (nan_unless_finite(without(X, idle(X, w))) for X in (P, Q))
+    P, Q = (without(X, idle(X, w)) for X in (P, Q))
     w = in_proportion(w)
     one = filled(w, value=1.0, axes=0, ones=0)
     total = inner(one, w, axes=1)
-    return multiply(inverse(total, filled(total, value=0.0, axes=0, ones=0)), w, axes=1), P, Q
+    return (multiply(inverse(total, filled(total, value=0.0, axes=0, ones=0)), w, axes=1),), P, Q
 
 
-_nan_if_several = nan_derivative(
-    lambda several: several != 0,
-    **because(
-        1, lambda several: "several rotations are as good, to the rounding of the points", axes=0
-    ),
-)
-
-
-class _Minimiser(NamedTuple):
-    """R, the mean M of all that are as good, 1 - M^H M, and where there are several."""
-
-    rotation: Array
-    mean: Array
-    shortfall: Array
-    several: Array
-
-
-def _minimiser(H: Array, floor: Array, about: Undefined, *, reflection: bool) -> _Minimiser:
-    U, S, Vh = svd_factors(H)
-    known = (U, S, Vh, floor)
-    several = undetermined(*known, reflection=reflection)
-    values = settled(*known, reflection=reflection) if about.lenient else S
-    R = polar_factor(H, U, values, Vh, signed=not reflection, undefined=about)
-    R = _guarded(R, several, about)
-    mean = add(R, departure(R, *known, reflection=reflection))
-    return _Minimiser(R, mean, shortfall(*known, reflection=reflection), several)
-
-
-def _guarded(X: Array, several: Array, about: Undefined) -> Array:
-    """What is computed with the rotation, undefined in its derivative where there are several."""
-    return X if about.lenient else _nan_if_several(X, several, undefined=about)
+# a scale of 1, with a derivative of zero that one may ask for
+unfitted = replace(filled, carried=())
 
 
 def _warn_of_transposed(P: Array) -> None:
@@ -240,29 +216,22 @@ def kabsch(
     scale = check_flag(scale, "kabsch", "scale")
     reflection = check_flag(reflection, "kabsch", "reflection")
     w, P, Q = _weighed(weights, mask, P, Q)
-    size_p, size_q = extent(P, w), extent(Q, w)
-    if not scale:  # one unit for both
-        size_p = size_q = larger(size_p, size_q)
-    H = covariance(w, P, Q, size_p, size_q)
-    floor = covariance_floor(w, P, Q, size_p, size_q)
-    R, mean, slack, several = _minimiser(H, floor, about, reflection=reflection)
+    H, p, q, P_mean, Q_mean, size_p, size_q, floor = moments(P, Q, *w, alike=not scale)
+    R, mean, several = best_rotation(H, floor, about, reflection=reflection)
+    c, ratio, L = unfitted(H, value=1.0, axes=2, ones=0), None, R
     if scale:  # any will do, and 0 does, where P is one point
-        square_p, floor_p = spread(w, P, size_p), point_floor(size_p)
+        square_p, floor_p = inner(identity_like(H), gram(p, p, *w), axes=2), point_floor(size_p)
         most = greatest(H, R, mean)
         c = multiply(inverse_or_zero(square_p, floor_p), most, axes=0)
         ratio = multiply(inverse(square_p, floor_p), most, axes=0)
         ratio = measured(
             measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
         )
-    else:
-        c = ratio = filled(P, value=1.0, axes=2, ones=0)
-    P_mean, Q_mean = centroid(w, P), centroid(w, Q)
-    moved = multiply(ratio, matmul(P_mean, R, right=True), axes=2)
-    # also where the centre of P is zero, and the rotation does not matter at this place
-    translation = unrow(_guarded(subtract(Q_mean, moved), several, about))
-    square, msd = mean_square(w, P, Q, R, mean, slack, c, size_p, size_q)
+        L = multiply(ratio, R, axes=2)
+    translation = translation_of(L, P_mean, Q_mean, several, undefined=about)
+    square, msd = mean_square(p, q, R, mean, several, c, size_q, *w)
     rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
-    return KabschResult(*map(narrow, (R, translation, ratio, rmsd, msd)))
+    return KabschResult(*map(narrow, (R, translation, c if ratio is None else ratio, rmsd, msd)))
 
 
 @operation("alignment", arrays=2, at_zeros=False)
@@ -311,7 +280,7 @@ def procrustes(A: ArrayT, B: ArrayT, /, *, undefined: Policy = "nan") -> Procrus
     unit_b = measured(B, size_b, axes=2, inverse=False)
     M = matmul(unit_a, unit_b, left=True)
     about = check_undefined(undefined, "procrustes")
-    R, mean, _, _ = _minimiser(M, product_floor(unit_a, unit_b), about, reflection=True)
+    R, mean, _ = best_rotation(M, product_floor(unit_a, unit_b), about, reflection=True)
     total = measured(greatest(M, R, mean), size_a, axes=0, inverse=True)
     total = measured(total, size_b, axes=0, inverse=True)
     return ProcrustesResult(narrow(R), narrow(total))

@@ -7,65 +7,71 @@ by sqrt(points) eps |p| |q| for the sum.
 
 from __future__ import annotations
 
-from .._bindings.array import Array, adjoint, array_namespace, conj, eps, real
+from .._bindings.array import Array, adjoint, array_namespace, device, eps, real
 from .._engine.primitive import constant
 
 
-def _norm(x: Array, w: Array | float) -> Array:
-    xp = array_namespace(x)
-    return xp.sqrt(xp.sum(w * xp.sum(real(conj(x) * x), axis=-1), axis=-1))
+def _norm(x: Array, *w: Array) -> Array:
+    return array_namespace(x).sqrt(mean_square_of(x, *w))
 
 
-def _floor(p: Array, q: Array, w: Array | float) -> Array:
-    p_norm, q_norm = _norm(p, w), _norm(q, w)
-    return eps(p) * (4 * (p_norm + q_norm) + p.shape[-2] ** 0.5 * p_norm * q_norm)
-
-
-def _covariance_floor(w: Array, P: Array, Q: Array, size_p: Array, size_q: Array) -> Array:
-    """What counts as zero beside the values of the covariance."""
-    return _floor(about_mean(w, P, size_p), about_mean(w, Q, size_q), w)
+def covariance_floor(p: Array, q: Array, *w: Array) -> Array:
+    """What counts as zero beside the values of the covariance of centred points."""
+    p_norm, q_norm = _norm(p, *w), _norm(q, *w)
+    return eps(p) * (4 * (p_norm + q_norm) + p.shape[-1] ** 0.5 * p_norm * q_norm)
 
 
 def _product_floor(A: Array, B: Array) -> Array:
     """What counts as zero beside the values of A^H B, for matrices in units of their entries."""
-    return _floor(A, B, 1.0)
+    ones = array_namespace(A).ones_like(real(A)[..., 0])
+    return covariance_floor(adjoint(A), adjoint(B), ones)
 
 
-covariance_floor = constant("covariance_floor", _covariance_floor)
 product_floor = constant("product_floor", _product_floor)
-
-
-def about_mean(w: Array, X: Array, size: Array) -> Array:
-    """The points about their mean, in units of the size."""
-    divisor = array_namespace(size).where(size == 0, 1.0, size)[..., None, None]
-    x = (X - mean_of(w, X)) / divisor
-    return x - mean_of(w, x)  # what the rounding of a far mean has left
 
 
 BLOCK = 256
 
 
 def sum_of_products(a: Array, b: Array) -> Array:
-    """a^T b over the points, (..., points, i) and (..., points, j), by blocks of points.
+    """a b^T, (..., i, points) and (..., j, points), by blocks of points.
 
     One sum after the other loses up to eps for each of 10^5 points, and blocks for each of 10^3.
     """
-    count = a.shape[-2] // BLOCK
+    count = a.shape[-1] // BLOCK
     if count < 2:
-        return adjoint(a) @ b
+        return a @ adjoint(b)
     xp, whole = array_namespace(a, b), count * BLOCK
     blocks = (
-        xp.reshape(x[..., :whole, :], (*x.shape[:-2], count, BLOCK, x.shape[-1])) for x in (a, b)
+        xp.moveaxis(xp.reshape(x[..., :whole], (*x.shape[:-1], count, BLOCK)), -2, -3)
+        for x in (a, b)
     )
     total = xp.sum(sum_of_products(*blocks), axis=-3)
-    if whole == a.shape[-2]:
+    if whole == a.shape[-1]:
         return total
-    return total + adjoint(a[..., whole:, :]) @ b[..., whole:, :]
+    return total + a[..., whole:] @ adjoint(b[..., whole:])
 
 
-def mean_of(w: Array, X: Array) -> Array:
-    """The centroid as a row, (..., 1, d), for weights that add up to one."""
-    return sum_of_products(w[..., None], X)
+def total_of(x: Array, *w: Array) -> Array:
+    """The sum over the points, weighted if there are weights, as a column, (..., d, 1)."""
+    if w:
+        return sum_of_products(x, w[0][..., None, :])
+    ones = array_namespace(x).ones((1, x.shape[-1]), dtype=x.dtype, device=device(x))
+    return sum_of_products(x, ones)
+
+
+def mean_of(x: Array, *w: Array) -> Array:
+    """The same for weights that add up to one, or equal ones."""
+    return total_of(x, *w) if w else total_of(x) / x.shape[-1]
+
+
+def mean_square_of(x: Array, *w: Array) -> Array:
+    """The mean of |x_n|^2, for weights that add up to one, or equal ones."""
+    xp, (rows, points) = array_namespace(x), x.shape[-2:]
+    pair = (w[0][..., None, :] * x, x) if w else (x, x)
+    flat = (xp.reshape(y, (*x.shape[:-2], 1, rows * points)) for y in pair)
+    total = real(sum_of_products(*flat))[..., 0, 0]
+    return total if w else total / points
 
 
 def _kink_floor(c: Array) -> Array:
@@ -84,5 +90,3 @@ def _point_floor(size: Array) -> Array:
 
 
 point_floor = constant("point_floor", _point_floor)
-
-larger = constant("larger", lambda a, b: array_namespace(a).where(a < b, b, a))

@@ -1,196 +1,198 @@
-r"""Weighted sums over points, each a Primitive: centroids, centred points, covariance and spread.
+r"""Weighted sums over points: the points about their mean, and sums of products over two sets.
 
-With weights w that add up to one,
+With weights w that add up to one, or 1/points each if there are none,
 
-    p_n = (P_n - sum_m w_m P_m)/size,    H = sum w_n q_n p_n^T,    spread = sum w_n |p_n|^2.
+    mean = sum_m w_m P_m,    p_n = (P_n - mean)/size.
 
-The mean makes the spread least, and H does not change with it to first order: no cotangent of
-theirs has to be centred.
+The adjoint takes a cotangent z_n of each p_n and m of the mean to
+
+    P_bar_n = (z_n + w_n s)/size,    s = size m - sum_n z_n.
+
+It is linear in z and m, so that both are each other's derivatives. The mean makes the derivative by
+a weight s^T p_n, up to what is the same for all points and does not count, as the sum is one.
+
+Sums of products are the form sum_n w_n x_n^T A y_n, linear in each of its arguments: `gram` is its
+derivative by A, `moved` that by x, and `paired` that by w, and they are one another's derivatives.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
-from .._bindings.array import Array, Arrays, array_namespace, device
+from .._bindings.array import Array, Arrays, array_namespace, device, transposed_copy
 from .._engine.elementary import filled, measured
-from .._engine.linear import add, inner, matmul, multiply, row, unrow
+from .._engine.linear import adjoint_of, matmul, negative, row, subtract, unrow
 from .._engine.primitive import Primitive, constant
-from .point_rounding import about_mean, mean_of, sum_of_products
+from .point_rounding import mean_of, sum_of_products, total_of
 
 
-def _ones(X: Array, *, column: bool) -> Array:
-    """A row or a column of ones, one for each point."""
-    shape = (*X.shape[:-1], 1) if column else (*X.shape[:-2], 1, X.shape[-2])
-    return array_namespace(X).ones(shape, dtype=X.dtype, device=device(X))
+def sum_of(terms: list[Array]) -> Array:
+    return sum(terms[1:], start=terms[0])
+
+
+def _multilinear(
+    name: str, core: int, function: Callable[..., Array], cotangents: Callable[..., Arrays]
+) -> Primitive:
+    """A function that is linear in each argument; `cotangents` gives thunks for theirs."""
+
+    def jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
+        moving = [(i, dx) for i, dx in enumerate(tangents) if dx is not None]
+        return sum_of([primitive(*inputs[:i], dx, *inputs[i + 1 :]) for i, dx in moving])
+
+    def vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
+        return cotangents(bars[0], *inputs)
+
+    primitive = Primitive(name, function, jvp, vjp, core=core, reads_outputs=False)
+    return primitive
+
+
+def sum_of_outer(x: Array, y: Array, *w: Array) -> Array:
+    """The sum of w_n x_n y_n^T."""
+    if w:
+        return sum_of_products(w[0][..., None, :] * x, y)
+    return sum_of_products(x, y) / x.shape[-1]
+
+
+def _moved(A: Array, x: Array, *w: Array) -> Array:
+    """The points w_n A x_n."""
+    return w[0][..., None, :] * (A @ x) if w else (A / x.shape[-1]) @ x
+
+
+def _paired(A: Array, x: Array, y: Array) -> Array:
+    """The numbers x_n^T A y_n."""
+    return array_namespace(x).sum(x * (A @ y), axis=-2)
+
+
+gram: Primitive = _multilinear(
+    "gram",
+    2,
+    sum_of_outer,
+    lambda bar, x, y, *w: (
+        partial(moved, bar, y, *w),
+        lambda: moved(adjoint_of(bar), x, *w),
+        *(partial(paired, bar, x, y) for _ in w),
+    ),
+)
+moved: Primitive = _multilinear(
+    "moved",
+    2,
+    _moved,
+    lambda bar, A, x, *w: (
+        partial(gram, bar, x, *w),
+        lambda: moved(adjoint_of(A), bar, *w),
+        *(partial(paired, A, bar, x) for _ in w),
+    ),
+)
+paired: Primitive = _multilinear(
+    "paired",
+    1,
+    _paired,
+    lambda bar, A, x, y: (
+        partial(gram, x, y, bar),
+        partial(moved, A, y, bar),
+        lambda: moved(adjoint_of(A), x, bar),
+    ),
+)
+
+
+def zeros_for(bars: Arrays, like: Arrays) -> Arrays:
+    """The directions, with zeros for None."""
+    return tuple(
+        filled(x, value=0.0, axes=0, ones=0) if bar is None else bar
+        for bar, x in zip(bars, like, strict=True)
+    )
+
+
+def about_mean(X: Array, size: Array, *w: Array) -> Arrays:
+    """The points about their mean, in columns and in units of the size, and the mean."""
+    points = transposed_copy(X) * (1 / size)[..., None, None]
+    mean = mean_of(points, *w)
+    return points - mean, mean[..., 0] * size[..., None]
+
+
+def by_mean(bars: Arrays, size: Array, points: Array) -> Array:
+    """The cotangent of weights that the mean brings along."""
+    return unrow(matmul(_residue(bars, size), points))
+
+
+def centred_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+    (_, size, *w), (dX, _, *dw) = inputs, tangents
+    found = [] if dX is None else [centred(dX, size, *w)]
+    if any(d is not None for d in dw):  # they add up to zero, so that the centred points serve
+        shift = matmul(row(dw[0]), outputs[0], right=True)
+        points = matmul(negative(shift), ones(outputs[0]), left=True)
+        found.append((points, measured(unrow(shift), size, axes=1, inverse=True)))
+    return tuple(map(sum_of, map(list, zip(*found, strict=True)))) or (None, None)
+
+
+def _ones(x: Array) -> Array:
+    """A row of ones, one for each point."""
+    shape = (*x.shape[:-2], 1, x.shape[-1])
+    return array_namespace(x).ones(shape, dtype=x.dtype, device=device(x))
 
 
 ones = constant("ones", _ones)
 
 
-def total(X: Array) -> Array:
-    """The sum over the points, (..., 1, d)."""
-    return matmul(ones(X, column=False), X)
-
-
-centroid: Primitive = Primitive(
-    "centroid",
-    mean_of,
-    jvp=lambda inputs, outputs, tangents: _sum_of(
-        None if tangents[0] is None else matmul(row(tangents[0]), inputs[1]),
-        None if tangents[1] is None else centroid(inputs[0], tangents[1]),
-    ),
-    vjp=lambda inputs, outputs, bars: (
-        lambda: unrow(matmul(bars[0], inputs[1], right=True)),
-        lambda: matmul(row(inputs[0]), bars[0], left=True),
-    ),
-    core=2,
-)
-
-
-def _sum_of(*terms: Array | None) -> Array:
-    known = [term for term in terms if term is not None]
-    return sum(known[1:], start=known[0])
-
-
-def _centred_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
-    (w, X, size), (dw, dX, _) = inputs, tangents
-    terms = [] if dX is None else [centred(w, dX, size)]
-    if dw is not None:  # adds up to zero, so that the centred points serve
-        moved = matmul(ones(X, column=True), matmul(row(dw), outputs[0]))
-        terms.append(multiply(filled(size, value=-1.0, axes=0, ones=0), moved, axes=2))
-    return sum(terms[1:], start=terms[0])
+def _residue(bars: Arrays, size: Array) -> Array:
+    """s, as a row."""
+    z, m = bars
+    total = matmul(ones(z), z, right=True)
+    return subtract(row(measured(m, size, axes=1, inverse=True)), total)
 
 
 def _centred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
-    w, _, size = inputs
+    _, size, *w = inputs
+    z, m = zeros_for(bars, outputs)
 
     def of_weights() -> Array:
-        products = unrow(matmul(total(bars[0]), outputs[0], right=True))
-        return multiply(filled(size, value=-1.0, axes=0, ones=0), products, axes=1)
+        return by_mean((z, m), size, outputs[0])
 
-    return of_weights, partial(uncentred, w, bars[0], size), None
+    return partial(uncentred, z, m, size, *w), None, *(of_weights for _ in w)
 
 
-# the points about their mean, in units of `size`
+# the points about their mean, in columns and in units of `size`, and the mean
 centred: Primitive = Primitive(
-    "centred", about_mean, _centred_jvp, _centred_vjp, carried=(2,), core=2
+    "centred",
+    about_mean,
+    centred_jvp,
+    _centred_vjp,
+    outputs=2,
+    carried=(1,),
+    core=2,
+    unread=lambda: (0,),
 )
 
 
-def _uncentred(w: Array, Z: Array, size: Array) -> Array:
-    xp = array_namespace(Z)
-    return (Z - w[..., None] * xp.sum(Z, axis=-2, keepdims=True)) / xp.where(size == 0, 1.0, size)[
-        ..., None, None
-    ]
-
-
-def _uncentred_along(w: Array, Z: Array, size: Array) -> Array:
-    product = matmul(row(w), total(Z), left=True)
-    scaled = measured(product, size, axes=2, inverse=False)
-    return multiply(filled(size, value=-1.0, axes=0, ones=0), scaled, axes=2)
+def _uncentred(z: Array, m: Array, size: Array, *w: Array) -> Array:
+    s = (m * size[..., None])[..., None] - total_of(z)
+    points = z + (w[0][..., None, :] * s if w else s / z.shape[-1])
+    return transposed_copy(points) * (1 / size)[..., None, None]
 
 
 def _uncentred_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
-    (w, Z, size), (dw, dZ, _) = inputs, tangents
-    terms = [] if dZ is None else [uncentred(w, dZ, size)]
-    terms += [] if dw is None else [_uncentred_along(dw, Z, size)]
-    return sum(terms[1:], start=terms[0])
+    (z, m, size, *w), (dz, dm, _, *dw) = inputs, tangents
+    terms = []
+    if dz is not None or dm is not None:
+        terms.append(uncentred(*zeros_for((dz, dm), (z, m)), size, *w))
+    if any(d is not None for d in dw):
+        shift = matmul(row(dw[0]), _residue((z, m), size), left=True)
+        terms.append(measured(shift, size, axes=2, inverse=False))
+    return sum_of(terms)
 
 
 def _uncentred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
-    w, Z, size = inputs
+    z, m, size, *w = inputs
+    points, mean = centred(bars[0], size, *w)
 
     def of_weights() -> Array:
-        products = matmul(total(Z), bars[0], right=True)
-        scaled = unrow(measured(products, size, axes=2, inverse=False))
-        return multiply(filled(size, value=-1.0, axes=0, ones=0), scaled, axes=1)
+        return by_mean((z, m), size, points)
 
-    return of_weights, partial(centred, w, bars[0], size), None
+    return points, mean, None, *(of_weights for _ in w)
 
 
 # the adjoint of `centred`
 uncentred: Primitive = Primitive(
     "uncentred", _uncentred, _uncentred_jvp, _uncentred_vjp, carried=(2,), core=2
-)
-
-
-def _covariance(w: Array, P: Array, Q: Array, size_p: Array, size_q: Array) -> Array:
-    p, q = about_mean(w, P, size_p), about_mean(w, Q, size_q)
-    return sum_of_products(q, w[..., None] * p)
-
-
-def _covariance_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
-    w, P, Q, size_p, size_q = inputs
-    p, q = centred(w, P, size_p), centred(w, Q, size_q)
-    dw, dP, dQ = tangents[:3]
-    terms = []
-    if dw is not None:
-        terms.append(matmul(q, multiply(dw, p, axes=1), left=True))
-    if dP is not None:
-        moved = multiply(w, measured(dP, size_p, axes=2, inverse=False), axes=1)
-        terms.append(matmul(q, moved, left=True))
-    if dQ is not None:
-        moved = multiply(w, measured(dQ, size_q, axes=2, inverse=False), axes=1)
-        terms.append(matmul(moved, p, left=True))
-    return sum(terms[1:], start=terms[0])
-
-
-def _covariance_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
-    w, P, Q, size_p, size_q = inputs
-    p, q = centred(w, P, size_p), centred(w, Q, size_q)
-    q_bar = matmul(p, bars[0], right=True)
-
-    def of_p() -> Array:
-        bar = multiply(w, matmul(q, bars[0]), axes=1)
-        return measured(bar, size_p, axes=2, inverse=False)
-
-    def of_q() -> Array:
-        return measured(multiply(w, q_bar, axes=1), size_q, axes=2, inverse=False)
-
-    return partial(inner, q, q_bar, axes=1), of_p, of_q, None, None
-
-
-# H of centred points in units of the sizes
-covariance = Primitive(
-    "covariance", _covariance, _covariance_jvp, _covariance_vjp, carried=(3, 4), core=2
-)
-
-
-def _spread_of_p(inputs: Arrays, bar: Array) -> Array:
-    w, P, size = inputs
-    p = multiply(w, centred(w, P, size), axes=1)
-    return measured(multiply(add(bar, bar), p, axes=2), size, axes=2, inverse=False)
-
-
-def _spread_of_w(inputs: Arrays, bar: Array) -> Array:
-    p = centred(*inputs)
-    return multiply(bar, inner(p, p, axes=1), axes=1)
-
-
-def _spread(w: Array, P: Array, size: Array) -> Array:
-    p = about_mean(w, P, size)
-    return array_namespace(P).sum(w[..., None] * p * p, axis=(-2, -1))
-
-
-def _spread_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Array:
-    one = filled(outputs[0], value=1.0, axes=0, ones=0)
-    dw, dP, _ = tangents
-    terms = [] if dw is None else [inner(_spread_of_w(inputs, one), dw, axes=1)]
-    terms += [] if dP is None else [inner(_spread_of_p(inputs, one), dP, axes=2)]
-    return sum(terms[1:], start=terms[0])
-
-
-# sum w |p|^2
-spread = Primitive(
-    "spread",
-    _spread,
-    _spread_jvp,
-    vjp=lambda inputs, outputs, bars: (
-        partial(_spread_of_w, inputs, bars[0]),
-        partial(_spread_of_p, inputs, bars[0]),
-        None,
-    ),
-    carried=(2,),
-    core=0,
 )

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from .._bindings.array import Array, array_namespace, device, eps, real
+from functools import partial
+
+from .._bindings.array import Array, Arrays, array_namespace, device, eps, real
 from .._engine.elementary import measured
 from .._engine.linear import nan_if, row, unrow
 from .._engine.primitive import Primitive, constant
 
 
-def _extent(X: Array, w: Array) -> Array:
+def _extent(X: Array, *w: Array) -> Array:
     """The largest entry of the points that have a weight."""
-    xp = array_namespace(X)
-    return xp.max(xp.where(w[..., None] != 0, xp.abs(X), xp.zeros_like(X)), axis=(-2, -1))
+    xp, size = array_namespace(X), array_namespace(X).abs(X)
+    counted = xp.where(w[0][..., None] != 0, size, xp.zeros_like(X)) if w else size
+    return xp.max(counted, axis=(-2, -1))
 
 
-extent = constant("extent", _extent)
+def _unit(least: float, size: Array) -> Array:
+    xp = array_namespace(size)
+    size = xp.where(size == 0, 1.0, xp.where(size < least, least, size))  # 1/size is finite
+    return xp.where(xp.isfinite(size), size, float("nan"))
+
+
+def units(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
+    """Units of the points, 1 where all are zero and NaN where one is not finite; one if `alike`."""
+    xp, least = array_namespace(P), float(array_namespace(P).finfo(P.dtype).smallest_normal)
+    sizes = [_extent(X, *w) for X in (P, Q)]
+    if alike:
+        a, b = sizes
+        sizes = [xp.where(a < b, b, a) + 0.0 * b] * 2  # NaN of either
+    return tuple(map(partial(_unit, least), sizes))
 
 
 def _idle(X: Array, w: Array) -> Array:
@@ -77,8 +93,8 @@ def in_proportion(w: Array) -> Array:
     return unrow(rows)
 
 
-def _equal_weights(X: Array, *, value: float) -> Array:
-    return array_namespace(X).full(X.shape[:-1], value, dtype=real(X).dtype, device=device(X))
+def _equal_weights(X: Array) -> Array:
+    return array_namespace(X).ones(X.shape[:-1], dtype=real(X).dtype, device=device(X))
 
 
 equal_weights = constant("equal_weights", _equal_weights)

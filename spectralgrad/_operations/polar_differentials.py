@@ -36,7 +36,7 @@ from .polar_lyapunov import differential_by_products, second_by_products
 from .svd_differentials import parts_of, sandwich, tall, with_complement
 
 
-def _sums(s: Array) -> Array:
+def pair_sums(s: Array) -> Array:
     """s_i + s_j off the diagonal; on it too, but never zero (there skew(M) is, for real x)."""
     total = s[..., :, None] + s[..., None, :]
     return guarded(total, 0.0)
@@ -95,11 +95,18 @@ def polar_differential(
     s, jumps = _signed_values(factors, signed)
     if lenient:
         floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
-        total, inverse = guarded(_sums(s), floor[..., None]), 1 / guarded(s, floor)
+        total, inverse = guarded(pair_sums(s), floor[..., None]), 1 / guarded(s, floor)
     else:
         s = s + nan_where(jumps, S)[..., None]
-        total, inverse = _sums(s), 1 / guarded(s, 0.0)
+        total, inverse = pair_sums(s), 1 / guarded(s, 0.0)
     return sandwich(U, Vh, directions[0], lambda M: skew(2 * M) / total, inverse)
+
+
+def curvature(h_parts: Arrays, k_parts: Arrays, total: Array) -> Array:
+    """E, for two directions in parts and the sums of values."""
+    (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
+    hat, hat2 = q / total, q2 / total
+    return 4 * (herm(product(hat, hat2)) - skew(product(p, hat2) + product(p2, hat)) / total)
 
 
 @tall
@@ -112,10 +119,8 @@ def polar_second(
     scale = unit_of(S)[..., None]
     s = s / scale[..., 0]
     h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
-    (_, _, p, q), (_, _, p2, q2) = h_parts, k_parts
-    total, inverse = _sums(s), 1 / guarded(s, 0.0)
-    hat, hat2 = q / total, q2 / total
-    E = 4 * (herm(hat @ hat2) - skew(p @ hat2 + p2 @ hat) / total)
+    total, inverse = pair_sums(s), 1 / guarded(s, 0.0)
+    E = curvature(h_parts, k_parts, total)
     phi_plus = -inverse[..., :, None] * inverse[..., None, :]
     phi_minus = (inverse[..., :, None] - inverse[..., None, :]) / total
     return with_complement(factors, E, h_parts, k_parts, phi_plus, phi_minus)

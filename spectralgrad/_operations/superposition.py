@@ -14,104 +14,170 @@ The means of the points are minimisers of e as well, and held fixed. The cotange
 in R but for what adds up to |p|^2: with the mean of all minimisers for R they are the mean
 gradient, an element of Clarke's subdifferential where there are several, and the derivative where
 there is one or all have the same. Second derivatives go through R and c.
-
-For H = U diag(s) V^T the mean minimiser is U diag(mu) V^T: mu is 1 where R is determined, and 0 at
-two zeros or more, or at one if reflections are allowed. If a rotation has to turn an axis over,
-det(U V^T) < 0, it is the last one, or any of the m that are tied with it: mu is 1 - 2/m there.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, device, real
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    conj,
+    device,
+    real,
+)
 from .._engine.elementary import filled, measured
-from .._engine.linear import add, inner, matmul, multiply, subtract
+from .._engine.linear import (
+    add,
+    adjoint_of,
+    inner,
+    matmul,
+    multiply,
+    nan_if,
+    negative,
+    row,
+    subtract,
+    unrow,
+)
 from .._engine.primitive import Primitive, constant
-from .point_rounding import about_mean
-from .point_sums import centred
-from .polar_differentials import orientation
+from .._spectrum.undefined import because
+from .best_rotation import SEVERAL
+from .point_rounding import mean_of, mean_square_of
+from .point_sums import moved, paired, sum_of
+
+
+def _translation_rows(bars: Array, several: Array, undefined: Any) -> Array:
+    rows = row(bars)
+    return rows if undefined.lenient else nan_if(rows, several)
+
+
+def _translation_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, undefined: Any) -> Arrays:
+    L, p, _, several = inputs
+    rows = _translation_rows(bars[0], several, undefined)
+    return (
+        lambda: matmul(negative(rows), row(p), left=True),
+        lambda: unrow(matmul(negative(rows), L)),
+        unrow(rows),
+        None,
+    )
+
+
+def _translation_jvp(inputs: Arrays, outputs: Arrays, dots: Arrays, *, undefined: Any) -> Array:
+    (L, p, _, several), (dL, dp, dq, _) = inputs, dots
+    terms = [] if dL is None else [negative(matmul(row(p), dL, right=True))]
+    terms += [] if dp is None else [negative(matmul(row(dp), L, right=True))]
+    terms += [] if dq is None else [row(dq)]
+    return unrow(_translation_rows(unrow(sum_of(terms)), several, undefined))
+
+
+# q - L p for the means of both sets. It is undefined with the rotation, also where p is zero and
+# the rotation does not matter at this place.
+translation_of = Primitive(
+    "translation",
+    lambda L, p, q, several, *, undefined: q - (L @ p[..., None])[..., 0],
+    _translation_jvp,
+    _translation_vjp,
+    carried=(3,),
+    core=1,
+    reads_outputs=False,
+    **because(3, lambda several: SEVERAL, axes=0),
+)
 
 
 def _mean_square(
-    w: Array,
-    P: Array,
-    Q: Array,
+    p: Array,
+    q: Array,
     R: Array,
     M: Array,
-    K: Array,
+    several: Array,
     c: Array,
-    size_p: Array,
     size_q: Array,
+    *w: Array,
 ) -> Arrays:
     """e in units of size_q^2, and as it is."""
-    xp = array_namespace(P)
-    left = about_mean(w, Q, size_q) - c[..., None, None] * (about_mean(w, P, size_p) @ adjoint(R))
-    square = xp.sum(w * xp.sum(left * left, axis=-1), axis=-1)
+    xp, left = array_namespace(p), q - (c[..., None, None] * R) @ p
+    rest = mean_of(left, *w)  # what the rounding of far means has left
+    square = mean_square_of(left, *w) - xp.sum(rest * rest, axis=(-2, -1))
+    square = xp.where(square < 0, 0.0, square)
     out_of_range = xp.sqrt(square) * size_q > float(xp.finfo(square.dtype).max) ** 0.5
     unit = xp.where(out_of_range, 0.0, size_q)
     return square, xp.where(out_of_range, float("inf"), square * unit * unit)
 
 
 def _mean_square_bars(inputs: Arrays, bars: Arrays) -> Arrays:
-    """Thunks for the cotangents of w, P and Q."""
-    w, P, Q, _, M, K, c, size_p, size_q = inputs
-    p, q = centred(w, P, size_p), centred(w, Q, size_q)
-
-    def scaled(*sizes: tuple[Array, bool]) -> Array:
-        """The sum of both cotangents of e, in units of the sizes."""
-        terms = []
-        for bar, rest in zip(bars, ((), ((size_q, True), (size_q, True))), strict=True):
-            if bar is None:
-                continue
-            for size, inverse in (*rest[:1], *sizes, *rest[1:]):
-                bar = measured(bar, size, axes=0, inverse=inverse)
-            terms.append(bar)
-        return terms[0] if len(terms) == 1 else add(*terms)
-
-    def of_weights() -> Array:
-        left = subtract(q, multiply(c, matmul(p, M, right=True), axes=2))
-        spread = multiply(multiply(c, c, axes=0), inner(p, matmul(p, K), axes=1), axes=1)
-        return multiply(scaled(), add(inner(left, left, axes=1), spread), axes=1)
+    """Thunks for the cotangents of the points, and of the weights."""
+    p, q, _, M, several, c, size_q, *w = inputs
+    bar, absolute = bars
+    if absolute is not None:
+        absolute = measured(absolute, size_q, axes=0, inverse=True)
+        absolute = measured(absolute, size_q, axes=0, inverse=True)
+        bar = absolute if bar is None else add(bar, absolute)
+    twice = add(bar, bar)
+    crossed = multiply(negative(multiply(twice, c, axes=0)), M, axes=2)
+    eye = identity_like(M)
 
     def of_p() -> Array:
-        left = multiply(w, subtract(multiply(c, p, axes=2), matmul(q, M)), axes=1)
-        bar = scaled((size_p, False))
-        return multiply(multiply(add(bar, bar), c, axes=0), left, axes=2)
+        own = multiply(multiply(twice, multiply(c, c, axes=0), axes=0), eye, axes=2)
+        return add(moved(own, p, *w), moved(adjoint_of(crossed), q, *w))
 
     def of_q() -> Array:
-        moved = multiply(c, matmul(p, M, right=True), axes=2)
-        bar = scaled((size_q, False))
-        return multiply(add(bar, bar), multiply(w, subtract(q, moved), axes=1), axes=2)
+        return add(moved(multiply(twice, eye, axes=2), q, *w), moved(crossed, p, *w))
 
-    return of_weights, of_p, of_q
+    def of_weights() -> Array:
+        left = subtract(q, matmul(multiply(c, M, axes=2), p))
+        spread = multiply(multiply(c, c, axes=0), shortfall(M, several), axes=2)
+        return multiply(bar, add(paired(eye, left, left), paired(spread, p, p)), axes=1)
+
+    return of_p, of_q, *(of_weights for _ in w)
 
 
 def _mean_square_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
-    one, size_q = filled(outputs[0], value=1.0, axes=0, ones=0), inputs[-1]
+    one, size_q = filled(outputs[0], value=1.0, axes=0, ones=0), inputs[6]
     bars = _mean_square_bars(inputs, (one, None))
-    terms = [
-        inner(of_x(), dx, axes=axes)
-        for of_x, dx, axes in zip(bars, tangents, (1, 2, 2), strict=False)
-        if dx is not None
-    ]
-    tangent = sum(terms[1:], start=terms[0])
+    moving = zip(bars, (*tangents[:2], *tangents[7:]), (2, 2, 1), strict=False)
+    tangent = sum_of([inner(of_x(), dx, axes=axes) for of_x, dx, axes in moving if dx is not None])
     absolute = measured(
         measured(tangent, size_q, axes=0, inverse=True), size_q, axes=0, inverse=True
     )
     return tangent, absolute
 
 
-# e; R is its minimiser, M the mean of all, and K = 1 - M^T M
+def _mean_square_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
+    of_p, of_q, *of_weights = _mean_square_bars(inputs, bars)
+    return of_p, of_q, *(None,) * 5, *of_weights
+
+
+# e; R is its minimiser and M the mean of all
 mean_square = Primitive(
     "mean_square",
     _mean_square,
     _mean_square_jvp,
-    vjp=lambda inputs, outputs, bars: (*_mean_square_bars(inputs, bars), *(None,) * 6),
+    _mean_square_vjp,
     outputs=2,
-    carried=(3, 4, 5, 6, 7, 8),
+    carried=(2, 3, 4, 5, 6),
     core=0,
 )
+
+
+def _identity_like(M: Array) -> Array:
+    xp = array_namespace(M)
+    eye = xp.eye(M.shape[-1], dtype=M.dtype, device=device(M))
+    return xp.broadcast_to(eye, M.shape)
+
+
+identity_like = constant("identity", _identity_like)
+
+
+def _shortfall(M: Array, several: Array) -> Array:
+    """1 - M^T M of the mean minimiser, exactly zero where that is the only one."""
+    rest = _identity_like(M) - adjoint(M) @ M
+    return array_namespace(M).where(several[..., None, None] != 0, rest, 0.0)
+
+
+shortfall = constant("shortfall", _shortfall)
 
 # <R, H> at its greatest, in R
 greatest: Primitive = Primitive(
@@ -122,65 +188,3 @@ greatest: Primitive = Primitive(
     carried=(1, 2),
     core=0,
 )
-
-
-def _mean_signs(S: Array, U: Array, Vh: Array, floor: Array, reflection: bool) -> Arrays:
-    """mu and whether R is undetermined; what is within `floor` is zero or tied."""
-    xp, d = array_namespace(S), S.shape[-1]
-    one, zero = xp.ones_like(S), floor[..., None] >= S
-    if reflection:
-        return xp.where(zero, 0.0, one), zero[..., -1]
-    if d == 1:
-        return one, S[..., 0] < 0
-    turned = orientation(U, Vh)[..., 0] < 0
-    tied = ~(S - S[..., d - 1 :] > floor[..., None])  # of NaN all
-    share = 1 - 2 / xp.sum(xp.astype(tied, S.dtype), axis=-1, keepdims=True)
-    mu = xp.where(turned[..., None] & tied, share, one)
-    free = zero[..., d - 2]
-    mu = xp.where(free[..., None] & zero, 0.0, xp.where(free[..., None], one, mu))
-    return mu, free | (turned & tied[..., d - 2])
-
-
-def _undetermined(U: Array, S: Array, Vh: Array, floor: Array, *, reflection: bool) -> Array:
-    _, undetermined = _mean_signs(S, U, Vh, floor, reflection)
-    return array_namespace(S).astype(undetermined, S.dtype)
-
-
-undetermined = constant("undetermined", _undetermined)
-
-
-def _settled(U: Array, S: Array, Vh: Array, floor: Array, *, reflection: bool) -> Array:
-    """S, zeros for what counts as zero, and the last value equal to the next where that is so.
-
-    The quotients that are undefined are those by a sum of zero then.
-    """
-    xp, zero, n = array_namespace(S), floor[..., None] >= S, S.shape[-1]
-    settled = xp.where(zero, xp.zeros_like(S), S)
-    if reflection or n == 1:
-        return settled
-    next_to_last = settled[..., n - 2 : n - 1]
-    last = xp.arange(n, device=device(S)) == n - 1
-    tied = last & (next_to_last - S <= floor[..., None]) & (orientation(U, Vh) < 0)
-    return xp.where(tied, next_to_last, settled)
-
-
-settled = constant("settled", _settled)
-
-
-def _departure(R: Array, U: Array, S: Array, Vh: Array, floor: Array, **static: Any) -> Array:
-    """The mean minimiser less R, exactly zero where R is the only one."""
-    mu, several = _mean_signs(S, U, Vh, floor, **static)
-    xp = array_namespace(R)
-    return xp.where(several[..., None, None], (U * mu[..., None, :]) @ Vh - R, xp.zeros_like(R))
-
-
-departure = constant("departure", _departure)
-
-
-def _shortfall(U: Array, S: Array, Vh: Array, floor: Array, **static: Any) -> Array:
-    """1 - M^T M of the mean minimiser M, exactly zero where that is orthogonal."""
-    mu, _ = _mean_signs(S, U, Vh, floor, **static)
-    return (adjoint(Vh) * (1 - mu * mu)[..., None, :]) @ Vh
-
-
-shortfall = constant("shortfall", _shortfall)
