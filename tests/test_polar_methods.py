@@ -239,6 +239,7 @@ def test_half_precision_is_computed_in_single(method, half):
         )
 
 
+@pytest.mark.slow
 @by_method
 @by_dtype
 @pytest.mark.parametrize("shape", [(4, 4), (5, 3)])
@@ -249,11 +250,12 @@ def test_second_order_in_torch(method, is_complex, shape):
     assert torch.autograd.gradgradcheck(polar(method), (x,))
 
 
+@pytest.mark.slow
 @by_method
 @pytest.mark.filterwarnings(  # Dynamo's own (PyTorch 2.13)
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning"
 )
-@pytest.mark.parametrize("dynamic", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_by_torch(method, dynamic):
     torch = pytest.importorskip("torch")
     x = torch.asarray(random((2, 5, 3), seed=1)).requires_grad_()
@@ -265,6 +267,7 @@ def test_compiled_by_torch(method, dynamic):
     torch.testing.assert_close(gradient(compiled), gradient(polar(method)))
 
 
+@pytest.mark.slow
 @by_method
 def test_hessian_of_a_stack(native, method):
     x = native.array(random((2, 3, 3), seed=1))
@@ -277,6 +280,7 @@ def test_hessian_of_a_stack(native, method):
     np.testing.assert_allclose(hessian(polar(method)), hessian(sg.orthogonalize), atol=1e-11)
 
 
+@pytest.mark.slow
 @by_method
 def test_stacks_of_dask(method):
     pytest.importorskip("dask")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 from matrices import SPECTRA, hermitian, random, sample, with_spectrum
 from operations import OPERATIONS, SECOND
@@ -177,9 +179,13 @@ def test_third_order_is_nan_where_no_rule_has_it(name, device):
     x = torch.diag(torch.tensor([2.0, 2.0, 1.0], dtype=torch.float64, device=device))
     x.requires_grad_()
     value = FUNCTIONS[name](x).square().sum()
-    for _ in range(3):
+    weights = tensor((3, 3), False, device, seed=1)
+    for _ in range(2):
         (gradient,) = torch.autograd.grad(value, x, create_graph=True)
-        value = (gradient * tensor((3, 3), False, device, seed=1)).sum()
+        value = (gradient * weights).sum()
+    said = pytest.warns(sg.DerivativeUndefinedWarning, match="the third derivative is undefined")
+    with said if device == "cpu" else nullcontext():
+        (gradient,) = torch.autograd.grad(value, x)
     assert torch.all(torch.isnan(gradient))
 
 
