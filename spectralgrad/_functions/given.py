@@ -19,6 +19,7 @@ from .._bindings.array import (
     eps,
     is_complex,
     real,
+    unboxed,
 )
 from .._bindings.lookup import AutodiffLibrary
 from .._engine.errors import public_name
@@ -153,14 +154,14 @@ def _part(f: Given, imaginary: bool) -> Given:
     )
 
 
-def _check_elementwise(values: Array, of_first: Callable[[], Array]) -> None:
+def _check_elementwise(values: Array, of_first: Callable[[], Array], rounding: float) -> None:
     """Raise where the first of the values is another one alone, if that can be known."""
     together = read(values, insist=False)
     alone = None if together is None else read(of_first(), insist=False)
     if together is None or alone is None:
         return
     apart = abs(complex(together[0]) - complex(alone[0]))
-    if apart > float(eps(real(together))) ** 0.5 * abs(complex(alone[0])):
+    if apart > rounding**0.5 * abs(complex(alone[0])):
         raise ValueError(
             f"{public_name('svd_function')}: `f` is not elementwise: its value at 1 is "
             f"{complex(alone[0]):.3g} alone and {complex(together[0]):.3g} beside another number. "
@@ -183,12 +184,13 @@ def apply_in_parts(
     """
     if isinstance(f, Given):
         of_numbers = f.with_parameters(parameters, 0)
-        probe = array_namespace(x).linspace(1, 2, 2, dtype=real(x).dtype, device=device(x))
+        dtype = real(unboxed(x)).dtype
+        probe = array_namespace(x).linspace(1, 2, 2, dtype=dtype, device=device(x))
         # its values there do not matter, and only NumPy's functions warn of them
         quiet = np.errstate(all="ignore") if isinstance(probe, np.ndarray) else nullcontext()
         with quiet:
             values = of_numbers(probe)
-            _check_elementwise(values, partial(of_numbers, probe[:1]))
+            _check_elementwise(values, partial(of_numbers, probe[:1]), eps(probe))
         if is_complex(values):
             total: ArrayT = add_imaginary(
                 *(of(f=_part(f, imaginary)) for imaginary in (False, True))
