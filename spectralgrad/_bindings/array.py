@@ -43,6 +43,7 @@ __all__ = [
     "leading_columns",
     "leading_rows",
     "nan_where",
+    "on_diagonal",
     "on_one_device",
     "product",
     "real",
@@ -276,10 +277,20 @@ def columnwise_dot(a: Array, b: Array) -> Array:
     return array_namespace(a, b).sum(conj(a) * b, axis=-2)
 
 
+def on_diagonal(x: Array) -> Array:
+    """Where the diagonal of square matrices like x is.
+
+    Not by `eye`, which PyTorch's transforms record as a write into zeros, and whose
+    torch.func.linearize folds away the write (2.13).
+    """
+    i = array_namespace(x).arange(x.shape[-1], device=device(x))
+    return i[:, None] == i
+
+
 def with_diagonal(x: Array, diagonal: Array) -> Array:
     """Square matrices with another diagonal."""
     xp = array_namespace(x)
-    eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
+    eye = on_diagonal(x)
     # cast first: where of mixed dtypes has no double backward for complex x (PyTorch 2.13)
     return xp.where(eye, xp.astype(diagonal, x.dtype, copy=False)[..., None, :], x)
 

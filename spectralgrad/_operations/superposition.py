@@ -26,7 +26,7 @@ from .._bindings.array import (
     adjoint,
     array_namespace,
     conj,
-    device,
+    on_diagonal,
     real,
 )
 from .._engine.elementary import filled, measured
@@ -163,11 +163,8 @@ mean_square = Primitive(
 
 
 def _identity_like(M: Array) -> Array:
-    # not by `eye`, which PyTorch's transforms record as a write into zeros, a write that
-    # torch.func.linearize folds away (2.13)
     xp = array_namespace(M)
-    i = xp.arange(M.shape[-1], device=device(M))
-    return xp.broadcast_to(xp.astype(i[:, None] == i, M.dtype), M.shape)
+    return xp.broadcast_to(xp.astype(on_diagonal(M), M.dtype), M.shape)
 
 
 identity_like = constant("identity", _identity_like)

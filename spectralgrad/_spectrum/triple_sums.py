@@ -29,9 +29,9 @@ from .._bindings.array import (
     array_namespace,
     beside,
     conj,
-    device,
     eps,
     herm,
+    on_diagonal,
     product,
 )
 from .._bindings.lookup import loop, sum_over_rows
@@ -83,7 +83,7 @@ def triple_sums(
 def _diagonal(x: Array) -> Array:
     """As a column."""
     xp = array_namespace(x)
-    eye = xp.eye(x.shape[-1], dtype=xp.bool, device=device(x))
+    eye = on_diagonal(x)
     return xp.sum(xp.where(eye, x, xp.zeros_like(x)), axis=-1, keepdims=True)
 
 
