@@ -128,8 +128,11 @@ class Undefined:
     ) -> Exception | None:
         """Name the first batch element whose result is NaN though its spectrum is finite."""
         xp = array_namespace(values)
-        numbers = result.ndim < values.ndim  # one for each element
-        edges = [result[..., None]] if numbers else [result[..., 0, :], result[..., :, 0]]
+        own = result.ndim - values.ndim + 1  # axes of a batch element's result
+        if own < 2:
+            edges = [result if own else result[..., None]]
+        else:
+            edges = [result[..., 0, :], result[..., :, 0]]
         missing = reduce(or_, (xp.any(xp.isnan(edge), axis=-1) for edge in edges))
         return self.explain_elements(missing, values, directions, why, remedy, order)
 
