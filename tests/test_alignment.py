@@ -395,3 +395,26 @@ def test_msd_at_perfect_alignment(library):
         up, here, down = (float(sg.kabsch(P + t * dP, Q).msd) for t in (h, 0.0, -h))
         wanted = (up - 2 * here + down) / h**2
         assert np.sum(product * dP) == pytest.approx(wanted, abs=1e-6)
+
+
+def test_weights_of_points_that_nearly_fit(library):
+    """What the means contribute is zero, and not the rounding error of that."""
+    P, w = random((5, 3), seed=1), np.abs(random((5,), seed=2))
+    Q = P @ rotation(2).T + 1.0 + 1e-9 * random((5, 3), seed=3)
+    found = sg.kabsch(P, Q, w)
+    rest = np.sum((Q - P @ found.rotation.T - found.translation) ** 2, axis=-1)
+    wanted = (rest - found.msd) / (2 * found.rmsd * np.sum(w))
+    one = library.array(np.asarray(1.0))
+    fun = lambda *a: sg.kabsch(*a).rmsd
+    w_bar = library.numpy(library.vjp(fun, *map(library.array, (P, Q, w)))[1](one)[2])
+    np.testing.assert_allclose(w_bar, wanted, rtol=1e-5, atol=1e-14)
+
+
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+def test_tangents_where_the_rotation_is_not_determined():
+    """Also of the translation, which has one axis only."""
+    line = np.outer(np.arange(4.0), LINE)
+    _, tangent = sg.jvp(sg.kabsch, (line, line), (np.ones((4, 3)), random((4, 3))))
+    assert np.all(np.isnan(tangent.rotation))
+    assert np.all(np.isnan(tangent.translation))
+    assert np.isfinite(tangent.msd)

@@ -44,6 +44,7 @@ from .._engine.linear import (
     matmul,
     multiply,
     nan_unless_finite,
+    unrow,
 )
 from .._engine.options import check_flag
 from .._engine.reading import read
@@ -228,7 +229,7 @@ def kabsch(
             measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
         )
         L = multiply(ratio, R, axes=2)
-    translation = translation_of(L, P_mean, Q_mean, several, undefined=about)
+    translation = unrow(translation_of(L, P_mean, Q_mean, several, undefined=about))
     square, msd = mean_square(p, q, R, mean, several, c, size_q, *w)
     rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
     return KabschResult(*map(narrow, (R, translation, c if ratio is None else ratio, rmsd, msd)))

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .._bindings.array import Array, Arrays, array_namespace, device, transposed_copy
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, transposed_copy
 from .._engine.elementary import filled, measured
 from .._engine.linear import adjoint_of, matmul, negative, row, subtract, unrow
 from .._engine.primitive import Primitive, constant
@@ -105,10 +105,10 @@ def zeros_for(bars: Arrays, like: Arrays) -> Arrays:
 
 
 def about_mean(X: Array, size: Array, *w: Array) -> Arrays:
-    """The points about their mean, in columns and in units of the size, and the mean."""
+    """The points about their mean, in columns and in units of the size, and the mean as a row."""
     points = transposed_copy(X) * (1 / size)[..., None, None]
     mean = mean_of(points, *w)
-    return points - mean, mean[..., 0] * size[..., None]
+    return points - mean, adjoint(mean) * size[..., None, None]
 
 
 def by_mean(bars: Arrays, size: Array, points: Array) -> Array:
@@ -122,7 +122,7 @@ def centred_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
     if any(d is not None for d in dw):  # they add up to zero, so that the centred points serve
         shift = matmul(row(dw[0]), outputs[0], right=True)
         points = matmul(negative(shift), ones(outputs[0]), left=True)
-        found.append((points, measured(unrow(shift), size, axes=1, inverse=True)))
+        found.append((points, measured(shift, size, axes=2, inverse=True)))
     return tuple(map(sum_of, map(list, zip(*found, strict=True)))) or (None, None)
 
 
@@ -139,7 +139,7 @@ def _residue(bars: Arrays, size: Array) -> Array:
     """s, as a row."""
     z, m = bars
     total = matmul(ones(z), z, right=True)
-    return subtract(row(measured(m, size, axes=1, inverse=True)), total)
+    return subtract(measured(m, size, axes=2, inverse=True), total)
 
 
 def _centred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
@@ -152,7 +152,7 @@ def _centred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
     return partial(uncentred, z, m, size, *w), None, *(of_weights for _ in w)
 
 
-# the points about their mean, in columns and in units of `size`, and the mean
+# the points about their mean, in columns and in units of `size`, and the mean as a row
 centred: Primitive = Primitive(
     "centred",
     about_mean,
@@ -166,7 +166,7 @@ centred: Primitive = Primitive(
 
 
 def _uncentred(z: Array, m: Array, size: Array, *w: Array) -> Array:
-    s = (m * size[..., None])[..., None] - total_of(z)
+    s = adjoint(m * size[..., None, None]) - total_of(z)
     points = z + (w[0][..., None, :] * s if w else s / z.shape[-1])
     return transposed_copy(points) * (1 / size)[..., None, None]
 

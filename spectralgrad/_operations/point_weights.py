@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from .._bindings.array import Array, Arrays, array_namespace, device, eps, real
 from .._engine.elementary import measured
 from .._engine.linear import nan_if, row, unrow
 from .._engine.primitive import Primitive, constant
+from .._spectrum.entries import power_of_two
 
 
 def _extent(X: Array, *w: Array) -> Array:
@@ -17,20 +16,22 @@ def _extent(X: Array, *w: Array) -> Array:
     return xp.max(counted, axis=(-2, -1))
 
 
-def _unit(least: float, size: Array) -> Array:
+def _unit(size: Array) -> Array:
+    """A power of two, so that nothing is rounded, with an inverse that is in range."""
     xp = array_namespace(size)
-    size = xp.where(size == 0, 1.0, xp.where(size < least, least, size))  # 1/size is finite
-    return xp.where(xp.isfinite(size), size, float("nan"))
+    least = float(xp.finfo(size.dtype).smallest_normal)
+    power, u = power_of_two(size)
+    unit = power / u
+    return xp.where(xp.isfinite(size), xp.where(unit < least, least, unit), float("nan"))
 
 
 def units(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
     """Units of the points, 1 where all are zero and NaN where one is not finite; one if `alike`."""
-    xp, least = array_namespace(P), float(array_namespace(P).finfo(P.dtype).smallest_normal)
-    sizes = [_extent(X, *w) for X in (P, Q)]
+    xp, sizes = array_namespace(P), [_extent(X, *w) for X in (P, Q)]
     if alike:
         a, b = sizes
         sizes = [xp.where(a < b, b, a) + 0.0 * b] * 2  # NaN of either
-    return tuple(map(partial(_unit, least), sizes))
+    return tuple(map(_unit, sizes))
 
 
 def _idle(X: Array, w: Array) -> Array:

@@ -27,20 +27,17 @@ from .._bindings.array import (
     array_namespace,
     conj,
     on_diagonal,
+    product,
     real,
 )
 from .._engine.elementary import filled, measured
 from .._engine.linear import (
     add,
-    adjoint_of,
     inner,
     matmul,
     multiply,
     nan_if,
     negative,
-    row,
-    subtract,
-    unrow,
 )
 from .._engine.primitive import Primitive, constant
 from .._spectrum.undefined import because
@@ -49,39 +46,38 @@ from .point_rounding import mean_of, mean_square_of
 from .point_sums import moved, paired, sum_of
 
 
-def _translation_rows(bars: Array, several: Array, undefined: Any) -> Array:
-    rows = row(bars)
-    return rows if undefined.lenient else nan_if(rows, several)
+def _unless_several(t: Array, several: Array, undefined: Any) -> Array:
+    return t if undefined.lenient else nan_if(t, several)
 
 
 def _translation_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, undefined: Any) -> Arrays:
     L, p, _, several = inputs
-    rows = _translation_rows(bars[0], several, undefined)
+    bar = _unless_several(bars[0], several, undefined)
     return (
-        lambda: matmul(negative(rows), row(p), left=True),
-        lambda: unrow(matmul(negative(rows), L)),
-        unrow(rows),
+        lambda: matmul(negative(bar), p, left=True),
+        lambda: matmul(negative(bar), L),
+        bar,
         None,
     )
 
 
 def _translation_jvp(inputs: Arrays, outputs: Arrays, dots: Arrays, *, undefined: Any) -> Array:
     (L, p, _, several), (dL, dp, dq, _) = inputs, dots
-    terms = [] if dL is None else [negative(matmul(row(p), dL, right=True))]
-    terms += [] if dp is None else [negative(matmul(row(dp), L, right=True))]
-    terms += [] if dq is None else [row(dq)]
-    return unrow(_translation_rows(unrow(sum_of(terms)), several, undefined))
+    terms = [] if dL is None else [negative(matmul(p, dL, right=True))]
+    terms += [] if dp is None else [negative(matmul(dp, L, right=True))]
+    terms += [] if dq is None else [dq]
+    return _unless_several(sum_of(terms), several, undefined)
 
 
-# q - L p for the means of both sets. It is undefined with the rotation, also where p is zero and
-# the rotation does not matter at this place.
+# q - p L^T for the means of both sets, rows. It is undefined with the rotation, also where p is
+# zero and the rotation does not matter at this place.
 translation_of = Primitive(
     "translation",
-    lambda L, p, q, several, *, undefined: q - (L @ p[..., None])[..., 0],
+    lambda L, p, q, several, *, undefined: q - product(p, adjoint(L)),
     _translation_jvp,
     _translation_vjp,
     carried=(3,),
-    core=1,
+    core=2,
     reads_outputs=False,
     **because(3, lambda several: SEVERAL, axes=0),
 )
@@ -115,21 +111,27 @@ def _mean_square_bars(inputs: Arrays, bars: Arrays) -> Arrays:
         absolute = measured(absolute, size_q, axes=0, inverse=True)
         absolute = measured(absolute, size_q, axes=0, inverse=True)
         bar = absolute if bar is None else add(bar, absolute)
-    twice = add(bar, bar)
-    crossed = multiply(negative(multiply(twice, c, axes=0)), M, axes=2)
-    eye = identity_like(M)
+    eye, turned = identity_like(M), multiply(negative(c), M, axes=2)
 
+    def levelled(rest: Array) -> Array:
+        return add(rest, leftover(rest, *w))
+
+    def rest_of_q() -> Array:
+        return levelled(add(q, matmul(turned, p)))
+
+    # the difference first: it may be small
     def of_p() -> Array:
-        own = multiply(multiply(twice, multiply(c, c, axes=0), axes=0), eye, axes=2)
-        return add(moved(own, p, *w), moved(adjoint_of(crossed), q, *w))
+        rest = levelled(add(multiply(c, p, axes=2), matmul(negative(M), q, left=True)))
+        factor = multiply(add(bar, bar), c, axes=0)
+        return moved(multiply(factor, eye, axes=2), rest, *w)
 
     def of_q() -> Array:
-        return add(moved(multiply(twice, eye, axes=2), q, *w), moved(crossed, p, *w))
+        return moved(multiply(add(bar, bar), eye, axes=2), rest_of_q(), *w)
 
     def of_weights() -> Array:
-        left = subtract(q, matmul(multiply(c, M, axes=2), p))
+        rest = rest_of_q()
         spread = multiply(multiply(c, c, axes=0), shortfall(M, several), axes=2)
-        return multiply(bar, add(paired(eye, left, left), paired(spread, p, p)), axes=1)
+        return multiply(bar, add(paired(eye, rest, rest), paired(spread, p, p)), axes=1)
 
     return of_p, of_q, *(of_weights for _ in w)
 
@@ -160,6 +162,17 @@ mean_square = Primitive(
     carried=(2, 3, 4, 5, 6),
     core=0,
 )
+
+
+def _leftover(x: Array, *w: Array) -> Array:
+    """Less the mean of points about their mean, which is a rounding error.
+
+    Cotangents have to add up to zero, lest they reach the weights by way of the mean.
+    """
+    return array_namespace(x).zeros_like(x) - mean_of(x, *w)
+
+
+leftover = constant("leftover", _leftover)
 
 
 def _identity_like(M: Array) -> Array:

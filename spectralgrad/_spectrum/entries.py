@@ -23,16 +23,21 @@ def in_columns(numbers: Sequence[Array], rows: int) -> Columns:
     return [list(numbers[i : i + rows]) for i in range(0, len(numbers), rows)]
 
 
-def in_units(x: Array) -> tuple[Columns, Arrays]:
-    """The columns with entries of about LARGE, and c and u with x = c/u times that."""
-    xp, (m, n) = array_namespace(x), x.shape[-2:]
-    size = xp.max(xp.abs(x), axis=(-2, -1))
+def power_of_two(size: Array) -> Arrays:
+    """c and u with c/u about the size, powers of two; 1 for a size of zero."""
+    xp = array_namespace(size)
     one = xp.ones_like(size)
     # away from the ends of the range: there is no power of two below half of the least number
     u = xp.where(size > 1, one * 2.0**-90, one * 2.0**90)
-    near = xp.where(size == 0, one, size * u)
-    split = (1 / eps(x) + 1) * near
-    power = xp.abs(split - (1 - eps(x) / 2) * split)
+    near = xp.where(size == 0, u, size * u)
+    split = (1 / eps(size) + 1) * near
+    return xp.abs(split - (1 - eps(size) / 2) * split), u
+
+
+def in_units(x: Array) -> tuple[Columns, Arrays]:
+    """The columns with entries of about LARGE, and c and u with x = c/u times that."""
+    xp, (m, n) = array_namespace(x), x.shape[-2:]
+    power, u = power_of_two(xp.max(xp.abs(x), axis=(-2, -1)))
     grow = LARGE / power
     return [[x[..., i, j] * u * grow for i in range(m)] for j in range(n)], (power / LARGE, u)
 
