@@ -31,7 +31,7 @@ later = Primitive("spectralgrad_later")
 
 @contextmanager
 def _unwatched() -> Iterator[None]:
-    with in_full(), jax.debug_nans(False), jax.debug_infs(False):
+    with _in_full(), jax.debug_nans(False), jax.debug_infs(False):
         yield
 
 
@@ -39,7 +39,7 @@ def _is_watched() -> bool:
     return bool(jax.config.jax_debug_nans or jax.config.jax_debug_infs)
 
 
-def in_full() -> AbstractContextManager[Any]:
+def _in_full() -> AbstractContextManager[Any]:
     # by default JAX takes products in TF32 on a GPU, and in bfloat16 on a TPU
     precision: AbstractContextManager[Any] = jax.default_matmul_precision("highest")
     return precision
@@ -47,7 +47,7 @@ def in_full() -> AbstractContextManager[Any]:
 
 def computing() -> AbstractContextManager[Any]:
     """Rules make NaN and Inf on purpose, in places that nothing uses."""
-    return _unwatched() if _is_watched() else in_full()
+    return _unwatched() if _is_watched() else _in_full()
 
 
 def _op(*arrays: jax.Array, call: Any) -> tuple[jax.Array, ...]:

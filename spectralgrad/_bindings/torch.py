@@ -20,7 +20,7 @@ from .host import repeat
 from .host import sum_over_rows as sum_over_rows
 from .torch_function import apply as apply
 from .torch_state import computing as computing
-from .torch_state import has_values, is_tracing
+from .torch_state import has_values, is_tracing, levels
 
 autodiff = True
 
@@ -34,9 +34,7 @@ def values(x: torch.Tensor) -> torch.Tensor | None:
     """x outside of every derivative; None while it is traced, under vmap, and without values."""
     if not has_values(x):
         return None
-    functorch = torch._C._functorch
-    levels = functorch.get_interpreter_stack() or ()
-    if any(level.key() == functorch.TransformType.Vmap for level in levels):
+    if torch._C._functorch.TransformType.Vmap in levels():
         return None
     try:
         return x.detach()

@@ -76,7 +76,8 @@ def _saved(ctx: Any) -> Arrays:
 
 def _stand_in(shape: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     """A tensor without memory, NaN wherever somebody should read it after all."""
-    return (_nan if is_tracing() else _one_nan)(dtype, device).expand(shape)
+    watched = is_tracing() or torch._C._len_torch_dispatch_stack()  # perhaps by fake tensors
+    return (_nan if watched else _one_nan)(dtype, device).expand(shape)
 
 
 def _nan(dtype: torch.dtype, device: torch.device) -> torch.Tensor:
@@ -236,9 +237,7 @@ _explained = torch.compiler.disable(
 def _refuse_nested_forward_mode() -> None:
     # A custom Function under torch.func.jvp of torch.func.jvp has derivative zero, whatever its
     # rules say (PyTorch 2.13); reverse in either place is right.
-    functorch = torch._C._functorch
-    levels = functorch.get_interpreter_stack() or ()
-    if sum(level.key() == functorch.TransformType.Jvp for level in levels) > 1:
+    if levels().count(torch._C._functorch.TransformType.Jvp) > 1:
         raise NotImplementedError(
             "torch.func.jvp inside torch.func.jvp (as in jacfwd of jacfwd) came; PyTorch would "
             "return zero for any custom function there. Use reverse mode for one of the two: "

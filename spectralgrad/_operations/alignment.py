@@ -262,9 +262,8 @@ def procrustes(A: ArrayT, B: ArrayT, /, *, undefined: Policy = "nan") -> Procrus
     Notes
     -----
     Values as those of `scipy.linalg.orthogonal_procrustes`. R is the polar factor of A^H B: where
-    that is singular, to the rounding error of the product, R jumps and its derivative is NaN,
-    without a warning; that of the scale is the subgradient of `nuclear_norm`. Second derivatives
-    too. Schoenemann (1966).
+    that is singular, to the rounding error of the product, R jumps and its derivative is NaN; that
+    of the scale is the subgradient of `nuclear_norm`. Second derivatives too. Schoenemann (1966).
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """Who factorizes a stack: the array library, Jacobi's method, or the polar factor.
 
-On two cores Jacobi's method takes 0.2 (2 x 2), 0.4 (3 x 3) and 0.6 (4 x 4) of LAPACK's time for
+In one thread Jacobi's method takes 0.1 (2 x 2), 0.3 (3 x 3) and 0.6 (4 x 4) of LAPACK's time for
 10^4 matrices, NumPy 2.4; from five rows and columns on it loses. Its steps are calls, some hundred
 a sweep, which long stacks are worth, and which only NumPy and compiled programs of JAX make cheap:
 tensors on the CPU are NumPy's to compute (`numpy_views`), and PyTorch's compiler takes minutes for

@@ -43,7 +43,7 @@ from operator import add
 from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, eps, real
-from .._bindings.lookup import library_of, loop, loop_each
+from .._bindings.lookup import library_of, loop_each
 from .entries import (
     Columns,
     Numbers,
@@ -207,20 +207,18 @@ def _turned(
 
 def _completed(U: Columns, zeros: Numbers) -> Columns:
     """U with an orthonormal column in place of each that is zero; those come last."""
-    xp = array_namespace(zeros[0])
+    xp, k, m = array_namespace(zeros[0]), len(U), len(U[0])
 
-    def body(state: Any) -> Any:
-        columns: Columns = []
-        for u, zero in zip(state[1], zeros, strict=True):
-            new = _orthonormal(columns, u)
-            columns.append([xp.where(zero, a, b) for a, b in zip(new, u, strict=True)])
-        return state[0], columns
+    def body(state: Arrays) -> Arrays:
+        done: Columns = []
+        for u, flag in zip(in_columns(state[1 + k :], m), state[1 : 1 + k], strict=True):
+            new = _orthonormal(done, u)
+            done.append([xp.where(flag > 0, a, b) for a, b in zip(new, u, strict=True)])
+        return (*state[: 1 + k], *chain(*done))
 
-    def found(state: Any) -> Array:
-        return xp.any(state[0])
-
-    completed: Columns = loop(found, body, (reduce(xp.logical_or, zeros), U), 1, traced=1)[1]
-    return completed
+    flags = [xp.astype(zero, real(U[0][0]).dtype) for zero in zeros]
+    start = (_largest(flags), *flags, *chain(*U))
+    return in_columns(loop_each(body, start, 1, traced=1)[1 + k :], m)
 
 
 def _orthonormal(columns: Columns, like: Numbers) -> Numbers:

@@ -17,8 +17,9 @@ algorithm for computing the polar decomposition; the perturbation is our own.
 from __future__ import annotations
 
 import math
+from functools import partial
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, herm
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, herm, real
 from .._bindings.lookup import adjoint_times
 from .halley import bounded, halley
 
@@ -39,8 +40,8 @@ def svd(x: Array) -> Arrays:
 def _unrelated(X: Array) -> Array:
     """Orthonormal columns of that shape."""
     xp, (m, n) = array_namespace(X), X.shape[-2:]
-    rows = xp.arange(m, dtype=xp.float64, device=device(X))[:, None]
-    columns = xp.arange(n, dtype=xp.float64, device=device(X))
+    of = partial(xp.arange, dtype=real(X).dtype, device=device(X))
+    rows, columns = of(m)[:, None], of(n)
     waves = xp.cos(math.pi / (4 * m) * (2 * rows + 1) * (2 * columns + 1))
     signs = xp.where(xp.sin(12.9898 * (rows + 1) ** 2) < 0, -1.0, xp.ones_like(rows))
     return xp.astype((2 / m) ** 0.5 * signs * waves, X.dtype)

@@ -27,25 +27,35 @@ from .ties import largest
 def verified_svd(x: Array, U: Array, S: Array, Vh: Array) -> Arrays:
     """The factors, NaN where they are none of x."""
     V, k = adjoint(Vh), S.shape[-1]
-    xp, z = array_namespace(x), _numbers(S)
-    along = leading_columns(U, k) @ xp.astype(S[..., None] * z, U.dtype)
-    residual = x @ (leading_columns(V, k) @ xp.astype(z, V.dtype)) - along
-    bound = 64 * sum(x.shape[-2:]) ** 0.5 * eps(S)
-    sound = _is_orthonormal(U, bound) & _is_orthonormal(V, bound)
-    failed = ~(sound & (_size(residual) <= bound * S[..., 0]))
-    invalid = nan_where(failed, S)[..., None]
+    sound = _is_orthonormal(U) & _is_orthonormal(V)
+    sound = sound & _are_factors(x, leading_columns(U, k), S, leading_columns(V, k))
+    invalid = nan_where(~sound, S)[..., None]
     return U + invalid[..., None], S + invalid, Vh + invalid[..., None]
 
 
 def verified_eigh(x: Array, w: Array, Q: Array) -> Arrays:
     """The same of a Hermitian matrix."""
-    xp, z = array_namespace(x), _numbers(w)
-    along = Q @ xp.astype(w[..., None] * z, Q.dtype)
-    residual = x @ (Q @ xp.astype(z, Q.dtype)) - along
-    bound = 64 * sum(x.shape[-2:]) ** 0.5 * eps(w)
-    failed = ~(_is_orthonormal(Q, bound) & (_size(residual) <= bound * largest(w)[..., 0]))
-    invalid = nan_where(failed, w)[..., None]
+    invalid = nan_where(~(_is_orthonormal(Q) & _are_factors(x, Q, w, Q)), w)[..., None]
     return w + invalid, Q + invalid[..., None]
+
+
+def _are_factors(x: Array, left: Array, values: Array, right: Array) -> Array:
+    """Whether x right z = left values z, to the bound."""
+    xp, z, top = array_namespace(x), _numbers(values), largest(values)
+    unit = xp.sqrt(xp.where(top > 1, top, 1.0))  # in which nothing overflows or underflows
+    along = left @ xp.astype((values / unit)[..., None] * z, left.dtype)
+    rest = x @ (right @ xp.astype(z / unit[..., None], right.dtype)) - along
+    return _size(rest) <= _bound(x) * (top / unit)[..., 0]
+
+
+def _is_orthonormal(W: Array) -> Array:
+    xp = array_namespace(W)
+    z = xp.astype(_numbers(xp.abs(W[..., 0, :])), W.dtype)
+    return _size(adjoint(W) @ (W @ z) - z) <= _bound(W)
+
+
+def _bound(x: Array) -> float:
+    return float(64 * sum(x.shape[-2:]) ** 0.5 * eps(x))
 
 
 def signs(values: Array) -> Array:
@@ -59,12 +69,6 @@ def _numbers(values: Array) -> Array:
     """The same, of sizes between 1 and 2 that differ."""
     xp, n = array_namespace(values), values.shape[-1]
     return signs(values) * xp.linspace(1, 2, n, dtype=values.dtype, device=device(values))[:, None]
-
-
-def _is_orthonormal(W: Array, bound: float) -> Array:
-    xp = array_namespace(W)
-    z = xp.astype(_numbers(xp.abs(W[..., 0, :])), W.dtype)
-    return _size(adjoint(W) @ (W @ z) - z) <= bound
 
 
 def _size(x: Array) -> Array:
