@@ -83,17 +83,9 @@ translation_of = Primitive(
 )
 
 
-def _mean_square(
-    p: Array,
-    q: Array,
-    R: Array,
-    M: Array,
-    several: Array,
-    c: Array,
-    size_q: Array,
-    *w: Array,
-) -> Arrays:
+def _mean_square(*inputs: Array) -> Arrays:
     """e in units of size_q^2, and as it is."""
+    p, q, R, _, _, c, size_q, *w = inputs
     xp, left = array_namespace(p), q - (c[..., None, None] * R) @ p
     rest = mean_of(left, *w)  # what the rounding of far means has left
     square = mean_square_of(left, *w) - xp.sum(rest * rest, axis=(-2, -1))
@@ -152,7 +144,8 @@ def _mean_square_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
     return of_p, of_q, *(None,) * 5, *of_weights
 
 
-# e; R is its minimiser and M the mean of all
+# e of p, q, its minimiser R, the mean M of all, whether there are several, c, the unit of q and
+# weights if there are any
 mean_square = Primitive(
     "mean_square",
     _mean_square,
