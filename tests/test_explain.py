@@ -38,7 +38,7 @@ LONG = [pytest.param(n, marks=pytest.mark.slow) for n in CASES if n != "phase"]
 
 def own_line(caught, match):
     """Asserts that the one warning says so and points into this file; its line."""
-    (record,) = caught
+    (record,) = (w for w in caught if "the value is NaN" not in str(w.message))
     assert record.category is sg.DerivativeUndefinedWarning
     assert record.filename == __file__
     assert re.search(match, str(record.message))

@@ -12,6 +12,7 @@ import spectralgrad as sg
 from spectralgrad.testing import inner
 
 F = sg.functions
+pytestmark = pytest.mark.filterwarnings("ignore:.*the value is NaN:UserWarning")
 GOOD = (3.0, 2.0, 1.2, 0.5)
 TIED, SINGULAR = (3.0, 2.0, 2.0, 0.5), (3.0, 2.0, 1.2, 0.0)
 
@@ -89,6 +90,48 @@ def test_nan_says_why(library, name):
             x_bar = pull()
     assert np.all(np.isnan(x_bar[0]))
     assert np.all(np.isfinite(x_bar[1]))
+
+
+NO_VALUE = {
+    "sqrtm": (sg.sqrtm, symmetric((3.0, 2.0, 1.2, -0.5)), "-0.5, 1.2, 2, 3"),
+    "inv_sqrtm": (sg.inv_sqrtm, symmetric((4.0, 2.0, 1.0, 0.0)), "e-1.*, 1, 2, 4|0, 1, 2, 4"),
+    "powm": (lambda x: sg.powm(x, 0.5), symmetric((3.0, 2.0, 1.2, -0.5)), "-0.5, 1.2"),
+    "expm": (sg.expm, symmetric((1e4, 2.0, 1.0, 0.5)), "too large.*0.5, 1, 2, 10000"),
+    "eigh_function": (
+        lambda x: sg.eigh_function(x, F.log),
+        symmetric((3.0, 2.0, 1.2, -0.5)),
+        "-0.5, 1.2, 2, 3",
+    ),
+    "svd_function": (
+        lambda x: sg.svd_function(x, F.power(-400)),
+        general((3.0, 2.0, 1.2, 1e-3)),
+        "too large.*3, 2, 1.2, 0.001",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("error:.*the value is NaN:UserWarning")
+@pytest.mark.parametrize("name", NO_VALUE)
+def test_a_value_that_is_nan_says_why(library, name):
+    fun, x, shown = NO_VALUE[name]
+    with pytest.warns(
+        UserWarning, match=f"{name}: the value is NaN for batch element .0,.*{shown}"
+    ):
+        out = library.numpy(fun(library.array(x)))
+    assert np.all(np.isnan(out[0]))
+    assert np.all(np.isfinite(out[1]))
+    fun(library.array(x[1:]))
+
+
+@pytest.mark.parametrize("of", [sg.svdvals, sg.eigvalsh], ids=["svdvals", "eigvalsh"])
+def test_second_derivatives_of_values_say_why(of):
+    torch = pytest.importorskip("torch")
+    hessian = lambda x: torch.func.hessian(lambda x: (of(x) ** 2 * torch.arange(4.0)).sum())(x)
+    with pytest.warns(
+        sg.DerivativeUndefinedWarning, match=f"{of.__name__}: the second .* equal.*_sum"
+    ):
+        assert torch.isnan(hessian(torch.asarray(hermitian(TIED, seed=5)))).all()
+    assert torch.isfinite(hessian(torch.asarray(hermitian(GOOD, seed=5)))).all()
 
 
 @pytest.mark.thinned

@@ -110,7 +110,9 @@ def on_one_device(a: Array, b: Array) -> bool:
     if type(a) is np.ndarray:
         return True
     if is_torch_array(a):
-        return 0 in (a.ndim, b.ndim) or a.device == b.device  # numbers may stay on the CPU
+        if a.device == b.device:
+            return True
+        return 0 in (a.ndim, b.ndim) and not (a.is_meta or b.is_meta)  # numbers may stay on the CPU
     # JAX moves what is not committed to a device
     return is_jax_array(a) or bool(device(a) == device(b))
 

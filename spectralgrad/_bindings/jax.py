@@ -97,6 +97,8 @@ def each(
         return function(*arrays)
     batch, (rows, columns) = arrays[0].shape[:-2], arrays[0].shape[-2:]
     count = math.prod(batch)
+    if not isinstance(count, int):  # of any number of matrices (jax.export)
+        return function(*arrays)
     pieces = -(-count * rows * columns // CACHED)
     if pieces < 2 or max(rows, columns) > 2 * FEW or not is_on_host(arrays[0]):
         return function(*arrays)

@@ -184,6 +184,7 @@ class _Mapped:
 
     def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
         out: Arrays = jax.vmap(self.call.jvp)(inputs, outputs, tangents)
+        self.explain(inputs, outputs, tangents, out)
         return out
 
     def vjp(
@@ -191,7 +192,12 @@ class _Mapped:
     ) -> Arrays:
         rule = partial(self.call.vjp, wanted=wanted)
         out: Arrays = jax.vmap(rule)(inputs, outputs, cotangents)
+        self.explain(inputs, outputs, cotangents, out)
         return out
+
+    def explain(self, *groups: Arrays, batch: int = 0) -> None:
+        """Where one element could not say why, since it saw no values."""
+        self.call.explain(*groups, batch=batch + 1)
 
 
 def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> Arrays:

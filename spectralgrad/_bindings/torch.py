@@ -136,4 +136,7 @@ def captures_derivative(f: Callable[..., Any], *probes: torch.Tensor) -> bool:
 
 
 def is_sparse(A: torch.Tensor) -> bool:
-    return not is_tracing() and A.layout != torch.strided  # Dynamo bans `layout` in a backward
+    """Or nested, which is no array either."""
+    if is_tracing():  # Dynamo bans `layout` in a backward
+        return False
+    return A.layout != torch.strided or A.is_nested

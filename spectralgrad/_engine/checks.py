@@ -39,9 +39,10 @@ def check_matrix(x: Array, function: str, argument: str = "x", *, square: bool =
     check_plain(x, where)
     if not is_dense(x) and callable(getattr(x, "__matmul__", getattr(x, "matmat", None))):
         raise TypeError(
-            f"{where} is a {type(x).__name__}, which is sparse or known by its products; wanted an "
-            "array (..., m, n). The largest triplets of it are truncated_svd's; for the rest "
-            "convert it, for example with x.toarray() or x.to_dense()."
+            f"{where} is a {type(x).__name__}, which is sparse, nested or known by its products; "
+            "wanted an array (..., m, n). The largest triplets of a sparse one are "
+            "truncated_svd's; for the rest convert it, for example with x.toarray() or "
+            "x.to_dense()."
         )
     try:
         xp = array_namespace(x)

@@ -46,8 +46,8 @@ def check_rtol(value: object, function: str, argument: str = "gap_rtol") -> None
     in_range = isinstance(value, (int, float, np.floating)) and 0 <= value < 1
     if value is not None and not in_range:
         raise ValueError(
-            f"{function}: `{argument}` is {value!r}; wanted None or a number in [0, 1), relative "
-            "to the largest value."
+            f"{function}: `{argument}` is {value!r}; wanted None or a Python number in [0, 1), "
+            "relative to the largest value. It is fixed at the call: float(value) of an array."
         )
 
 

@@ -35,7 +35,7 @@ from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
 from .slices import by_slices
 from .tape import Tape, current_tape, recording
-from .why_nan import array_of, explain
+from .why_nan import array_of, explain, explain_value
 from .zero_directions import (
     Mode,
     Shielded,
@@ -59,7 +59,8 @@ class Primitive:
     themselves, whatever the inputs are. `batched` is how many inputs belong to batch elements, if
     not all: the others are shared. `undefined(inputs, outputs, directions, result, **static)`
     returns the warning or the error that says why a result is NaN, or None; it is called only once
-    a NaN came out. `insists(**static)` says whether that is worth a copy to the host. `foreign`
+    a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
+    `no_value(inputs, outputs, **static)` does the same for the outputs of a matrix x. `foreign`
     says that the functions take no arrays but the library's own, such as those that call an
     operator, and `decomposes` that forward calls LAPACK.
 
@@ -79,6 +80,7 @@ class Primitive:
     batched: int | None = None
     undefined: Callable[..., Exception | None] | None = None
     insists: Callable[..., bool] = lambda **static: False
+    no_value: Callable[..., Exception | None] | None = None
     foreign: bool = False
     decomposes: bool = False
     unread: Callable[..., tuple[int, ...]] = lambda **static: ()
@@ -170,7 +172,10 @@ class Call:
         return outputs if self.primitive.outputs > 1 else (outputs,)
 
     def forward(self, *inputs: Any) -> Arrays:
-        return self._tuple(self.primitive.forward(*inputs, **dict(self.static)))
+        outputs = self._tuple(self.primitive.forward(*inputs, **dict(self.static)))
+        if self.primitive.no_value is not None:
+            explain_value(self, inputs, outputs)
+        return outputs
 
     def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
         carried = self.primitive.carried
@@ -247,9 +252,16 @@ class Call:
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
                     result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
-            if self.primitive.undefined is not None and found is not False:
-                explain(self, (inputs, outputs, directions, result), batch or 0)
+            if found is not False:
+                self.explain(inputs, outputs, directions, result, batch or 0)
         return result
+
+    def explain(
+        self, inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, batch: int
+    ) -> None:
+        """Say why the result of a derivative is NaN, if it is."""
+        if self.primitive.undefined is not None:
+            explain(self, (inputs, outputs, directions, result), batch)
 
     def _own(self, mode: Mode, arrays: Arrays) -> Arrays:
         """Those of a rule's results that belong to batch elements."""

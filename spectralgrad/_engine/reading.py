@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from .._bindings.array import Array, array_namespace
 from .._bindings.lookup import is_dense, is_on_host, library_of
 
@@ -35,6 +37,11 @@ def holds_nan(arrays: Iterable[Any], batch: int, *, insist: bool = False) -> boo
     """
     unknown = False
     for array in arrays:
+        if type(array) is np.ndarray and array.size <= SMALL:  # most calls, in half the time
+            total = array.sum()
+            if total != total:
+                return True
+            continue
         if array is None or not is_dense(array):
             continue
         known = read(array, insist=insist)

@@ -45,7 +45,7 @@ def at_next_order(explained: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the Primitive of one order more has to know to explain a NaN."""
     if not explained:
         return explained
-    return {**explained, "undefined": explained["undefined"].at_next_order()}
+    return {**explained, "undefined": explained["undefined"].at_next_order(), "no_value": None}
 
 
 def _of_order(
@@ -158,7 +158,7 @@ def potential(
             *of_parameters,
         )
 
-    def forward(x: Array, *held: Array, **static: Any) -> Array:
+    def forward(x: Array, *held: Array, undefined: Any = None, **static: Any) -> Array:
         return value(held[:factors], held[factors:], **static)
 
     carried = tuple(range(1, first_parameter))

@@ -1,10 +1,13 @@
 """Why a rule returned NaN: said when it did, or when the program runs that is traced now.
 
-Primitives know the reason (`Primitive.undefined`), in words; here is when they are asked.
+Primitives know the reason (`Primitive.undefined`, `Primitive.no_value`), in words; here is when
+they are asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,7 +19,8 @@ from .errors import line_of_user, warn, warn_at
 from .operators import LowRank
 from .reading import holds_nan, values_of
 
-Groups = tuple[Arrays, Arrays, Arrays, Arrays]  # inputs, outputs, directions, and the result
+Groups = tuple[Arrays, ...]  # inputs, outputs, and of a derivative directions and the result
+Reason = Callable[..., Exception | None]
 
 
 def explain(call: Any, groups: Groups, batch: int) -> None:
@@ -24,17 +28,28 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
     inputs, outputs, directions, result = groups
     groups = inputs, outputs, directions, tuple(map(array_of, result))
     insist = is_explaining() or call.primitive.insists(**dict(call.static))
+    _explain(partial(call.primitive.undefined, **dict(call.static)), groups, batch, insist)
+
+
+def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
+    """Warn where the value of a call holds a NaN and the Primitive can say why."""
+    batch, insist = inputs[0].ndim - 2, is_explaining()
+    if holds_nan(outputs[:1], batch, insist=insist) is not False:
+        reason = partial(call.primitive.no_value, **dict(call.static))
+        _explain(reason, (inputs, outputs[:1]), batch, insist)
+
+
+def _explain(reason: Reason, groups: Groups, batch: int, insist: bool) -> None:
     found = holds_nan(groups[-1], batch, insist=insist)
     if found is None:
-        inputs, outputs, directions, result = (_unmapped(group, insist) for group in groups)
-        batch += outputs[0].ndim - groups[1][0].ndim
-        groups = inputs, outputs, directions, result
-        found = holds_nan(result, batch, insist=insist)
+        mapped, groups = groups, tuple(_unmapped(group, insist) for group in groups)
+        batch += groups[1][0].ndim - mapped[1][0].ndim
+        found = holds_nan(groups[-1], batch, insist=insist)
     if found is None and is_explaining():
-        _explain_later(call, groups, batch)
+        _explain_later(reason, groups, batch)
     if not found:
         return
-    problem = _reason(call, [tuple(map(values_of, arrays)) for arrays in groups])
+    problem = reason(*(tuple(map(values_of, arrays)) for arrays in groups))
     if isinstance(problem, Warning):
         warn(problem)
     elif problem is not None:
@@ -49,12 +64,7 @@ def array_of(result: Any) -> Any:
     return result.left if isinstance(result, LowRank) else result
 
 
-def _reason(call: Any, groups: list[Arrays]) -> Exception | None:
-    problem: Exception | None = call.primitive.undefined(*groups, **dict(call.static))
-    return problem
-
-
-def _explain_later(call: Any, groups: Groups, batch: int) -> None:
+def _explain_later(reason: Reason, groups: Groups, batch: int) -> None:
     """The same by a call to the host, where nobody could catch an error."""
     flat, line = [x for group in groups for x in group], line_of_user()
     places = [i for i, x in enumerate(flat) if x is not None]
@@ -66,7 +76,7 @@ def _explain_later(call: Any, groups: Groups, batch: int) -> None:
             found.append(tuple(known.get(i) for i in range(start, start + len(group))))
             start += len(group)
         if holds_nan(found[-1], batch):
-            problem = _reason(call, found)
+            problem = reason(*found)
             if problem is not None:
                 warn_at(problem, line)
 

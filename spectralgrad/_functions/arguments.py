@@ -84,10 +84,10 @@ def _held(f: Any) -> list[Any]:
 
 def _given(f: Any, x: Array, function: str) -> Any:
     if f is power or (isinstance(f, type) and issubclass(f, Scalar)):
-        wanted = ", ".join(getattr(f, "parameters", ("p",)))
+        wanted = "f, df" if f is ScalarFunction else ", ".join(getattr(f, "parameters", ("p",)))
         raise TypeError(
             f"{function}: `f` is sg.functions.{f.__name__} itself; wanted a function that it "
-            f"makes, such as {f.__name__}({wanted}) with numbers or arrays for {wanted}."
+            f"makes, such as {f.__name__}({wanted})."
         )
     library = autodiff_of(x)
     if isinstance(f, tuple) and 2 <= len(f) <= 3 and all(callable(part) for part in f):

@@ -53,7 +53,7 @@ def _decay(d: Array) -> Array:
     return saturation(d) / d
 
 
-class _Identity(Named):
+class Identity(Named):
     """s."""
 
     odd = True
@@ -69,7 +69,7 @@ class _Identity(Named):
         return array_namespace(a, b).ones_like(a + b)
 
 
-class _Sqrt(Named):
+class Sqrt(Named):
     """The square root: NaN below zero; no derivative at zero."""
 
     degree = 0.5
@@ -87,7 +87,7 @@ class _Sqrt(Named):
         return -ab * bc * ac
 
 
-class _Exp(Named):
+class Exp(Named):
     """e^s."""
 
     vanishes: ClassVar[bool] = False
@@ -108,7 +108,7 @@ class _Exp(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-class _Expm1(_Exp):
+class Expm1(Exp):
     """e^s - 1."""
 
     vanishes: ClassVar[bool] = True
@@ -151,7 +151,7 @@ class Log(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-class _Log1p(Named):
+class Log1p(Named):
     """log(1 + s): NaN at -1 and below."""
 
     bounded_derivatives = 2
@@ -175,7 +175,7 @@ class _Log1p(Named):
         return second_by_series(a, b, c, ab, bc, ac, series)
 
 
-class _Tanh(Named):
+class Tanh(Named):
     """The hyperbolic tangent."""
 
     odd = True
@@ -203,7 +203,7 @@ class _Tanh(Named):
         return 1.0, slope, (_horner(c, z) * (t if n % 2 == 0 else 1.0) for n, c in _TANH)
 
 
-class _Reciprocal(Named):
+class Reciprocal(Named):
     """1/s: infinite at zero, where it has no derivative."""
 
     vanishes = False
@@ -221,11 +221,11 @@ class _Reciprocal(Named):
         return Power(-1).second(a, b, c, ab, bc, ac)
 
 
-identity: Named = _Identity()
-sqrt: Named = _Sqrt()
-exp: Named = _Exp()
-expm1: Named = _Expm1()
+identity: Named = Identity()
+sqrt: Named = Sqrt()
+exp: Named = Exp()
+expm1: Named = Expm1()
 log: Named = Log()
-log1p: Named = _Log1p()
-tanh: Named = _Tanh()
-reciprocal: Named = _Reciprocal()
+log1p: Named = Log1p()
+tanh: Named = Tanh()
+reciprocal: Named = Reciprocal()

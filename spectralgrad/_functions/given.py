@@ -117,6 +117,13 @@ def checked(f: Callable[[Array], Array], s: Array) -> Array:
             f"{getattr(value, 'shape', 'none')} for an array of shape {tuple(s.shape)}; wanted one "
             "value for each. Write it with elementwise operations of the array's own library."
         )
+    try:
+        array_namespace(value, s)
+    except TypeError:
+        raise TypeError(
+            f"the scalar function {f!r} returned a {type(value).__name__} for a "
+            f"{type(s).__name__}; wanted the array's own library. Write it with its operations."
+        ) from None
     return value
 
 

@@ -94,7 +94,7 @@ class _StepByPlace(step):
         return self
 
 
-class _PositivePart(Named):
+class PositivePart(Named):
     """max(s, 0): `eigh_function` of it is the nearest positive semidefinite matrix.
 
     At the kink, an eigenvalue that counts as zero, the slope is taken as 0; there is no second
@@ -120,4 +120,4 @@ class _PositivePart(Named):
         return widest_quotient(a, b, c, ab, bc, ac, where(a == 0, NAN, 0.0 * a))[0]
 
 
-positive_part: Named = _PositivePart()
+positive_part: Named = PositivePart()

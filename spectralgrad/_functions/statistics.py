@@ -12,7 +12,7 @@ from .protocol import Scalar, Slope
 
 
 @dataclass(frozen=True, eq=False)
-class _Entropy(Named):
+class Entropy(Named):
     """-s log s, 0 at zero, where its slope is infinite; NaN below. A shift is what units leave."""
 
     shift: Any = 0.0
@@ -53,7 +53,7 @@ class _Entropy(Named):
         return where(inside & (z >= 0), value, NAN)
 
 
-entropy: Named = _Entropy()
+entropy: Named = Entropy()
 
 
 @dataclass(frozen=True, eq=False)

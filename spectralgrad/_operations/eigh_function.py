@@ -155,8 +155,9 @@ def _why(w: list[float], *, f: Any, semidefinite: bool = False) -> str:
 
 
 _maps = "eigh_function", 2, eigh_value, eigh_differential, eigh_second
-of_eigenvalues = symmetric(*_maps, explained=because(1, _why))
-learned_eigenvalues = learned(*_maps, explained=because(1, _why))
+_explained = because(1, _why, value=True)
+of_eigenvalues = symmetric(*_maps, explained=_explained)
+learned_eigenvalues = learned(*_maps, explained=_explained)
 
 
 @operation(

@@ -8,40 +8,41 @@ max|w| counts as zero for roots, powers and the logarithm.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
-from .._bindings.array import Array, ArrayT, array_namespace
-from .._bindings.lookup import truth
+from .._bindings.array import Arrays, ArrayT
 from .._engine.arguments import enter
-from .._engine.errors import warn
-from .._engine.reading import read
 from .._functions import exponentials
 from .._functions.arguments import Function, as_scalar_function
 from .._functions.powers import Power
 from .._spectrum import factorizations
-from .._spectrum.undefined import Policy, check_undefined
+from .._spectrum.undefined import Policy, Undefined, check_undefined
 from .declaration import operation
 from .eigh import eigh_factors
 from .eigh_function import of_eigenvalues
 
-hermitian_factors = replace(eigh_factors, forward=factorizations.eigh_of_hermitian)
+
+def _why_skew(
+    inputs: Arrays, outputs: Arrays, *, undefined: Undefined, **_: Any
+) -> Exception | None:
+    return undefined.explain_skew(inputs[0], outputs[0])
 
 
-def _warn_of_skew(x: Array, w: Array, function: str) -> None:
-    """Warn of matrices that are finite and have no eigenvalues, if it can be known."""
-    known = read(w, insist=False)
-    if known is None or not truth(array_namespace(known).any(known != known)):
-        return
-    xp, x = array_namespace(known), read(x)
-    bad = xp.any(known != known, axis=-1) & xp.all(xp.isfinite(x), axis=(-2, -1))
-    if truth(xp.any(bad)):
-        message = (
-            f"{function}: argument `x` is not Hermitian: its skew-Hermitian part is above 1e-2 of "
-            f"its size. The result is NaN there, since {function} is of Hermitian matrices, unlike "
-            "SciPy's function of that name. If you want the function of the Hermitian part, pass "
-            "(x + x^H)/2 or use eigh_function."
-        )
-        warn(UserWarning(message))
+def _named(rule: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule, which does not mind what function it is for."""
+    return lambda *args, undefined, **static: rule(*args, **static)
+
+
+# where x has no eigenvalues they are NaN, and say for which function
+hermitian_factors = replace(
+    eigh_factors,
+    forward=_named(factorizations.eigh_of_hermitian),
+    jvp=_named(eigh_factors.jvp),
+    vjp=_named(eigh_factors.vjp),
+    no_value=_why_skew,
+)
 
 
 def _of_hermitian(
@@ -49,9 +50,8 @@ def _of_hermitian(
 ) -> ArrayT:
     x, narrow = enter(x, function, square=True)
     f, parameters = as_scalar_function(f, x, function)
-    w, Q = hermitian_factors(x)
-    _warn_of_skew(x, w, function)
     about = check_undefined(undefined, function)
+    w, Q = hermitian_factors(x, undefined=about)
     return narrow(of_eigenvalues(x, w, Q, *parameters, f=f, undefined=about, **options))
 
 
@@ -81,7 +81,7 @@ def sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     Warns
     -----
     UserWarning
-        For an x that is not Hermitian.
+        For a value that is NaN, which says why.
 
     Notes
     -----
@@ -126,7 +126,7 @@ def inv_sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     Warns
     -----
     UserWarning
-        For an x that is not Hermitian.
+        For a value that is NaN, which says why.
 
     Notes
     -----
@@ -174,7 +174,7 @@ def powm(x: ArrayT, /, p: float | ArrayT, *, undefined: Policy = "nan") -> Array
     Warns
     -----
     UserWarning
-        For an x that is not Hermitian.
+        For a value that is NaN, which says why.
 
     Notes
     -----
@@ -220,7 +220,7 @@ def logm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     Warns
     -----
     UserWarning
-        For an x that is not Hermitian.
+        For a value that is NaN, which says why.
 
     Notes
     -----
@@ -260,7 +260,7 @@ def expm(x: ArrayT, /) -> ArrayT:
     Warns
     -----
     UserWarning
-        For an x that is not Hermitian.
+        For a value that is NaN, which says why.
 
     Notes
     -----

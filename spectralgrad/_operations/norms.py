@@ -21,7 +21,7 @@ from .._engine.symmetric import potential, symmetric
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
 from .._spectrum.ties import cut_shares, zero_tolerance, zero_values
-from .._spectrum.undefined import at_kinks
+from .._spectrum.undefined import Undefined, at_kinks
 from .declaration import REQUIRED, operation
 from .low_rank import isometry_differential, isometry_second
 from .polar_differentials import polar_differential, polar_second
@@ -73,22 +73,19 @@ ky_fan = potential(
 )
 
 
-def sum_of_all(x: Array) -> Array:
-    if not is_differentiated(x):
-        return array_namespace(x).sum(factorizations.svdvals(x), axis=-1)
-    return nuclear(x, *svd_factors(x))
-
-
-def _sum_of_largest(x: Array, k: int) -> Array:
-    if k == min(x.shape[-2:]):
-        return sum_of_all(x)
+def sum_of_largest(x: Array, k: int, function: str) -> Array:
+    """The sum of the k largest singular values, for a public function of that name."""
     if not is_differentiated(x):
         return array_namespace(x).sum(factorizations.svdvals(x)[..., :k], axis=-1)
-    return ky_fan(x, *svd_factors(x), k=k)
+    factors, about = svd_factors(x), Undefined(function)
+    if k == min(x.shape[-2:]):
+        return nuclear(x, *factors, undefined=about)
+    return ky_fan(x, *factors, k=k, undefined=about)
 
 
-def largest_of_all(x: Array) -> Array:
-    return _sum_of_largest(x, min(1, *x.shape[-2:]))  # that of a matrix without entries is 0
+def largest_of_all(x: Array, function: str) -> Array:
+    """That of a matrix without entries is 0."""
+    return sum_of_largest(x, min(1, *x.shape[-2:]), function)
 
 
 @operation("norms", rule=nuclear, inputs="x U S Vh", at_zeros=False)
@@ -124,7 +121,7 @@ def nuclear_norm(x: ArrayT, /) -> ArrayT:
     array([1., 1., 0.])
     """
     x, narrow = enter(x, "nuclear_norm")
-    return narrow(sum_of_all(x))
+    return narrow(sum_of_largest(x, min(x.shape[-2:]), "nuclear_norm"))
 
 
 @operation(
@@ -169,7 +166,7 @@ def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     array([1. , 0.5, 0.5])
     """
     x, narrow = enter(x, "ky_fan_norm")
-    return narrow(_sum_of_largest(x, check_rank(k, x, "ky_fan_norm")))
+    return narrow(sum_of_largest(x, check_rank(k, x, "ky_fan_norm"), "ky_fan_norm"))
 
 
 @operation("norms", at_ties=False, at_zeros=False)
@@ -202,4 +199,4 @@ def spectral_norm(x: ArrayT, /) -> ArrayT:
     (3.0, array([1., 0.]))
     """
     x, narrow = enter(x, "spectral_norm")
-    return narrow(largest_of_all(x))
+    return narrow(largest_of_all(x, "spectral_norm"))

@@ -16,6 +16,7 @@ decomposition and matrix sign function condition estimates; the second is our ow
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from .._bindings.array import (
     Array,
@@ -31,7 +32,7 @@ from .._bindings.array import (
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant, eigh, eigvalsh
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
-from .._spectrum.undefined import ROUNDING, because, name_pair, name_zero
+from .._spectrum.undefined import KEEP_OUT, ROUNDING, because, name_pair, name_zero
 from .polar_lyapunov import differential_by_products, second_by_products
 from .svd_differentials import parts_of, sandwich, tall, with_complement
 
@@ -156,7 +157,9 @@ def _from_eigenvectors(rule: Callable[..., Array]) -> Callable[..., Array]:
     return lambda factors, *rest, **static: rule(_factors_of(*factors), *rest, **static)
 
 
-_of_iterations = because(2, _why, spectrum=lambda P: array_namespace(P).flip(eigvalsh(P), axis=-1))
+_of_iterations = partial(
+    because, 2, _why, spectrum=lambda P: array_namespace(P).flip(eigvalsh(P), axis=-1)
+)
 
 
 def _given(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
@@ -171,7 +174,7 @@ polar_factors_found = {
         _given,
         differential_by_products,
         second_by_products,
-        explained=_of_iterations,
+        explained=_of_iterations(remedy=KEEP_OUT),
     ),
     "qdwh": symmetric(
         "orthogonalize",
@@ -179,6 +182,6 @@ polar_factors_found = {
         _given,
         _from_eigenvectors(polar_differential),
         _from_eigenvectors(polar_second),
-        explained=_of_iterations,
+        explained=_of_iterations(),
     ),
 }

@@ -31,7 +31,7 @@ from .._functions.powers import Power
 from .._spectrum.ties import first, unit_of, zero_values
 from .._spectrum.undefined import at_kinks
 from .declaration import operation
-from .norms import largest_of_all, sum_of_all
+from .norms import largest_of_all, sum_of_largest
 from .svd import svd_factors
 from .svd_differentials import svd_differential
 
@@ -185,10 +185,10 @@ def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     if is_array(p):
         exponent, parameters = FREE, (as_parameter(p, x, "schatten_norm", "p"),)
     elif p == math.inf:
-        return narrow(largest_of_all(x))
+        return narrow(largest_of_all(x, "schatten_norm"))
     else:
         exponent = number(p, "p", least=1)
         if exponent == 1:
-            return narrow(sum_of_all(x))
+            return narrow(sum_of_largest(x, min(x.shape[-2:]), "schatten_norm"))
     f = Schatten(exponent)
     return narrow(schatten(x, *svd_factors(x), *parameters, f=f))

@@ -30,8 +30,9 @@ def _why(S: list[float], *, f: Any) -> str:
 
 
 _maps = "svd_function", 3, svd_value, svd_differential, svd_second
-of_singular_values = symmetric(*_maps, explained=because(2, _why))
-learned_singular_values = learned(*_maps, explained=because(2, _why))
+_explained = because(2, _why, value=True)
+of_singular_values = symmetric(*_maps, explained=_explained)
+learned_singular_values = learned(*_maps, explained=_explained)
 
 
 @operation(

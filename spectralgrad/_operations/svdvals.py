@@ -9,14 +9,16 @@ singular values.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from .._bindings.array import (
     Array,
     Arrays,
     ArrayT,
     adjoint,
+    array_namespace,
     columnwise_dot,
     herm,
     product,
@@ -28,7 +30,16 @@ from .._engine.options import check_choice
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
-from .._spectrum.ties import split_eigen, split_singular, zero_values
+from .._spectrum.ties import (
+    gap_tolerance,
+    in_tie,
+    largest,
+    split_eigen,
+    split_singular,
+    zero_tolerance,
+    zero_values,
+)
+from .._spectrum.undefined import Undefined, shown
 from .declaration import operation
 from .eigh import eigh_factors
 from .svd import svd_factors
@@ -89,6 +100,38 @@ of_eigh = Primitive(
 )
 
 
+def _why_no_second(
+    function: str,
+    place: int,
+    inputs: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    **static: Any,
+) -> Exception | None:
+    """Why the derivative of the vectors, which a second one of the values takes, is NaN."""
+    values = outputs[place]
+    xp, top = array_namespace(values), largest(values)
+    tolerance = gap_tolerance(top, None, "nan")
+    fragile = in_tie(values, tolerance)
+    if place:
+        fragile = fragile | (values <= zero_tolerance(max(inputs[0].shape[-2:]), values))
+    return Undefined(function).explain_elements(
+        xp.any(fragile, axis=-1),
+        values,
+        (),
+        lambda values: f"two of the values are equal{' or one is zero' * place}: {shown(values)}",
+        f"Use {function}_sum for a sum over functions of the values, or ties='split' for other "
+        "losses that are symmetric in them",
+        order=2,
+    )
+
+
+# whose derivative is a second one
+_svd_of_values = replace(svd_factors, undefined=partial(_why_no_second, "svdvals", 1))
+_eigh_of_values = replace(eigh_factors, undefined=partial(_why_no_second, "eigvalsh", 0))
+
+
 @operation(
     "factors and values",
     rule=of_svd,
@@ -144,7 +187,7 @@ def svdvals(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     if not is_differentiated(x):
         S = factorizations.svdvals(x)
         return narrow(split_singular(S) if ties == "split" else S)
-    return narrow(of_svd(x, *svd_factors(x, ties=ties)))
+    return narrow(of_svd(x, *_svd_of_values(x, ties=ties)))
 
 
 @operation(
@@ -194,4 +237,4 @@ def eigvalsh(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     if not is_differentiated(x):
         w = factorizations.eigvalsh(x)
         return narrow(split_eigen(w) if ties == "split" else w)
-    return narrow(of_eigh(x, *eigh_factors(x, ties=ties)))
+    return narrow(of_eigh(x, *_eigh_of_values(x, ties=ties)))

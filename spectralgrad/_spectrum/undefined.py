@@ -25,6 +25,9 @@ POLICIES_INSTEAD = (
 ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
 Policy = Literal["nan", "raise", "least_norm"]
 KEEP_OUT = "Keep it out of the loss, as by where(ok, loss, 0)"
+MOVE = (
+    "Move the spectrum first, as by x + c I for a Hermitian x, or take a function that exists there"
+)
 LEFT_OUT_INSTEAD = (
     f"{KEEP_OUT}, or choose undefined='least_norm' to leave "
     "the undefined part out of the derivative"
@@ -91,6 +94,8 @@ def _are_finite(directions: Arrays) -> bool:
 def _problem(
     name: str, where: str, what: str, remedy: str, policy: str, order: int = 1
 ) -> Exception:
+    if order == 0:
+        return UserWarning(f"{name}: the value is NaN for {where}: {what}. {remedy}.")
     nth = {1: "", 2: "second "}.get(order, "third ")
     message = (
         f"{name}: the {nth}derivative is undefined for {where}, and NaN there: {what}. {remedy}."
@@ -154,6 +159,20 @@ class Undefined:
         what = why([float(v[i]) for i in range(v.shape[0])])
         return _problem(self.function, where, what, remedy, self.policy, order)
 
+    def explain_skew(self, x: Array, w: Array) -> Exception | None:
+        """Name the first finite matrix that has no eigenvalues, since it is not Hermitian."""
+        xp = array_namespace(w)
+        finite = xp.all(xp.isfinite(x), axis=(-2, -1))
+        index, where = _first(xp.any(xp.isnan(w), axis=-1) & finite)
+        if index is None:
+            return None
+        return UserWarning(
+            f"{self.function}: the value is NaN for {where}, which is not Hermitian: its "
+            "skew-Hermitian part is above 1e-2 of its size, and SciPy's function of that name is "
+            "another one there. For the function of the Hermitian part, pass (x + x^H)/2 or use "
+            "eigh_function."
+        )
+
 
 @dataclass(frozen=True)
 class Because:
@@ -169,6 +188,7 @@ class Because:
     axes: int = 1
     spectrum: Callable[[Array], Array] = lambda values: values
     function: str = ""
+    remedy: str = LEFT_OUT_INSTEAD
     order: int = 1
 
     def __call__(
@@ -186,8 +206,12 @@ class Because:
             return None
         values = self.spectrum(inputs[self.place] if self.axes else inputs[self.place][..., None])
         why = partial(self.why, **static) if self.order == 1 else partial(_of_order, self.order)
-        remedy = LEFT_OUT_INSTEAD if undefined and self.order == 1 else KEEP_OUT
+        remedy = (MOVE, self.remedy if undefined else KEEP_OUT, KEEP_OUT)[min(self.order, 2)]
         return about.explain(values, directions, result[0], why, remedy, self.order)
+
+    def of_value(self, inputs: Arrays, outputs: Arrays, **static: Any) -> Exception | None:
+        """The same of the value, for `Primitive.no_value`."""
+        return replace(self, order=0)(inputs, outputs, (), outputs, **static)
 
     def at_next_order(self) -> Because:
         """The same of a Primitive with one direction more, in front of the factors."""
@@ -197,17 +221,34 @@ class Because:
 def _of_order(order: int, values: list[float]) -> str:
     if order > 2:
         return "derivatives of this order are not known"
-    shown = ", ".join(f"{v:.6g}" for v in values[:6]) + (", ..." if len(values) > 6 else "")
-    return f"the first derivative has a kink or jumps at one of the values, or at a tie: {shown}"
+    what = (
+        "the first derivative has a kink or jumps at one of the values, or at a tie"
+        if order
+        else "f does not exist, or is too large, at one of the values"
+    )
+    return f"{what}: {shown(values)}"
 
 
-def because(place: int, why: Callable[..., str], **facts: Any) -> dict[str, Any]:
-    """What a Primitive has to know to explain a NaN (`Because`)."""
+def shown(values: list[float]) -> str:
+    """Words for some numbers, of which there may be many."""
+    words = [f"{v:.6g}" for v in values]
+    return ", ".join(words if len(words) < 8 else [*words[:3], "...", *words[-3:]])
+
+
+def because(
+    place: int, why: Callable[..., str], *, value: bool = False, **facts: Any
+) -> dict[str, Any]:
+    """What a Primitive has to know to explain a NaN (`Because`), of its value too if it may be."""
 
     def insists(*, undefined: Undefined | None = None, **static: Any) -> bool:
         return undefined is not None and undefined.insists
 
-    return {"undefined": Because(place, why, **facts), "insists": insists}
+    reason = Because(place, why, **facts)
+    return {
+        "undefined": reason,
+        "insists": insists,
+        "no_value": reason.of_value if value else None,
+    }
 
 
 def at_kinks(place: int, function: str) -> dict[str, Any]:
