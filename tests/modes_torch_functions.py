@@ -53,9 +53,9 @@ def of_one_tensor(call):
 
 
 FUNCTIONS = {op.name: of_one_tensor(op.call) for op in OPERATIONS} | {
-    "kabsch": lambda x: sg.kabsch(x[:, :3], x[:, 1:]).rotation,
+    "kabsch": lambda x: sg.kabsch(x[:, :-1], x[:, 1:]).rotation,
     "procrustes": lambda x: sg.procrustes(x[:, :3], points(x)).rotation,
-    "msd": lambda x: sg.kabsch(x[:, :3], points(x), x[:, 3] ** 2).msd,
+    "msd": lambda x: sg.kabsch(x[:, :3], points(x), x[:, -1] ** 2).msd,
     "svd_function:bare": lambda x: sg.svd_function(x, lambda s: s**3 / (1 + s * s)),
     "svd_function:params": lambda x: sg.svd_function(x, network, params=parameters(x)),
     "svdvals_sum:params": lambda x: sg.svdvals_sum(x, network, params=parameters(x)),

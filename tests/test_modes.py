@@ -18,7 +18,7 @@ FEW = {
 }
 FEW_JAX = {  # each of which JAX compiles
     "orthogonalize": "^(vmap$|grad of jvp|custom_root|scan$|while|cond|checkpoint$|custom_vjp|debug"
-    "|export$|checkify|single|complex|strict)",
+    "|export|checkify|single|complex|strict|rank)",
     "svd_function:params": "^vmap$",
 }
 PATIENT = "^compile|compiled autograd|strict|symbolic|make_fx of grad"  # seconds each

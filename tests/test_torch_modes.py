@@ -107,6 +107,33 @@ def test_nodes_carry_the_names_of_functions():
     assert sg.inv_sqrtm(leaf().mT @ leaf()).grad_fn.name() == "InvSqrtmBackward"
 
 
+@pytest.mark.parametrize("name", ["threshold", "function"])
+def test_compiled_with_a_number_that_changes(name):
+    """Of its second value Dynamo makes a variable."""
+    fun = {
+        "threshold": sg.singular_value_threshold,
+        "function": lambda x, tau: sg.svd_function(x, F.soft_threshold(tau)),
+    }[name]
+    torch.compiler.reset()
+    compiled = torch.compile(fun, backend="eager", fullgraph=True)
+    for tau in (0.25, 0.5, 0.75):
+        found = gradient(lambda x, tau=tau: compiled(x, tau))
+        wanted = gradient(lambda x, tau=tau: fun(x, tau))
+        torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+def test_a_compiled_backward_has_no_derivative(backend):
+    """Also beside something that has a second derivative."""
+    torch.compiler.reset()
+    compiled = torch.compile(sg.nuclear_norm, backend=backend, fullgraph=True)
+    x = leaf()
+    (x_bar,) = torch.autograd.grad(compiled(x) + (x**2).sum(), x, create_graph=True)
+    torch.testing.assert_close(x_bar, gradient(sg.nuclear_norm) + 2 * x)
+    with pytest.raises(RuntimeError, match="heaviside|double backward"):
+        torch.autograd.grad(x_bar.sum(), x)
+
+
 @pytest.mark.parametrize("transform", ["vjp", "jvp", "hvp"])
 def test_own_transforms_inside_compile_are_refused(transform):
     arguments = {

@@ -286,7 +286,7 @@ def on_diagonal(x: Array) -> Array:
     torch.func.linearize folds away the write (2.13).
     """
     i = array_namespace(x).arange(x.shape[-1], device=device(x))
-    return i[:, None] == i
+    return i[:, None] == i[None, :]
 
 
 def with_diagonal(x: Array, diagonal: Array) -> Array:

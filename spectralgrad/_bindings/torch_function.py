@@ -50,7 +50,8 @@ class _Reverse(torch.autograd.Function):
         saved = _saved(ctx)
         known = saved[: ctx.count], saved[ctx.count :], cotangents
         if is_tracing():  # under torch.func Dynamo says that no input needs a gradient (2.13)
-            return None, *ctx.call.vjp(*known)
+            bars = ctx.call.vjp(*known)
+            return None, *torch_kept.differentiated_once(bars, known[0])
         wanted = [i for i, needed in enumerate(ctx.needs_input_grad[1:]) if needed]
         if may_differentiate((*saved, *cotangents)):
             return None, *ctx.call.vjp(*known, wanted)

@@ -360,7 +360,8 @@ def svd(
     check_choice(ties, POLICIES, "svd", "ties")
     check_rtol(gap_rtol, "svd")
     full_matrices = check_flag(full_matrices, "svd", "full_matrices")
-    full_matrices = full_matrices and bool(x.shape[-2] != x.shape[-1])  # a tensor in a trace
+    if x.shape[-2] == x.shape[-1]:
+        full_matrices = False
     return SVDResult(
         *map(narrow, _svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol))
     )
