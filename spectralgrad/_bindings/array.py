@@ -156,6 +156,12 @@ FEW = 4  # rows or columns of a tiny matrix
 MANY = 100  # of them make a stack that is worth a way of its own
 
 
+def stack_size(x: Array) -> int:
+    """How many matrices there are; 0 in a program for any number of them (jax.export)."""
+    count = math.prod(x.shape[:-2])
+    return count if isinstance(count, int) else 0
+
+
 def product(*factors: Array) -> Array:
     """The matrix product, from the left.
 
@@ -182,7 +188,7 @@ def _is_tiny_stack(a: Array, b: Array) -> bool:
         return is_batch_last(a) or is_batch_last(b)
     if is_torch_array(a) or not is_jax_array(a):
         return False
-    return bool(math.prod(a.shape[:-2]) >= MANY)
+    return stack_size(a) >= MANY
 
 
 def is_batch_last(x: Array) -> bool:

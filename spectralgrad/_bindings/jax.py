@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -11,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from . import host, jax_primitives
-from .array import FEW, Arrays
+from .array import FEW, Arrays, stack_size
 from .host import is_blocked as is_blocked
 from .host import unmapped as unmapped
 
@@ -96,9 +95,7 @@ def each(
     if jax.device_count() > 1:
         return function(*arrays)
     batch, (rows, columns) = arrays[0].shape[:-2], arrays[0].shape[-2:]
-    count = math.prod(batch)
-    if not isinstance(count, int):  # of any number of matrices (jax.export)
-        return function(*arrays)
+    count = stack_size(arrays[0])
     pieces = -(-count * rows * columns // CACHED)
     if pieces < 2 or max(rows, columns) > 2 * FEW or not is_on_host(arrays[0]):
         return function(*arrays)

@@ -33,22 +33,21 @@ def forward(call: Any, arrays: Arrays) -> Arrays:
 
 
 def differentiated_once(bars: Arrays, inputs: Arrays) -> Arrays:
-    """Cotangents of inputs from a compiled backward, whose derivative PyTorch refuses.
+    """Cotangents of inputs from a compiled backward, whose own derivative is NaN.
 
-    It would leave that out of a second derivative without a word, as it does of its own functions
-    that keep their result alone (2.13): nothing that is kept leads to the input. Here it does, by a
-    zero from a function that has no derivative.
+    PyTorch would leave that out without a word, as it does of its own functions that keep their
+    result alone (2.13): nothing that is kept leads to the input. Here a zero does, and the backends
+    that refuse double backward notice.
     """
     with torch.enable_grad():  # which Dynamo has off in a backward
         return tuple(
-            bar if bar is None else bar + _zero_without_derivative(x)
+            bar if bar is None else bar + _zero_of_undefined_slope(x)
             for bar, x in zip(bars, inputs, strict=True)
         )
 
 
-def _zero_without_derivative(x: torch.Tensor) -> torch.Tensor:
-    x = x.real if x.is_complex() else x
-    return torch.nan_to_num(0.0 * torch.heaviside(x, x))
+def _zero_of_undefined_slope(x: torch.Tensor) -> torch.Tensor:
+    return torch.nan_to_num(torch.sqrt(0.0 * (x.real if x.is_complex() else x)))
 
 
 def _without_derivative(y: torch.Tensor) -> torch.Tensor:

@@ -139,7 +139,7 @@ def number(value: Any, name: str, *, above: float | None = None, least: float | 
         )
     if isinstance(value, np.floating) and is_recording():
         raise_glue(f"`{name}` of a scalar function is a {type(value).__name__}, a NumPy number")
-    if not abs(value) < math.inf:  # Dynamo knows no math.isfinite of a variable (2.13)
+    if not -math.inf < value < math.inf:  # Dynamo has no math.isfinite of a variable (2.13)
         raise ValueError(f"sg.functions: `{name}` is {value!r}; wanted a finite number.")
     if (above is not None and not value > above) or (least is not None and not value >= least):
         bound = f"above {above}" if above is not None else f"at least {least}"

@@ -14,11 +14,10 @@ who is the fastest; the sides below are cuSOLVER's, and have not been measured o
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal
 
-from .._bindings.array import FEW, MANY, Array, Arrays
+from .._bindings.array import FEW, MANY, Array, Arrays, stack_size
 from .._bindings.lookup import fuses, is_on_host
 from . import jacobi, polar_svd
 
@@ -35,7 +34,7 @@ BATCHED = 32  # the longest side that cuSOLVER has a batched SVD for
 
 def svd_driver(x: Array) -> Driver:
     """The driver for the thin SVD of a stack of matrices."""
-    if not is_on_host(x) and min(x.shape[-2:]) > BATCHED and math.prod(x.shape[:-2]) > 1:
+    if not is_on_host(x) and min(x.shape[-2:]) > BATCHED and stack_size(x) > 1:
         return "polar"
     return eigh_driver(x)
 
@@ -46,4 +45,4 @@ def eigh_driver(x: Array) -> Driver:
     tiny = 0 < min(rows, columns) <= FEW and max(rows, columns) <= 2 * FEW
     worth = fuses(x) if is_on_host(x) else True
     least = MANY if is_on_host(x) else LONG
-    return "jacobi" if tiny and worth and math.prod(x.shape[:-2]) >= least else "own"
+    return "jacobi" if tiny and worth and stack_size(x) >= least else "own"
