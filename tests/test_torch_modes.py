@@ -114,12 +114,16 @@ def test_compiled_with_a_number_that_changes(name):
         "threshold": sg.singular_value_threshold,
         "function": lambda x, tau: sg.svd_function(x, F.soft_threshold(tau)),
     }[name]
+    from torch._dynamo.testing import CompileCounter
+
     torch.compiler.reset()
-    compiled = torch.compile(fun, backend="eager", fullgraph=True)
-    for tau in (0.25, 0.5, 0.75):
+    traced = CompileCounter()
+    compiled = torch.compile(fun, backend=traced, fullgraph=True)
+    for tau in (0.25, 0.5, 0.75, 1.0):
         found = gradient(lambda x, tau=tau: compiled(x, tau))
         wanted = gradient(lambda x, tau=tau: fun(x, tau))
         torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    assert traced.frame_count == 2
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
