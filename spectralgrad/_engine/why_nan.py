@@ -32,11 +32,21 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
 
 
 def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
-    """Warn where the value of a call holds a NaN and the Primitive can say why."""
-    batch, insist = inputs[0].ndim - 2, is_explaining()
-    if holds_nan(outputs[:1], batch, insist=insist) is not False:
+    """Warn where the value of a call holds a NaN and the Primitive can say why.
+
+    One entry of a batch element is NaN if all are.
+    """
+    value, batch = outputs[0], inputs[0].ndim - 2
+    if 0 in value.shape:
+        return
+    entry, insist = value[(..., *(0,) * (value.ndim - batch))], is_explaining()
+    if isinstance(entry, np.generic):  # of a single matrix
+        is_nan = bool(entry != entry)
+    else:
+        is_nan = holds_nan((entry,), batch, insist=insist) is not False
+    if is_nan:
         reason = partial(call.primitive.no_value, **dict(call.static))
-        _explain(reason, (inputs, outputs[:1]), batch, insist)
+        _explain(reason, (inputs, (value,)), batch, insist)
 
 
 def _explain(reason: Reason, groups: Groups, batch: int, insist: bool) -> None:
