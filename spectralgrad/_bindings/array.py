@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Any, Protocol, TypeVar
 
@@ -117,16 +117,17 @@ def on_one_device(a: Array, b: Array) -> bool:
     return is_jax_array(a) or bool(device(a) == device(b))
 
 
-def array_namespace(*arrays: Any) -> Any:
+def array_namespace(x: Any, *others: Any) -> Any:
     """The namespace of arrays of one library."""
-    if type(arrays[0]) is np.ndarray and all(type(x) is np.ndarray for x in arrays[1:]):
-        return numpy_namespace  # most of the calls of a small matrix
-    if is_torch_array(arrays[0]) and all(is_torch_array(x) for x in arrays[1:]):
+    if type(x) is np.ndarray:  # most of the calls of a small matrix
+        if not others or all([type(y) is np.ndarray for y in others]):
+            return numpy_namespace
+    elif is_torch_array(x) and all(is_torch_array(y) for y in others):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
         import array_api_compat.torch as xp
 
         return xp
-    return array_api_compat.array_namespace(*map(unboxed, arrays))
+    return array_api_compat.array_namespace(*map(unboxed, (x, *others)))
 
 
 def is_complex(x: Array) -> bool:
@@ -194,6 +195,11 @@ def _is_tiny_stack(a: Array, b: Array) -> bool:
 def is_batch_last(x: Array) -> bool:
     """Whether neighbours in memory are of different batch elements, for one axis of those."""
     return bool(x.ndim > 1 and 0 < x.strides[0] == x.itemsize and x.shape[0] >= MANY)
+
+
+def is_surely_finite(x: Array) -> bool:
+    """Whether x holds neither NaN nor Inf, of NumPy's arrays: of others it is not asked."""
+    return type(x) is np.ndarray and bool(np.isfinite(x).all())
 
 
 def real(x: Array) -> Array:
@@ -291,8 +297,20 @@ def on_diagonal(x: Array) -> Array:
     Not by `eye`, which PyTorch's transforms record as a write into zeros, and whose
     torch.func.linearize folds away the write (2.13).
     """
+    if type(x) is np.ndarray and x.shape[-1] <= SMALL_EYE:
+        return _eye(x.shape[-1])
     i = array_namespace(x).arange(x.shape[-1], device=device(x))
     return i[:, None] == i[None, :]
+
+
+SMALL_EYE = 64  # rows up to which that of NumPy's arrays is kept
+
+
+@lru_cache(maxsize=SMALL_EYE)
+def _eye(n: int) -> Array:
+    eye = np.eye(n, dtype=bool)
+    eye.flags.writeable = False
+    return eye
 
 
 def with_diagonal(x: Array, diagonal: Array) -> Array:

@@ -18,6 +18,7 @@ from .._bindings.array import (
     columnwise_dot,
     eps,
     herm,
+    is_surely_finite,
     nan_where,
     real,
 )
@@ -34,6 +35,8 @@ def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], 
 
 
 def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
+    if is_surely_finite(x):
+        return factorize(x)
     xp = array_namespace(x)
     size = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)  # which passes a NaN on
     factors = factorize(xp.where(xp.isfinite(size), x, 0.0))
