@@ -61,6 +61,8 @@ REFUSED = {  # by a mode and a function: the words
     ("complex", name): "complex128; wanted real"
     for name in ("kabsch", "kabsch:msd", "nearest_rotation")
 }
+# JAX's own, of the gradient of any product with a BCOO matrix in a shard_map (0.10.2)
+REFUSED[("shard_map", "BCOO")] = "Expected cotangent type"
 
 
 def around(wrap=lambda fun: fun, *, reverse=True, forward=True, compiled=True):

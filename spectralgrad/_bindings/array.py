@@ -120,7 +120,7 @@ def on_one_device(a: Array, b: Array) -> bool:
 def array_namespace(x: Any, *others: Any) -> Any:
     """The namespace of arrays of one library."""
     if type(x) is np.ndarray:  # most of the calls of a small matrix
-        if not others or all([type(y) is np.ndarray for y in others]):
+        if not others or all(type(y) is np.ndarray for y in others):
             return numpy_namespace
     elif is_torch_array(x) and all(is_torch_array(y) for y in others):
         # PyTorch 2.9 cannot compile array_api_compat's (1.13 to 1.16): `issubclass` of a union
@@ -195,6 +195,17 @@ def _is_tiny_stack(a: Array, b: Array) -> bool:
 def is_batch_last(x: Array) -> bool:
     """Whether neighbours in memory are of different batch elements, for one axis of those."""
     return bool(x.ndim > 1 and 0 < x.strides[0] == x.itemsize and x.shape[0] >= MANY)
+
+
+def is_plain_matrix(x: Any) -> bool:
+    """Whether x is, at a glance, what nearly all calls have: in single or double, and dense."""
+    if type(x) is np.ndarray:
+        return x.dtype.char in "fdFD" and x.ndim > 1
+    torch = sys.modules.get("torch")
+    if torch is None or type(x) is not torch.Tensor or torch.compiler.is_compiling():
+        return False
+    full = x.dtype in (torch.float64, torch.float32, torch.complex128, torch.complex64)
+    return full and x.ndim > 1 and x.layout is torch.strided and not x.is_nested
 
 
 def is_surely_finite(x: Array) -> bool:

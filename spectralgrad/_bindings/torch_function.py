@@ -34,9 +34,10 @@ class _Reverse(torch.autograd.Function):
         ctx.count = len(arrays)
         both = (*arrays, *output)
         kept = ctx.call.kept(arrays, output) if _is_plain(both) else both
-        ctx.shapes = [
-            (x.shape, x.dtype, x.device) if y is None else None
-            for x, y in zip(both, kept, strict=True)
+        ctx.missing = [
+            (i, x.shape, x.dtype, x.device)
+            for i, (x, y) in enumerate(zip(both, kept, strict=True))
+            if y is None
         ]
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
@@ -69,10 +70,10 @@ def _is_plain(arrays: Arrays) -> bool:
 
 def _saved(ctx: Any) -> Arrays:
     """What was saved, with stand-ins of their shapes for what no rule reads."""
-    return tuple(
-        _stand_in(*shape) if x is None else x
-        for x, shape in zip(ctx.saved_tensors, ctx.shapes, strict=True)
-    )
+    saved = list(ctx.saved_tensors)
+    for i, *facts in ctx.missing:
+        saved[i] = _stand_in(*facts)
+    return tuple(saved)
 
 
 def _stand_in(shape: Any, dtype: torch.dtype, device: torch.device) -> torch.Tensor:

@@ -230,7 +230,8 @@ def check_precision(xp: Any, x: Array, where: str) -> None:
 def check_like(got: Array, wanted: Array, role: str) -> None:
     """Raise unless `got` is an array of the library and shape of `wanted`."""
     if type(got) is type(wanted) is np.ndarray and got.dtype == wanted.dtype:  # as nearly always
-        return check_shape(got, wanted, role)
+        check_shape(got, wanted, role)
+        return
     check_plain(got, role)
     try:
         array_namespace(got, wanted)

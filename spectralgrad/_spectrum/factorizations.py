@@ -34,7 +34,7 @@ def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], 
     return library_of(x).each(partial(_with_finite, factorize), cores, x)
 
 
-def _with_finite(factorize: Callable[..., Any], x: Array) -> Arrays:
+def _with_finite(factorize: Callable[..., Arrays], x: Array) -> Arrays:
     if is_surely_finite(x):
         return factorize(x)
     xp = array_namespace(x)

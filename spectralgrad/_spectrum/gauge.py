@@ -37,11 +37,11 @@ from .ties import equals_mirror, first, in_tie, largest, split_width
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
     """Columns where any cotangent is not exactly zero."""
-    masks = [] if values_bar is None else [values_bar != 0]
-    for W_bar in W_bars:
-        if W_bar is not None:
-            masks.append(array_namespace(W_bar).any(W_bar != 0, axis=-2))
-    return reduce(or_, masks)
+    masks = [W_bar != 0 for W_bar in W_bars if W_bar is not None]
+    if len(masks) == 2 and masks[0].shape == masks[1].shape:
+        masks = [masks[0] | masks[1]]
+    columns = [array_namespace(mask).any(mask, axis=-2) for mask in masks]
+    return reduce(or_, columns if values_bar is None else [values_bar != 0, *columns])
 
 
 def column_norms(*W_bars: Array | None) -> Array:

@@ -105,9 +105,10 @@ def in_tie(values: Array, tolerance: Array) -> Array:
     xp = array_namespace(values)
     if values.shape[-1] < 2:
         return xp.zeros_like(values, dtype=xp.bool)
-    near = xp.abs(values[..., 1:] - values[..., :-1]) <= tolerance
-    alone = xp.zeros_like(first(values), dtype=xp.bool)
-    return beside([alone, near]) | beside([near, alone])
+    beyond = xp.full_like(first(values), float("inf"))
+    padded = beside([beyond, values, beyond])
+    near = xp.abs(padded[..., 1:] - padded[..., :-1]) <= tolerance
+    return near[..., 1:] | near[..., :-1]
 
 
 def open_gaps(values: Array, width: Array) -> Array:

@@ -165,6 +165,8 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
     """<R, dA>/e."""
     leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
     xp, slope = array_namespace(S), _slope(inputs, outputs, count)
+    if all(dx is None for dx in dots):  # what the factors do, the leaves carry
+        return None
     if operand is DENSE:
         R = _left_over_of(leaves[0], U, S, Vh)
         return slope * xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
