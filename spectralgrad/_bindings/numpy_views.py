@@ -17,8 +17,9 @@ import torch
 from .array import FEW, MANY, Arrays
 from .host import TINY, quiet
 
-# Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
-# LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
+# Numbers in a matrix, or in the largest of other tensors. Beyond 64 x 64 products, and beyond
+# 32 x 32 the blocks of LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to
+# wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32
 MODERATE = 2**20  # numbers in stacks of point sets: threads are worth it beyond
@@ -39,7 +40,7 @@ def _computed(
     call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: float
 ) -> Arrays:
     first = groups[0][0]
-    if _is_tiny_stack(first):
+    if _is_stack(first, most):
         most = inf
     elif _is_thin_stack(first) and not call.primitive.decomposes:
         most = MODERATE
@@ -50,9 +51,15 @@ def _computed(
         return tuple(map(_tensor, function(*views)))
 
 
-def _is_tiny_stack(x: torch.Tensor) -> bool:
-    """Whether NumPy has a way of its own for a stack (`host.in_slices`)."""
-    return x.ndim > 2 and bool(x.shape[-2] * x.shape[-1] <= TINY) and x.numel() >= MANY
+def _is_stack(x: torch.Tensor, most: float) -> bool:
+    """Whether x is a stack of matrices of that size, for which NumPy has ways of its own.
+
+    Those of a hundred tiny ones and more, and threads over slices (`host.in_slices`).
+    """
+    if x.ndim < 3:
+        return False
+    size = x.shape[-2] * x.shape[-1]
+    return bool(TINY < size <= most or (size <= TINY and x.numel() >= MANY))
 
 
 def _is_thin_stack(x: torch.Tensor) -> bool:
