@@ -9,6 +9,7 @@ from rich.console import Console
 
 from . import report
 from .cases import families
+from .memory import peak
 from .timing import time_pair
 
 
@@ -34,7 +35,9 @@ def main() -> None:
     rows = []
     for family in found:
         for case in family(arguments.sizes, arguments.device):
-            rows.append(report.row(case, time_pair(case, repeats=arguments.repeats)))
+            timing = time_pair(case, repeats=arguments.repeats)
+            peaks = tuple(peak(call, arguments.device) for call in (case.ours, case.theirs))
+            rows.append(report.row(case, timing, peaks))
             console.print(f"{case.library}, {case.name}, {case.size}: {rows[-1]['ratio']:.2f}")
     machine = report.environment(arguments.device)
     console.print(report.table(rows))

@@ -25,7 +25,7 @@ PACKAGES = ("spectralgrad", "numpy", "torch", "jax", "cupy", "array_api_compat")
 COLORS = {"met": "#0072B2", "missed": "#D55E00", "no target": "#999999"}
 
 
-def row(case: Case, timing: Timing) -> dict[str, Any]:
+def row(case: Case, timing: Timing, peaks: tuple[float | None, ...]) -> dict[str, Any]:
     """All that is reported of one case."""
     summary = timing.summary()
     verdict = "no target"
@@ -40,6 +40,7 @@ def row(case: Case, timing: Timing) -> dict[str, Any]:
         "target": case.target,
         "verdict": verdict,
         "errors": case.errors,
+        "peak_MiB": peaks,
         "ours_s": timing.ours,
         "theirs_s": timing.theirs,
     }
@@ -96,6 +97,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("verdict", no_wrap=True)
     result.add_column("errors", no_wrap=True)
+    result.add_column("peak, MiB", justify="right", no_wrap=True)
     for r in rows:
         result.add_row(
             *(r[key] for key in ("name", "library", "size", "against")),
@@ -104,6 +106,7 @@ def table(rows: list[dict[str, Any]]) -> Table:
             "" if r["target"] is None else f"{r['target']:g}",
             r["verdict"],
             "" if r["errors"] is None else "{:.0e}, {:.0e}".format(*r["errors"]),
+            "" if None in r["peak_MiB"] else "{:.0f}, {:.0f}".format(*r["peak_MiB"]),
         )
     return result
 
@@ -113,28 +116,49 @@ def write_json(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], 
 
 
 def write_plot(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any]) -> None:
-    """Bars that start from equal times, to the left where ours is the faster."""
-    figure, axes = plt.subplots(figsize=(9, 1.6 + 0.4 * len(rows)), layout="constrained")
+    """A panel for each thing to compare with; bars to the left where ours is the faster."""
+    against = list(dict.fromkeys(r["against"] for r in rows))
+    groups = [[r for r in rows if r["against"] == other] for other in against]
+    figure, panels = plt.subplots(
+        len(groups),
+        figsize=(10, 1.5 + 0.9 * len(groups) + 0.28 * len(rows)),
+        height_ratios=[len(group) + 1 for group in groups],
+        sharex=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    for axes, other, group in zip(panels[:, 0], against, groups, strict=True):
+        _draw(axes, group)
+        axes.set_title(f"compared with {other}", loc="left", fontsize="medium", weight="bold")
+    panels[-1, 0].set_xlabel("spectralgrad's time / the other's (1: the same; to the left: faster)")
+    figure.suptitle(f"Times of spectralgrad\n{machine['cpu']}, {machine['date'][:10]}")
+    present = [verdict for verdict in COLORS if any(r["verdict"] == verdict for r in rows)]
+    marks = [plt.Rectangle((0, 0), 1, 1, color=COLORS[verdict]) for verdict in present]
+    marks.append(plt.Line2D([], [], color="black", marker="|", markersize=12, linestyle=""))
+    marks.append(plt.Line2D([], [], color="black", linewidth=1))
+    labels = [f"target {word}" if word != "no target" else word for word in present]
+    labels += ["target, at most", "least to greatest"]
+    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def _draw(axes: Any, rows: list[dict[str, Any]]) -> None:
     for y, r in enumerate(rows):
         axes.barh(y, r["ratio"] - 1, left=1, height=0.6, color=COLORS[r["verdict"]])
         axes.plot([r["ratio_min"], r["ratio_max"]], [y, y], color="black", linewidth=1)
         if r["target"] is not None:
-            axes.plot(r["target"], y, marker="|", color="black", markersize=16, markeredgewidth=2.5)
+            axes.plot(r["target"], y, marker="|", color="black", markersize=13, markeredgewidth=2)
+        axes.annotate(
+            f"{r['ratio']:.2g}", (1.01, y), xycoords=("axes fraction", "data"), va="center"
+        )
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_yticks(range(len(rows)), [f"{r['library']}: {r['name']}, {r['size']}" for r in rows])
+    names = (r["name"].replace(", forward and backward", "") for r in rows)
+    labels = [f"{name}, {r['size']} ({r['library']})" for name, r in zip(names, rows, strict=True)]
+    axes.set_yticks(range(len(rows)), labels)
     axes.invert_yaxis()
-    axes.set_xlabel("time of spectralgrad / time of what it is compared with (log scale)")
-    axes.set_ylabel("library: case, size")
-    axes.set_title(f"Ratios of times, {machine['cpu']}, {machine['date'][:10]}")
-    present = [verdict for verdict in COLORS if any(r["verdict"] == verdict for r in rows)]
-    marks = [plt.Rectangle((0, 0), 1, 1, color=COLORS[verdict]) for verdict in present]
-    marks.append(plt.Line2D([], [], color="black", marker="|", markersize=12, linestyle=""))
-    marks.append(plt.Line2D([], [], color="black", linewidth=1))
-    labels = [*present, "target, at most", "least to greatest"]
-    figure.legend(marks, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    axes.margins(y=0.02)

@@ -61,8 +61,10 @@ REFUSED = {  # by a mode and a function: the words
     ("complex", name): "complex128; wanted real"
     for name in ("kabsch", "kabsch:msd", "nearest_rotation")
 }
-# JAX's own, of the gradient of any product with a BCOO matrix in a shard_map (0.10.2)
+# JAX's own, of any product with a BCOO matrix (0.10.2): its gradient in a shard_map, and a stack of
+# any size
 REFUSED[("shard_map", "BCOO")] = "Expected cotangent type"
+REFUSED[("export of any batch", "BCOO")] = "inconclusive"
 
 
 def around(wrap=lambda fun: fun, *, reverse=True, forward=True, compiled=True):
