@@ -79,7 +79,7 @@ TORCH_WARNINGS = (
     "ignore:`torch.jit:DeprecationWarning",
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
     "ignore:Attempted to insert a get_attr Node:UserWarning",
-    "ignore::torch.jit.TracerWarning",
+    *(["ignore::torch.jit.TracerWarning"] if of_torch else []),  # which pytest imports
     "ignore:Anomaly Detection has been enabled:UserWarning",
 )
 
