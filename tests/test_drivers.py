@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from matrices import random
@@ -140,3 +142,29 @@ def test_a_gradient_by_the_polar_driver(elsewhere):
             numbers(pullback(there(bar))[0]), by_lapack(bar)[0], rtol=1e-9, atol=1e-9
         )
     assert asked == ["polar"] * 2
+
+
+@pytest.mark.filterwarnings(
+    "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
+    "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
+)
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4)])
+def test_compiled_stacks_of_tiny_matrices_are_one_operation(shape, is_complex):
+    torch = pytest.importorskip("torch")
+    x = torch.asarray(random((200, *shape), is_complex=is_complex)).requires_grad_()
+    seen = []
+
+    def backend(graph, _):
+        seen.extend(str(node.target) for part in graph.modules() for node in part.graph.nodes)
+        return graph.forward
+
+    def gradients(svd, expm):
+        loss = svd(x)[1].sum() + torch.linalg.vector_norm(expm(x @ x.mH / 10))
+        return torch.autograd.grad(loss, x)[0]
+
+    thin = partial(sg.svd, full_matrices=False)
+    torch.compiler.reset()
+    compiled = [torch.compile(f, backend=backend, fullgraph=True) for f in (thin, sg.expm)]
+    torch.testing.assert_close(gradients(*compiled), gradients(thin, sg.expm))
+    assert {"spectralgrad.svd.default", "spectralgrad.eigh.default"} <= set(seen)

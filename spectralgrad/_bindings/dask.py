@@ -21,6 +21,7 @@ from .host import autodiff as autodiff
 from .host import call_later as call_later
 from .host import computing as computing
 from .host import exact_one as exact_one
+from .host import is_compiled as is_compiled
 from .host import is_differentiated as is_differentiated
 from .host import is_on_host as is_on_host
 from .host import repeat

@@ -89,6 +89,10 @@ def fuses(x: Any) -> bool:
     return type(x) is np.ndarray
 
 
+def is_compiled(x: Any) -> bool:
+    return False
+
+
 def each(
     function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
 ) -> Arrays:

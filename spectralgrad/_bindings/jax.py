@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from . import host, jax_primitives
 from .array import FEW, Arrays, stack_size
 from .host import is_blocked as is_blocked
+from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
 
 autodiff = True

@@ -87,6 +87,10 @@ class Library(Protocol):
         """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
         ...
 
+    def is_compiled(self, x: Array) -> bool:
+        """Whether a compiler is at work that takes an opaque operation for a long row of steps."""
+        ...
+
     def exact_one(self, x: Array) -> Array | None:
         """Ones like x that keep a compiler from contracting a product with a sum, if one would."""
         ...
@@ -132,6 +136,10 @@ class AutodiffLibrary(Library, Protocol):
 
     def derivative(self, f: Callable[[Array], Array], s: Array) -> Array:
         """The derivative of an elementwise f."""
+        ...
+
+    def opaque(self, name: str, x: Array) -> Arrays:
+        """The factors of a stack of tiny matrices, by that function of `factorizations`."""
         ...
 
     def flatten(self, tree: Any) -> tuple[list[Any], Callable[[Any], Any]] | None:

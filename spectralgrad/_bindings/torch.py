@@ -68,6 +68,17 @@ def fuses(x: torch.Tensor) -> bool:
     return False  # inductor takes minutes for a thousand steps (2.13)
 
 
+def is_compiled(x: torch.Tensor) -> bool:
+    return is_tracing() and not torch.compiler.is_exporting()
+
+
+def opaque(name: str, x: torch.Tensor) -> Arrays:
+    from . import torch_opaque  # a third of a second
+
+    factors: Arrays = torch_opaque.OPERATIONS[name](x)
+    return factors
+
+
 def can_loop(x: torch.Tensor) -> bool:
     return values(x) is not None
 
