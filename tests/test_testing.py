@@ -44,7 +44,7 @@ def test_an_adjoint_that_drifts_is_caught(monkeypatch):
     from spectralgrad._operations import norms
 
     right = norms.nuclear
-    off = lambda *a: (right.vjp(*a)[0]() * (1 + 1e-11), None, None, None)
+    off = lambda *a, **_: (right.vjp(*a)[0]() * (1 + 1e-11), None, None, None)
     monkeypatch.setattr(norms, "nuclear", replace(right, vjp=off))
     with pytest.raises(AssertionError, match="adjoint identity"):
         check_jvp(sg.nuclear_norm, random((3, 3)))

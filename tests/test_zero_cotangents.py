@@ -11,6 +11,7 @@ from test_second_order import native_hvp, own_hvp
 import spectralgrad as sg
 from spectralgrad.testing import inner, random_cotangent
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*the value is NaN:UserWarning")
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
 GOOD = 1  # the only batch element with a derivative throughout, among

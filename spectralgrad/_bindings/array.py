@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from functools import lru_cache, reduce
 from operator import add
 from typing import Any, Protocol, TypeVar
@@ -152,6 +153,9 @@ def is_floating(x: Array) -> bool:
 def eps(x: Array) -> float:
     return float(array_namespace(x).finfo(x.dtype).eps)
 
+
+# functions of stacks of NumPy's that a compiler is not to look into; `factorizations` names them
+OPAQUE: dict[str, Callable[[Array], Arrays]] = {}
 
 FEW = 4  # rows or columns of a tiny matrix
 MANY = 100  # of them make a stack that is worth a way of its own

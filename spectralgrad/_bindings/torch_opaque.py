@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .array import OPAQUE
+
 
 def _computed(name: str, x: Tensor) -> list[Tensor]:
-    from .._spectrum import factorizations
-
-    factors = getattr(factorizations, name)(x.numpy(force=True))
+    factors = OPAQUE[name](x.numpy(force=True))
     return [torch.from_numpy(y if y.base is None else y.copy()) for y in factors]
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import (
+    OPAQUE,
     Array,
     Arrays,
     adjoint,
@@ -103,6 +104,9 @@ def eigh_of_hermitian(x: Array) -> Any:
         return w + nan_where(twice_skew > 2 * SKEW * largest(w)[..., 0], w)[..., None], Q
 
     return eigh(x) if 0 in x.shape else _eigh(factorize, x)
+
+
+OPAQUE.update(svd=svd, eigh=eigh)
 
 
 def eigvalsh(x: Array) -> Array:

@@ -224,7 +224,7 @@ def _of_order(order: int, values: list[float]) -> str:
     what = (
         "the first derivative has a kink or jumps at one of the values, or at a tie"
         if order
-        else "f does not exist, or is too large, at one of the values"
+        else "f, with its parameters, does not exist or is out of range at one of the values"
     )
     return f"{what}: {shown(values)}"
 
