@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from contextvars import copy_context
 from functools import lru_cache, partial
 from typing import Any
 
@@ -29,11 +27,12 @@ from .array import (
     leading_rows,
     product,
 )
+from .threads import available, in_threads
 
 SLICE = 2**17  # numbers in an array of a slice; threads that take short steps wait for each other
 TINY = 32  # numbers in a batch element up to which the axis of the stack comes last in memory
 TINY_SLICE = 2**15  # batch elements in a slice of such; threads would wait for Python's lock
-SMALL = 64  # up to this side BLAS itself works in one thread
+SMALL = 128  # up to this side a slice in a thread is faster than threads of BLAS
 ROWS = 4096  # numbers in the rows that `sum_over_rows` takes at a time
 TALL = 256  # rows of a piece in `qr`
 
@@ -157,18 +156,6 @@ def loop_each(body: Callable[[Arrays], Arrays], state: Arrays, most: int) -> Arr
     return state
 
 
-@lru_cache(maxsize=1)
-def _blas() -> Any:
-    """NumPy's BLAS as threadpoolctl sees it; imported late, since few programs come here."""
-    from threadpoolctl import ThreadpoolController
-
-    return ThreadpoolController().select(user_api="blas")
-
-
-def _threads() -> int:
-    return max((pool["num_threads"] for pool in _blas().info()), default=1)
-
-
 def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Array) -> Any:
     """function(*arrays), for arrays that have the axes of `batch` in front, as its results do.
 
@@ -189,7 +176,7 @@ def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Arr
         _keep_memory()
         threads, step = 1, -(-count // -(-count // TINY_SLICE))
     else:
-        threads = _threads()
+        threads = available()
         step = min(SLICE // largest, -(-count // threads))
 
     def work(start: int) -> Any:
@@ -200,20 +187,10 @@ def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Arr
     if len(starts) == 1 or threads == 1:
         parts = list(map(work, starts))
     else:
-        parts = _in_threads(work, starts, threads)
+        parts = in_threads(work, starts, threads)
     if isinstance(parts[0], tuple):
         return tuple(_joined(results, batch, last) for results in zip(*parts, strict=True))
     return _joined(parts, batch, last)
-
-
-def _in_threads(work: Callable[[int], Any], starts: range, threads: int) -> list[Any]:
-    # NumPy's error state travels in the context
-    tasks = [partial(copy_context().run, work, start) for start in starts]
-    try:
-        with ThreadPoolExecutor(min(threads, len(tasks))) as pool:
-            return list(pool.map(lambda task: task(), tasks))
-    except RuntimeError:  # no thread starts any more, as in a handler of atexit
-        return list(map(work, starts))
 
 
 @lru_cache(maxsize=1)

@@ -17,11 +17,11 @@ import torch
 from .array import FEW, MANY, Arrays
 from .host import TINY, quiet
 
-# Numbers in a matrix, or in the largest of other tensors. Beyond 64 x 64 products, and beyond
-# 32 x 32 the blocks of LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to
-# wait for.
+# Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
+# LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32
+IN_SLICES = 128 * 128  # numbers in a matrix of a stack, where BLAS has one thread for a slice
 MODERATE = 2**20  # numbers in stacks of point sets: threads are worth it beyond
 
 
@@ -40,7 +40,7 @@ def _computed(
     call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: float
 ) -> Arrays:
     first = groups[0][0]
-    if _is_stack(first, most):
+    if _is_stack(first):
         most = inf
     elif _is_thin_stack(first) and not call.primitive.decomposes:
         most = MODERATE
@@ -51,15 +51,15 @@ def _computed(
         return tuple(map(_tensor, function(*views)))
 
 
-def _is_stack(x: torch.Tensor, most: float) -> bool:
-    """Whether x is a stack of matrices of that size, for which NumPy has ways of its own.
+def _is_stack(x: torch.Tensor) -> bool:
+    """Whether x is a stack for which NumPy has ways of its own (`host.in_slices`).
 
-    Those of a hundred tiny ones and more, and threads over slices (`host.in_slices`).
+    Those of a hundred tiny matrices and more, and threads over slices of larger ones.
     """
     if x.ndim < 3:
         return False
     size = x.shape[-2] * x.shape[-1]
-    return bool(TINY < size <= most or (size <= TINY and x.numel() >= MANY))
+    return bool(TINY < size <= IN_SLICES or (size <= TINY and x.numel() >= MANY))
 
 
 def _is_thin_stack(x: torch.Tensor) -> bool:
