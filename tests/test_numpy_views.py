@@ -84,9 +84,9 @@ def test_which_tensors_go_there(monkeypatch):
 
     x = torch.asarray(random((3, 3)))
     assert ways(x.clone()) == {"forward", "vjp"}
-    for n in (3, 6, 32):  # ways of its own
-        assert ways(torch.asarray(random((500, n, n)))) == {"forward", "vjp"}
-    assert ways(torch.asarray(random((20, 65, 65)))) == set()
+    for n in (3, 6, 64):  # ways of its own
+        assert ways(torch.asarray(random((100, n, n)))) == {"forward", "vjp"}
+    assert ways(torch.asarray(random((3, 129, 129)))) == set()
     assert ways(x.clone(), lambda x: sg.svd_function(x, torch.tanh)) == {"forward"}  # of factors
     with FlopCounterMode(display=False) as counter:
         assert ways(x.clone()) == set()

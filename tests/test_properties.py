@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from threading import Barrier, Thread
 
 import numpy as np
 import pytest
@@ -277,7 +278,7 @@ def _check_half(library, operation, name):
 def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
     from spectralgrad._bindings import host
 
-    monkeypatch.setattr(host, "_threads", lambda: threads)
+    monkeypatch.setattr(host, "available", lambda: threads)
     x = random((7, 600, 4, 3), seed=1)
     x[3, 5, 0, 0] = np.nan
     tau, bars = np.linspace(0.1, 1.0, 600), random((7, 600, 4, 3), seed=2)
@@ -289,3 +290,23 @@ def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
         # to rounding: a stack of tiny matrices has a driver of its own
         np.testing.assert_allclose(out[i, j], alone, rtol=0, atol=1e-14)
         np.testing.assert_allclose(x_bar[i, j], alone_pullback(bars[i, j])[0], rtol=0, atol=1e-13)
+
+
+def test_threads_give_blas_its_own_back():
+    """Also where two of a user's threads are inside at once."""
+    from spectralgrad._bindings import threads
+
+    before = threads.available()
+    seen, together = [], Barrier(2, timeout=60)
+
+    def work(_):
+        together.wait()
+        seen.append(threads.available())
+
+    users = [Thread(target=threads.in_threads, args=(work, range(2), 2)) for _ in range(2)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert seen == [1] * 4
+    assert threads.available() == before

@@ -2,8 +2,7 @@
 
 NumPy walks a stack in one thread (2.4), and each step of a rule over all of a large stack goes
 through memory. Slices are shorter, and NumPy releases the interpreter within a step, so threads
-share them. As many run as NumPy's BLAS may use, which its environment variables and threadpoolctl
-limit.
+share them (`threads`).
 """
 
 from __future__ import annotations
@@ -177,7 +176,8 @@ def in_slices(function: Callable[..., Any], batch: tuple[int, ...], *arrays: Arr
         threads, step = 1, -(-count // -(-count // TINY_SLICE))
     else:
         threads = available()
-        step = min(SLICE // largest, -(-count // threads))
+        rounds = -(-count // (threads * (SLICE // largest)))
+        step = -(-count // (threads * rounds))  # as many slices for each thread
 
     def work(start: int) -> Any:
         piece = [x[start : start + step] for x in flat]
