@@ -260,8 +260,11 @@ def test_functional_transforms(name, is_complex, device):
 @pytest.mark.parametrize(
     ("name", "is_complex"),
     [
-        *((name, False) for name in KINDS),
-        *((name, True) for name in ("svd", "eigh", "orthogonalize", "svd_function:bare")),
+        ("svd", False),
+        ("svd_function:bare", False),
+        ("eigh", True),
+        ("orthogonalize", True),
+        *(pytest.param(name, False, marks=pytest.mark.slow) for name in KINDS),
     ],
 )
 def test_compile(name, is_complex, device):
@@ -279,6 +282,7 @@ def test_compile_stacks_and_constants(name, device):
     torch.testing.assert_close(compiled(constant), FUNCTIONS[name](constant))
 
 
+@pytest.mark.slow
 def test_compile_alignment_to_a_constant(device):
     P, Q = (tensor((5, 3), False, device, seed=seed) for seed in (1, 2))
     check_compiled(lambda P: sg.kabsch(P, Q, scale=True), P, "aot_eager")

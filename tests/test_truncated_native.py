@@ -129,6 +129,7 @@ def test_parameters_of_an_operator_in_pytorch():
     torch.testing.assert_close(torch.func.vmap(of_scales)(*stacked), torch.stack(looped))
 
 
+@pytest.mark.slow
 def test_parameters_of_an_operator_in_jax():
     jax = pytest.importorskip("jax")
     scales = tuple(map(jax.numpy.asarray, SCALES))
@@ -152,6 +153,7 @@ def test_parameters_of_an_operator_in_jax():
         jax.grad(lambda scales: sg.truncated_svd(operator_of(scales), K).S[0])(scales)
 
 
+@pytest.mark.slow
 def test_pytorch_compiles_and_maps():
     torch = pytest.importorskip("torch")
     stack = torch.asarray(random((2, 270, 260)))
@@ -186,6 +188,7 @@ def test_unconverged_under_jit_is_nan():
     assert all(bool(jax.numpy.all(jax.numpy.isnan(part))) for part in found)
 
 
+@pytest.mark.slow
 def test_duplicates_in_a_jax_matrix_count_once():
     jax = pytest.importorskip("jax")
     from jax.experimental import sparse
