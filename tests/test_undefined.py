@@ -102,6 +102,11 @@ NO_VALUE = {
         symmetric((3.0, 2.0, 1.2, -0.5)),
         "-0.5, 1.2, 2, 3",
     ),
+    "eigvalsh_sum": (
+        lambda x: sg.eigvalsh_sum(x, F.log),
+        symmetric((3.0, 2.0, 1.2, -0.5)),
+        "-0.5, 1.2, 2, 3",
+    ),
     "svd_function": (
         lambda x: sg.svd_function(x, F.power(-400)),
         general((3.0, 2.0, 1.2, 1e-3)),

@@ -79,7 +79,7 @@ sum_of_singular = potential(
     3,
     _sum_of_singular,
     symmetric(*_singular, explained=at_kinks(2, "svdvals_sum")),
-    explained=because(2, _why, function="svdvals_sum"),
+    explained=because(2, _why, value=True, function="svdvals_sum"),
 )
 learned_sum_of_singular = learned_potential("svdvals_sum", 3, _sum_of_singular, learned(*_singular))
 
@@ -105,7 +105,7 @@ sum_of_eigen = potential(
     2,
     _sum_of_eigen,
     symmetric(*_eigen, explained=at_kinks(1, "eigvalsh_sum")),
-    explained=because(1, _why, function="eigvalsh_sum"),
+    explained=because(1, _why, value=True, function="eigvalsh_sum"),
 )
 learned_sum_of_eigen = learned_potential("eigvalsh_sum", 2, _sum_of_eigen, learned(*_eigen))
 
