@@ -162,3 +162,10 @@ def test_own_transforms_inside_compile_are_refused(transform):
     )
     with pytest.raises(Exception, match=f"sg.{transform} came inside of torch.compile"):
         compiled(leaf().detach())
+
+
+def test_tensors_without_memory():
+    """Zeros that PyTorch keeps no numbers of, where a NaN might have to be explained."""
+    x = torch.asarray(random((3, 3)))
+    hessian = torch.func.jacrev(torch.func.jacfwd(lambda x: sg.polar(x).P.sum()))(x)
+    torch.testing.assert_close(hessian, torch.func.hessian(lambda x: sg.polar(x).P.sum())(x))

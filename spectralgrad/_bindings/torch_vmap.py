@@ -20,6 +20,8 @@ def unmapped(x: torch.Tensor) -> Any:
             inner = inner.movedim(_FUNCTORCH.maybe_get_bdim(x), 0)
         x = inner
     with temporarily_clear_interpreter_stack():  # which would wrap what is computed
+        if x._is_zerotensor():  # of no memory, which NumPy is told to read (2.13)
+            x = x.clone()
         for axis, (level, size) in enumerate(levels):
             if level not in found:
                 x = x.unsqueeze(axis).expand(*x.shape[:axis], size, *x.shape[axis:])
