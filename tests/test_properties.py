@@ -296,7 +296,6 @@ def test_threads_give_blas_its_own_back():
     """Also where two of a user's threads are inside at once."""
     from spectralgrad._bindings import threads
 
-    before = threads.available()
     seen, together = [], Barrier(2, timeout=60)
 
     def work(_):
@@ -304,6 +303,7 @@ def test_threads_give_blas_its_own_back():
         seen.append(threads.available())
 
     users = [Thread(target=threads.in_threads, args=(work, range(2), 2)) for _ in range(2)]
+    before = threads.available()
     for user in users:
         user.start()
     for user in users:

@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from .array import FEW, MANY, Arrays
+from .host import SMALL as SIDE
 from .host import TINY, quiet
 
 # Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32
-IN_SLICES = 128 * 128  # numbers in a matrix of a stack, where BLAS has one thread for a slice
 MODERATE = 2**20  # numbers in stacks of point sets: threads are worth it beyond
 
 
@@ -59,7 +59,7 @@ def _is_stack(x: torch.Tensor) -> bool:
     if x.ndim < 3:
         return False
     size = x.shape[-2] * x.shape[-1]
-    return bool(TINY < size <= IN_SLICES or (size <= TINY and x.numel() >= MANY))
+    return bool(TINY < size <= SIDE * SIDE or (size <= TINY and x.numel() >= MANY))
 
 
 def _is_thin_stack(x: torch.Tensor) -> bool:

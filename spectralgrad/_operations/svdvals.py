@@ -102,7 +102,6 @@ of_eigh = Primitive(
 
 def _why_no_second(
     function: str,
-    place: int,
     inputs: Arrays,
     outputs: Arrays,
     directions: Arrays,
@@ -110,17 +109,18 @@ def _why_no_second(
     **static: Any,
 ) -> Exception | None:
     """Why the derivative of the vectors, which a second one of the values takes, is NaN."""
-    values = outputs[place]
+    values = outputs[1 if function == "svdvals" else 0]
     xp, top = array_namespace(values), largest(values)
     tolerance = gap_tolerance(top, None, "nan")
-    fragile = in_tie(values, tolerance)
-    if place:
+    fragile, what = in_tie(values, tolerance), "two of the values are equal"
+    if function == "svdvals":
         fragile = fragile | (values <= zero_tolerance(max(inputs[0].shape[-2:]), values))
+        what += ", or one is zero"
     return Undefined(function).explain_elements(
         xp.any(fragile, axis=-1),
         values,
         (),
-        lambda values: f"two of the values are equal{' or one is zero' * place}: {shown(values)}",
+        lambda values: f"{what}: {shown(values)}",
         f"Use {function}_sum for a sum over functions of the values, or ties='split' for other "
         "losses that are symmetric in them",
         order=2,
@@ -128,8 +128,8 @@ def _why_no_second(
 
 
 # whose derivative is a second one
-_svd_of_values = replace(svd_factors, undefined=partial(_why_no_second, "svdvals", 1))
-_eigh_of_values = replace(eigh_factors, undefined=partial(_why_no_second, "eigvalsh", 0))
+_svd_of_values = replace(svd_factors, undefined=partial(_why_no_second, "svdvals"))
+_eigh_of_values = replace(eigh_factors, undefined=partial(_why_no_second, "eigvalsh"))
 
 
 @operation(

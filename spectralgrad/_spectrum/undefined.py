@@ -25,7 +25,7 @@ POLICIES_INSTEAD = (
 ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
 Policy = Literal["nan", "raise", "least_norm"]
 KEEP_OUT = "Keep it out of the loss, as by where(ok, loss, 0)"
-MOVE = (
+MOVE_SPECTRUM = (
     "Move the spectrum first, as by x + c I for a Hermitian x, or take a function that exists there"
 )
 LEFT_OUT_INSTEAD = (
@@ -206,7 +206,9 @@ class Because:
             return None
         values = self.spectrum(inputs[self.place] if self.axes else inputs[self.place][..., None])
         why = partial(self.why, **static) if self.order == 1 else partial(_of_order, self.order)
-        remedy = (MOVE, self.remedy if undefined else KEEP_OUT, KEEP_OUT)[min(self.order, 2)]
+        remedy = (MOVE_SPECTRUM, self.remedy if undefined else KEEP_OUT, KEEP_OUT)[
+            min(self.order, 2)
+        ]
         return about.explain(values, directions, result[0], why, remedy, self.order)
 
     def of_value(self, inputs: Arrays, outputs: Arrays, **static: Any) -> Exception | None:
