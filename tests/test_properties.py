@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
-from threading import Barrier, Thread
+from threading import Event, Thread, current_thread
 
 import numpy as np
 import pytest
 from matrices import SHAPES, SPECTRA, hermitian, random, sample, with_spectrum
 from operations import OPERATIONS
+from threadpoolctl import threadpool_limits
 
 import spectralgrad as sg
 from spectralgrad.testing import check_jvp, check_vjp, inner, random_cotangent
@@ -293,20 +294,41 @@ def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
 
 
 def test_threads_give_blas_its_own_back():
-    """Also where two of a user's threads are inside at once."""
+    """Also where another of a user's threads comes while one is inside, and leaves after it."""
     from spectralgrad._bindings import threads
 
-    seen, together = [], Barrier(2, timeout=60)
+    limits, ran_in, other_came, first_left = [], [], Event(), Event()
 
-    def work(_):
-        together.wait()
-        seen.append(threads.available())
+    def first(start):
+        limits.append(threads.available())
+        if start == 0:
+            other.start()
+            other_came.wait(60)
 
-    users = [Thread(target=threads.in_threads, args=(work, range(2), 2)) for _ in range(2)]
-    before = threads.available()
-    for user in users:
-        user.start()
-    for user in users:
-        user.join()
-    assert seen == [1] * 4
-    assert threads.available() == before
+    def second(_):
+        ran_in.append(current_thread())
+        other_came.set()
+        first_left.wait(60)
+
+    other = Thread(target=threads.in_threads, args=(second, range(2), 2))
+    with threadpool_limits(2, user_api="blas"):
+        before = threads.available()
+        threads.in_threads(first, range(2), 2)
+        first_left.set()
+        other.join()
+        assert threads.available() == before
+    assert limits == [1, 1]
+    assert ran_in == [other, other]
+
+
+def test_threads_leave_the_limits_of_another_thread():
+    from spectralgrad._bindings import threads
+
+    starts = []
+    with threadpool_limits(2, user_api="blas"):
+        before = threads.available()
+        other = Thread(target=threads.in_threads, args=(starts.append, range(2), 2))
+        other.start()
+        other.join()
+        assert threads.available() == before
+    assert sorted(starts) == [0, 1]
