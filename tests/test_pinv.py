@@ -79,6 +79,7 @@ def test_a_value_at_the_threshold_has_no_derivative(library):
 
 
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+@pytest.mark.filterwarnings("ignore:pinv. the value is NaN for batch element .0,.:UserWarning")
 def test_numbers_that_are_none(library):
     x = stack()
     rtol = library.array(np.array([np.nan, 0.1]))

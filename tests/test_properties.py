@@ -158,6 +158,28 @@ def test_scale_changes_nothing_but_the_scale(library, operation, dtype, exponent
         np.testing.assert_allclose(scaled_bar * c ** (1 - p), x_bar, atol=tolerance)
 
 
+@pytest.mark.thinned
+@pytest.mark.filterwarnings("ignore:.*overflows", "ignore:.*out of range", "ignore:.*infinite")
+@by_operation
+def test_values_that_overflow_are_never_finite_and_wrong(library, operation):
+    """The largest numbers have a spectrum that is out of range."""
+    c, p = 1.7e308, operation.scale_power
+    x = hermitian((1.4, 1.2, 0.5, 0.3)) if operation.square else random((4, 3), seed=17)
+    x = x / np.max(np.abs(x))
+    out, pullback = sg.vjp(operation.call, library.array(c * x))
+    wanted, wanted_pullback = sg.vjp(operation.call, library.array(x))
+    out_bar = random_cotangent(wanted)
+    x_bar, wanted_bar = (library.numpy(f(out_bar)[0]) for f in (pullback, wanted_pullback))
+    assert np.max(sg.svdvals(c * x)) == np.inf
+    if p is None:
+        return
+    with np.errstate(over="ignore"):
+        wanted, wanted_bar = c**p * library.numpy(wanted), c ** (p - 1) * wanted_bar
+    for found, right in ((library.numpy(out), wanted), (x_bar, wanted_bar)):
+        known = np.isfinite(found)
+        np.testing.assert_allclose(found[known], right[known], rtol=1e-12, atol=1e-12)
+
+
 @by_scale
 @pytest.mark.parametrize("call", [sg.svd, partial(sg.svd, full_matrices=False), sg.eigh])
 def test_scale_of_vectors(library, call, dtype, exponents):

@@ -60,7 +60,7 @@ class Primitive:
     not all: the others are shared. `undefined(inputs, outputs, directions, result, **static)`
     returns the warning or the error that says why a result is NaN, or None; it is called only once
     a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
-    `no_value(inputs, outputs, **static)` does the same for the outputs of a matrix x. `foreign`
+    `no_value(inputs, outputs, **static)` does the same for the outputs. `foreign`
     says that the functions take no arrays but the library's own, such as those that call an
     operator, and `decomposes` that forward calls LAPACK.
 

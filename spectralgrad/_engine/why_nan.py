@@ -36,7 +36,8 @@ def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
 
     One entry of a batch element is NaN if all are.
     """
-    value, batch = outputs[0], inputs[0].ndim - 2
+    value, core = outputs[0], call.primitive.core
+    batch = value.ndim - core if isinstance(core, int) else inputs[0].ndim - 2
     if 0 in value.shape:
         return
     entry, insist = value[(..., *(0,) * (value.ndim - batch))], is_explaining()

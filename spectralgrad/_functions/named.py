@@ -94,6 +94,7 @@ def in_units(f: Any, values: Arrays, w: Array, order: int) -> tuple[Any, Arrays,
         unit = unit_of(w) if degree >= 0 else _steepest(w, held)
     else:
         unit = where(degree >= 0, unit_of(w), _steepest(w, held))
+    unit = unit + 0.0 * unit  # NaN where the spectrum overflows
     moved = f.with_parameters(values, 0).in_units(unit[..., 0])
     if moved:
         given = dict(zip(f.free, values, strict=True)) | moved

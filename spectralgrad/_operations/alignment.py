@@ -47,9 +47,10 @@ from .._engine.linear import (
     unrow,
 )
 from .._engine.options import check_flag
+from .._engine.primitive import Primitive
 from .._engine.reading import read
 from .._engine.tape import as_constant
-from .._spectrum.undefined import Policy, check_undefined
+from .._spectrum.undefined import KEEP_OUT, Policy, Undefined, check_undefined
 from .best_rotation import best_rotation
 from .declaration import operation
 from .moments import moments
@@ -118,9 +119,25 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
     w = in_proportion(w)
     one = filled(w, value=1.0, axes=0, ones=0)
     total = inner(one, w, axes=1)
-    return (multiply(inverse(total, filled(total, value=0.0, axes=0, ones=0)), w, axes=1),), P, Q
+    share = _inverse_of_total(total, filled(total, value=0.0, axes=0, ones=0))
+    return (multiply(share, w, axes=1),), P, Q
 
 
+def _inverse_or_words(what: str, remedy: str) -> Primitive:
+    """1/a, that says what a stands for where it counts as zero."""
+
+    def no_value(inputs: Arrays, outputs: Arrays) -> Exception | None:
+        about, values = Undefined("kabsch"), inputs[0][..., None]
+        return about.explain(values, (), outputs[0], lambda values: what, remedy, order=0)
+
+    return replace(inverse, no_value=no_value)
+
+
+_inverse_of_total = _inverse_or_words("no point has a weight", KEEP_OUT)
+_inverse_of_square = _inverse_or_words(
+    "no scale is fitted to points P that coincide, to their rounding",
+    f"{KEEP_OUT}, or leave the scale at 1 by scale=False",
+)
 # a scale of 1, with a derivative of zero that one may ask for
 unfitted = replace(filled, carried=())
 
@@ -224,7 +241,7 @@ def kabsch(
         square_p, floor_p = inner(identity_like(H), gram(p, p, *w), axes=2), point_floor(size_p)
         most = greatest(H, R, mean)
         c = multiply(inverse_or_zero(square_p, floor_p), most, axes=0)
-        ratio = multiply(inverse(square_p, floor_p), most, axes=0)
+        ratio = multiply(_inverse_of_square(square_p, floor_p), most, axes=0)
         ratio = measured(
             measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
         )

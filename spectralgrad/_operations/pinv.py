@@ -102,12 +102,15 @@ def _second(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
 def _why(S: list[float]) -> str:
     if max(S) == 0:
         return "x is zero, and every change gives it rank"
-    return f"a singular value lies at the threshold rtol S[0], or above it and {name_zero('S', S)}"
+    return (
+        f"a singular value lies at the threshold rtol S[0], or above it and {name_zero('S', S)}, or "
+        "has an inverse that is out of range"
+    )
 
 
 # the inputs are x, U, S, Vh and rtol, one number for each matrix
 pseudoinverse_adjoint = symmetric(
-    "pinv", 4, _value, _differential, _second, explained=because(2, _why)
+    "pinv", 4, _value, _differential, _second, explained=because(2, _why, value=True)
 )
 
 

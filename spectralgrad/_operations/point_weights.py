@@ -37,7 +37,8 @@ def units(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
 def _idle(X: Array, w: Array) -> Array:
     """1 at points without weight that are not finite, or too far out to be squared; else 0."""
     xp = array_namespace(X)
-    bound = _extent(X, w)[..., None] / eps(X) ** 2
+    extent = _extent(X, w)
+    bound = xp.where(extent == 0, float("inf"), extent / eps(X) ** 2)[..., None]
     return xp.astype((w == 0) & ~(xp.max(xp.abs(X), axis=-1) <= bound), w.dtype)
 
 

@@ -47,9 +47,10 @@ def zero_tolerance(side: int, values: Array) -> Array:
     """What counts as zero among the singular values or eigenvalues of a matrix, (..., 1).
 
     2 sqrt(side) eps times the largest, `side` being the longer side: what LAPACK's drivers leave of
-    a value that is zero (docs/zero.md).
+    a value that is zero (docs/zero.md). NaN, beside which nothing is, where values overflow.
     """
-    return 2 * side**0.5 * eps(values) * largest(values)
+    top = largest(values)
+    return 2 * side**0.5 * eps(values) * (top + 0.0 * top)
 
 
 def zero_values(U: Array, S: Array, Vh: Array) -> Array:
@@ -68,11 +69,14 @@ def is_tied_cut(S: Array, k: int) -> Array:
 
 
 def cut_shares(values: Array, k: int, tolerance: Array) -> Array:
-    """The weights of descending values in the sum of the k largest: a tie at the cut shares its."""
+    """The weights of descending values in the sum of the k largest: a tie at the cut shares its.
+
+    NaN where values beside the cut overflow.
+    """
     xp = array_namespace(values)
     above = values - values[..., k - 1 : k]
     tied = xp.astype(xp.abs(above) <= tolerance, values.dtype)
-    kept = xp.astype(above > tolerance, values.dtype)
+    kept = xp.where(above > tolerance, 1.0, 0.0 * above)
     count = xp.sum(tied, axis=-1, keepdims=True)
     missing = k - xp.sum(kept, axis=-1, keepdims=True)
     return kept + tied * (missing / xp.where(count == 0, 1.0, count))

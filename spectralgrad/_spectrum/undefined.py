@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from math import isinf
 from operator import or_
 from typing import Any, Literal, cast, get_args
 
@@ -25,6 +26,7 @@ POLICIES_INSTEAD = (
 ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
 Policy = Literal["nan", "raise", "least_norm"]
 KEEP_OUT = "Keep it out of the loss, as by where(ok, loss, 0)"
+OVERFLOW = "a value of the spectrum overflows", "Scale x, as by a power of two"
 MOVE_SPECTRUM = (
     "Move the spectrum first, as by x + c I for a Hermitian x, or take a function that exists there"
 )
@@ -48,12 +50,14 @@ def explain(
     """
     symbol, v = values
     xp = array_namespace(v)
-    elements = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & xp.all(xp.isfinite(v), axis=-1)
+    elements = xp.any(xp.isnan(result[0][..., 0, :]), axis=-1) & ~xp.any(xp.isnan(v), axis=-1)
     index, where = _first(elements)
     if index is None:
         return None
     columns = xp.reshape(undefined, (-1, v.shape[-1]))[index, :]
-    if bool(xp.any(columns)):
+    if bool(xp.any(xp.isinf(xp.reshape(v, (-1, v.shape[-1]))[index, :]))):
+        what, remedy = OVERFLOW
+    elif bool(xp.any(columns)):
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
         remedy = FUNCTIONS_INSTEAD + (POLICIES_INSTEAD if ties != "split" else "")
     elif _are_finite(directions):
@@ -131,7 +135,7 @@ class Undefined:
         remedy: str,
         order: int,
     ) -> Exception | None:
-        """Name the first batch element whose result is NaN though its spectrum is finite."""
+        """Name the first batch element whose result is NaN though its spectrum is not."""
         xp = array_namespace(values)
         own = result.ndim - values.ndim + 1  # axes of a batch element's result
         if own < 2:
@@ -150,13 +154,17 @@ class Undefined:
         remedy: str,
         order: int = 1,
     ) -> Exception | None:
-        """Name the first of these batch elements whose spectrum is finite."""
+        """Name the first of these batch elements whose spectrum is not NaN, as that of a bad x."""
         xp = array_namespace(values)
-        index, where = _first(elements & xp.all(xp.isfinite(values), axis=-1))
+        index, where = _first(elements & ~xp.any(xp.isnan(values), axis=-1))
         if index is None or not _are_finite(directions):
             return None
-        v = xp.reshape(values, (-1, values.shape[-1]))[index, :]
-        what = why([float(v[i]) for i in range(v.shape[0])])
+        row = xp.reshape(values, (-1, values.shape[-1]))[index, :]
+        v = [float(row[i]) for i in range(row.shape[0])]
+        if any(map(isinf, v)):
+            what, remedy = OVERFLOW
+        else:
+            what = why(v)
         return _problem(self.function, where, what, remedy, self.policy, order)
 
     def explain_skew(self, x: Array, w: Array) -> Exception | None:
@@ -226,7 +234,8 @@ def _of_order(order: int, values: list[float]) -> str:
     what = (
         "the first derivative has a kink or jumps at one of the values, or at a tie"
         if order
-        else "f, with its parameters, does not exist or is out of range at one of the values"
+        else "the function, with its parameters, does not exist or is out of range at one of the "
+        "values"
     )
     return f"{what}: {shown(values)}"
 
