@@ -103,8 +103,8 @@ def _why(S: list[float]) -> str:
     if max(S) == 0:
         return "x is zero, and every change gives it rank"
     return (
-        f"a singular value lies at the threshold rtol S[0], or above it and {name_zero('S', S)}, or "
-        "has an inverse that is out of range"
+        "a singular value lies at the threshold rtol S[0], or above it and has an inverse that is "
+        f"out of range, or {name_zero('S', S)}"
     )
 
 
