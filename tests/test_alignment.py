@@ -418,3 +418,23 @@ def test_tangents_where_the_rotation_is_not_determined():
     assert np.all(np.isnan(tangent.rotation))
     assert np.all(np.isnan(tangent.translation))
     assert np.isfinite(tangent.msd)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+def test_many_small_sets_are_their_members(native, weighted):
+    """NumPy has the axis of the stack last in memory there, and gives results back in order."""
+    arrays = [random((120, 7, 3), seed=1), random((120, 7, 3), seed=2)]
+    arrays += [1 + random((120, 7), seed=3) ** 2] if weighted else []
+    bars = [random(shape, seed=4) for shape in ((120, 3, 3), (120, 3), (120,), (120,), (120,))]
+    kabsch = partial(sg.kabsch, scale=True)
+
+    def pulled(i):
+        out, pullback = sg.vjp(kabsch, *(native.array(x[i]) for x in arrays))
+        found = (*out, *pullback(tuple(native.array(bar[i]) for bar in bars)))
+        return [native.numpy(y) for y in found]
+
+    many = pulled(slice(None))
+    assert all(y.flags.c_contiguous for y in many)
+    for i in (0, 119):
+        for y, alone in zip(many, pulled(i), strict=True):
+            np.testing.assert_allclose(y[i], alone, rtol=1e-12, atol=1e-13)

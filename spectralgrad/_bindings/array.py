@@ -170,14 +170,19 @@ def stack_size(x: Array) -> int:
 def product(*factors: Array) -> Array:
     """The matrix product, from the left.
 
-    Of stacks of tiny matrices it is a sum of outer products: XLA fuses that with its surroundings,
-    and in NumPy it is an arithmetic of long rows if the stack's axis comes last in memory, as
-    `host.in_slices` puts it.
+    Of stacks of tiny matrices it is a sum of outer products: XLA fuses that with its surroundings.
+    In NumPy it is an arithmetic of long rows if the stack's axis comes last in memory, as
+    `host.in_slices` puts it, and as `host.columns` does with stacks of point sets.
     """
     return reduce(_times, factors)
 
 
 def _times(a: Array, b: Array) -> Array:
+    if type(a) is np.ndarray and (is_batch_last(a) or is_batch_last(b)):
+        sides = sorted((a.shape[-2], a.shape[-1], b.shape[-1]))
+        # of complex numbers it takes up to twice as long as the sum (NumPy 2.4)
+        if 0 < sides[0] and sides[1] <= FEW and a.dtype.kind == b.dtype.kind == "f":
+            return np.einsum("...ij,...jk->...ik", a, b)
     if not _is_tiny_stack(a, b):
         return a @ b
     terms = [a[..., :, i, None] * b[..., i, None, :] for i in range(a.shape[-1])]
@@ -238,6 +243,8 @@ def transposed_copy(x: Array) -> Array:
     """
     if type(x) is not np.ndarray and not is_torch_array(x):
         return adjoint(x)
+    if type(x) is np.ndarray and is_batch_last(x):
+        return np.ascontiguousarray(x.mT)
     xp, (m, n) = array_namespace(x), x.shape[-2:]
     if min(m, n) > FEW:
         return np.ascontiguousarray(x.mT) if type(x) is np.ndarray else x.mT.contiguous()

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .array import (
+    FEW,
     MANY,
     Array,
     Arrays,
@@ -25,11 +26,13 @@ from .array import (
     is_batch_last,
     leading_rows,
     product,
+    transposed_copy,
 )
 from .threads import available, in_threads
 
 SLICE = 2**17  # numbers in an array of a slice; threads that take short steps wait for each other
 TINY = 32  # numbers in a batch element up to which the axis of the stack comes last in memory
+SMALL_SET = 64  # coordinates of a set of points up to which the same holds
 TINY_SLICE = 2**15  # batch elements in a slice of such; threads would wait for Python's lock
 SMALL = 128  # up to this side a slice in a thread is faster than threads of BLAS
 ROWS = 4096  # numbers in the rows that `sum_over_rows` takes at a time
@@ -207,6 +210,20 @@ def _keep_memory() -> None:
 def batch_last(x: Array) -> Array:
     """x with its first axis last in memory."""
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
+
+
+def columns(X: Array) -> Array:
+    """Points, which come in rows, in columns, of many small sets with the stack's axis last."""
+    if type(X) is not np.ndarray or X.ndim != 3 or X.shape[0] < MANY:
+        return transposed_copy(X)
+    _keep_memory()
+    small = 0 < X.shape[1] * X.shape[2] <= SMALL_SET and X.shape[2] <= FEW
+    return batch_last(X.mT) if small else transposed_copy(X)
+
+
+def in_order(x: Array) -> Array:
+    """x with the axis of its stack first in memory again, lest what is made of it inherits that."""
+    return np.ascontiguousarray(x) if type(x) is np.ndarray and is_batch_last(x) else x
 
 
 def _joined(parts: Any, batch: tuple[int, ...], last: bool) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .._bindings.array import Array, Arrays
+from .._bindings.host import columns, in_order
 from .._engine.linear import add, adjoint_of
 from .._engine.primitive import Primitive
 from .point_rounding import covariance_floor
@@ -29,10 +30,12 @@ from .point_weights import units
 
 
 def _moments(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
-    size_p, size_q = units(P, Q, *w, alike=alike)
-    (p, P_mean), (q, Q_mean) = about_mean(P, size_p, *w), about_mean(Q, size_q, *w)
+    p, q = columns(P), columns(Q)
+    size_p, size_q = units(p, q, *w, alike=alike)
+    (p, P_mean), (q, Q_mean) = about_mean(p, size_p, *w), about_mean(q, size_q, *w)
     floor = covariance_floor(p, q, *w)
-    return sum_of_outer(q, p, *w), p, q, P_mean, Q_mean, size_p, size_q, floor
+    H, P_mean, Q_mean = map(in_order, (sum_of_outer(q, p, *w), P_mean, Q_mean))
+    return H, p, q, P_mean, Q_mean, size_p, size_q, floor
 
 
 def _moments_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, alike: bool) -> Arrays:

@@ -7,7 +7,7 @@ by sqrt(points) eps |p| |q| for the sum.
 
 from __future__ import annotations
 
-from .._bindings.array import Array, adjoint, array_namespace, device, eps, real
+from .._bindings.array import Array, adjoint, array_namespace, device, eps, product, real
 from .._engine.primitive import constant
 
 
@@ -40,7 +40,7 @@ def sum_of_products(a: Array, b: Array) -> Array:
     """
     count = a.shape[-1] // BLOCK
     if count < 2:
-        return a @ adjoint(b)
+        return product(a, adjoint(b))
     xp, whole = array_namespace(a, b), count * BLOCK
     blocks = (
         xp.moveaxis(xp.reshape(x[..., :whole], (*x.shape[:-1], count, BLOCK)), -2, -3)

@@ -20,7 +20,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, transposed_copy
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    device,
+    product,
+    transposed_copy,
+)
+from .._bindings.host import columns
 from .._engine.elementary import filled, measured
 from .._engine.linear import adjoint_of, matmul, negative, row, subtract, unrow
 from .._engine.primitive import Primitive, constant
@@ -56,12 +65,12 @@ def sum_of_outer(x: Array, y: Array, *w: Array) -> Array:
 
 def _moved(A: Array, x: Array, *w: Array) -> Array:
     """The points w_n A x_n."""
-    return w[0][..., None, :] * (A @ x) if w else (A / x.shape[-1]) @ x
+    return w[0][..., None, :] * product(A, x) if w else product(A / x.shape[-1], x)
 
 
 def _paired(A: Array, x: Array, y: Array) -> Array:
     """The numbers x_n^T A y_n."""
-    return array_namespace(x).sum(x * (A @ y), axis=-2)
+    return array_namespace(x).sum(x * product(A, y), axis=-2)
 
 
 gram: Primitive = _multilinear(
@@ -104,9 +113,9 @@ def zeros_for(bars: Arrays, like: Arrays) -> Arrays:
     )
 
 
-def about_mean(X: Array, size: Array, *w: Array) -> Arrays:
-    """The points about their mean, in columns and in units of the size, and the mean as a row."""
-    points = transposed_copy(X) * (1 / size)[..., None, None]
+def about_mean(x: Array, size: Array, *w: Array) -> Arrays:
+    """The points, in columns, about their mean and in units of the size, and the mean as a row."""
+    points = x * (1 / size)[..., None, None]
     mean = mean_of(points, *w)
     return points - mean, adjoint(mean) * size[..., None, None]
 
@@ -155,7 +164,7 @@ def _centred_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays) -> Arrays:
 # the points about their mean, in columns and in units of `size`, and the mean as a row
 centred: Primitive = Primitive(
     "centred",
-    about_mean,
+    lambda X, size, *w: about_mean(columns(X), size, *w),
     centred_jvp,
     _centred_vjp,
     outputs=2,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .._bindings.array import Array, Arrays, array_namespace, device, eps, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
 from .._engine.elementary import measured
 from .._engine.linear import nan_if, row, unrow
 from .._engine.primitive import Primitive, constant
 from .._spectrum.entries import power_of_two
 
 
-def _extent(X: Array, *w: Array) -> Array:
-    """The largest entry of the points that have a weight."""
-    xp, size = array_namespace(X), array_namespace(X).abs(X)
-    counted = xp.where(w[0][..., None] != 0, size, xp.zeros_like(X)) if w else size
+def _extent(x: Array, *w: Array) -> Array:
+    """The largest entry of the points, in columns, that have a weight."""
+    xp, size = array_namespace(x), array_namespace(x).abs(x)
+    counted = xp.where(w[0][..., None, :] != 0, size, xp.zeros_like(x)) if w else size
     return xp.max(counted, axis=(-2, -1))
 
 
@@ -25,9 +25,9 @@ def _unit(size: Array) -> Array:
     return xp.where(xp.isfinite(size), xp.where(unit < least, least, unit), float("nan"))
 
 
-def units(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
+def units(p: Array, q: Array, *w: Array, alike: bool) -> Arrays:
     """Units of the points, 1 where all are zero and NaN where one is not finite; one if `alike`."""
-    xp, sizes = array_namespace(P), [_extent(X, *w) for X in (P, Q)]
+    xp, sizes = array_namespace(p), [_extent(x, *w) for x in (p, q)]
     if alike:
         a, b = sizes
         sizes = [xp.where(a < b, b, a) + 0.0 * b] * 2  # NaN of either
@@ -37,7 +37,7 @@ def units(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
 def _idle(X: Array, w: Array) -> Array:
     """1 at points without weight that are not finite, or too far out to be squared; else 0."""
     xp = array_namespace(X)
-    extent = _extent(X, w)
+    extent = _extent(adjoint(X), w)
     bound = xp.where(extent == 0, float("inf"), extent / eps(X) ** 2)[..., None]
     return xp.astype((w == 0) & ~(xp.max(xp.abs(X), axis=-1) <= bound), w.dtype)
 

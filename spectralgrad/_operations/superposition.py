@@ -86,7 +86,7 @@ translation_of = Primitive(
 def _mean_square(*inputs: Array) -> Arrays:
     """e in units of size_q^2, and as it is."""
     p, q, R, _, _, c, size_q, *w = inputs
-    xp, left = array_namespace(p), q - (c[..., None, None] * R) @ p
+    xp, left = array_namespace(p), q - product(c[..., None, None] * R, p)
     rest = mean_of(left, *w)  # what the rounding of far means has left
     square = mean_square_of(left, *w) - xp.sum(rest * rest, axis=(-2, -1))
     square = xp.where(square < 0, 0.0, square)
