@@ -43,16 +43,15 @@ def pair_sums(s: Array) -> Array:
     return guarded(total, 0.0)
 
 
-def _signed_values(factors: Arrays, signed: bool) -> tuple[Array, Array]:
-    """S, its last value signed if a rotation is meant, and where the factor is not determined."""
-    S = factors[1]
-    xp, zero, n = array_namespace(S), zero_values(*factors), S.shape[-1]
+def _jumps(factors: Arrays, s: Array, signed: bool) -> Array:
+    """Where the factor is not determined, for the values s that the rules take."""
+    S, n = factors[1], s.shape[-1]
+    xp = array_namespace(S)
     if not signed or n == 0:
-        return S, xp.any(zero, axis=-1)
-    s = S * _signs(factors)
+        return xp.any(zero_values(*factors), axis=-1)
     if n == 1:
-        return s, xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
-    return s, s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
+        return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
+    return s[..., n - 2] + s[..., n - 1] <= zero_tolerance(n, S)[..., 0]
 
 
 def orientation(U: Array, Vh: Array) -> Array:
@@ -61,20 +60,15 @@ def orientation(U: Array, Vh: Array) -> Array:
     return array_namespace(U).where(turned, -1.0, 1.0 + 0.0 * U[..., 0, 0])[..., None]
 
 
-def _signs(factors: Arrays) -> Array:
-    """The signs of a rotation's values: the orientation in the last place, and ones."""
+def _oriented(factors: Arrays, signed: bool) -> Arrays:
+    """Factors with the last value and row of Vh turned where a rotation is meant and wants it."""
     U, S, Vh = factors
     xp, n = array_namespace(S), S.shape[-1]
-    last = xp.arange(n, device=device(S)) == n - 1
-    return xp.where(last, orientation(U, Vh), xp.ones_like(S))
-
-
-def _oriented(factors: Arrays, signed: bool) -> Array:
-    """Factors with the last row of Vh turned, if a rotation is meant."""
-    U, S, Vh = factors
-    if not signed or S.shape[-1] == 0:
+    if not signed or n == 0:
         return factors
-    return U, S, Vh * _signs(factors)[..., None]
+    last = xp.arange(n, device=device(S)) == n - 1
+    signs = xp.where(last, orientation(U, Vh), xp.ones_like(S))
+    return U, S * signs, Vh * signs[..., None]
 
 
 def polar_value(
@@ -92,13 +86,12 @@ def polar_differential(
     signed: bool = False,
     lenient: bool = False,
 ) -> Array:
-    U, S, Vh = _oriented(factors, signed)
-    s, jumps = _signed_values(factors, signed)
+    U, s, Vh = _oriented(factors, signed)
     if lenient:
-        floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+        floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), factors[1])
         total, inverse = guarded(pair_sums(s), floor[..., None]), 1 / guarded(s, floor)
     else:
-        s = s + nan_where(jumps, S)[..., None]
+        s = s + nan_where(_jumps(factors, s, signed), s)[..., None]
         total, inverse = pair_sums(s), 1 / guarded(s, 0.0)
     return sandwich(U, Vh, directions[0], lambda M: skew(2 * M) / total, inverse)
 
@@ -114,11 +107,10 @@ def curvature(h_parts: Arrays, k_parts: Arrays, total: Array) -> Array:
 def polar_second(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, signed: bool = False
 ) -> Array:
-    S = factors[1]
-    s, jumps = _signed_values(factors, signed)
-    factors, s = _oriented(factors, signed), s + nan_where(jumps, S)[..., None]
-    scale = unit_of(S)[..., None]
-    s = s / scale[..., 0]
+    U, s, Vh = _oriented(factors, signed)
+    scale = unit_of(factors[1])[..., None]
+    s = (s + nan_where(_jumps(factors, s, signed), s)[..., None]) / scale[..., 0]
+    factors = U, s, Vh
     h_parts, k_parts = (parts_of(factors, C / scale) for C in directions)
     total, inverse = pair_sums(s), 1 / guarded(s, 0.0)
     E = curvature(h_parts, k_parts, total)
