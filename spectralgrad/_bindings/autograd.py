@@ -28,10 +28,15 @@ from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
 from .host import is_on_host as is_on_host
 from .host import loop as loop
+from .host import one_by_one as one_by_one
 from .host import quiet
+from .host import rows_at as rows_at
 from .host import sees_context as sees_context
+from .host import stepped as stepped
 from .host import sum_over_rows as sum_over_rows
 from .host import unmapped as unmapped
+from .host import used as used
+from .host import written as written
 
 autodiff = True
 

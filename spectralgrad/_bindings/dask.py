@@ -24,10 +24,15 @@ from .host import exact_one as exact_one
 from .host import is_compiled as is_compiled
 from .host import is_differentiated as is_differentiated
 from .host import is_on_host as is_on_host
+from .host import one_by_one as one_by_one
 from .host import repeat
+from .host import rows_at as rows_at
 from .host import sees_context as sees_context
+from .host import stepped as stepped
 from .host import sum_over_rows as sum_over_rows
 from .host import unmapped as unmapped
+from .host import used as used
+from .host import written as written
 
 
 def values(x: Any) -> Any:

@@ -101,6 +101,31 @@ def each(
     return out
 
 
+def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
+    for i in range(count):
+        state = body(i, *state)
+    return state
+
+
+def written(x: Array, part: Array, row: int, column: int) -> Array:
+    x[row : row + part.shape[0], column : column + part.shape[1]] = part
+    return x
+
+
+def used(x: Array, count: int) -> Array:
+    return x[:count, :]
+
+
+def rows_at(x: Array, start: int, count: int) -> Array:
+    return x[start : start + count, :]
+
+
+def one_by_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+    xp = array_namespace(*arrays)
+    found = [function(*(x[i, ...] for x in arrays)) for i in range(arrays[0].shape[0])]
+    return tuple(xp.stack(list(parts), axis=0) for parts in zip(*found, strict=True))
+
+
 def is_blocked(x: Array) -> bool:
     return False
 
@@ -131,7 +156,8 @@ def repeat(
 ) -> Any:
     """A Python loop, which asks `truth` whether to go on."""
     for turn in range(most):
-        going = truth(cond(state))
+        going = cond(state)
+        going = going if isinstance(going, bool) else truth(going)
         if going is False or (going is None and turn == traced):
             break
         state = body(state)
@@ -241,18 +267,19 @@ def _joined(parts: Any, batch: tuple[int, ...], last: bool) -> Any:
     return rows if last else whole
 
 
-def qr(x: Array) -> Array:
-    """Orthonormal columns that span those of x, of full rank and at least as many rows."""
+def qr(x: Array) -> tuple[Array, Array]:
+    """Q and R, thin, of x of full rank with at least as many rows as columns."""
     xp, (rows, columns) = array_namespace(x), x.shape[-2:]
     height = max(TALL, 2 * columns)
     if type(x) is not np.ndarray or rows < 4 * height:
-        return xp.linalg.qr(x)[0]
+        Q, R = xp.linalg.qr(x)
+        return Q, R
     # By pieces that fit a cache, and then of their triangles: LAPACK's QR of a tall matrix goes
     # through memory once for each column (OpenBLAS 0.3).
     pieces = -(-rows // height)
     padding = np.zeros((*x.shape[:-2], pieces * height - rows, columns), dtype=x.dtype)
     pieced = np.concatenate([x, padding], axis=-2).reshape(*x.shape[:-2], pieces, height, columns)
     Q, R = np.linalg.qr(pieced)
-    top = qr(R.reshape(*x.shape[:-2], pieces * columns, columns))
+    top, R = qr(R.reshape(*x.shape[:-2], pieces * columns, columns))
     Q = Q @ top.reshape(*x.shape[:-2], pieces, columns, columns)
-    return Q.reshape(*x.shape[:-2], pieces * height, columns)[..., :rows, :]
+    return Q.reshape(*x.shape[:-2], pieces * height, columns)[..., :rows, :], R

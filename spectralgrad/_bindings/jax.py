@@ -158,6 +158,28 @@ def captures_derivative(f: Callable[..., Any], *probes: jax.Array) -> bool:
     return any(isinstance(c, jax.core.Tracer) for c in jax.make_jaxpr(f)(*shapes).consts)
 
 
+def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
+    found: Arrays = jax.lax.fori_loop(0, count, lambda i, state: body(i, *state), state)
+    return found
+
+
+def written(x: jax.Array, part: jax.Array, row: Any, column: Any) -> jax.Array:
+    return jax.lax.dynamic_update_slice(x, part, (row, column))
+
+
+def used(x: jax.Array, count: Any) -> jax.Array:
+    return x
+
+
+def rows_at(x: jax.Array, start: Any, count: int) -> jax.Array:
+    return jax.lax.dynamic_slice_in_dim(x, start, count)
+
+
+def one_by_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+    found: Arrays = jax.lax.map(lambda one: function(*one), arrays)
+    return found
+
+
 def loop(
     cond: Callable[..., Any],
     body: Callable[..., Any],

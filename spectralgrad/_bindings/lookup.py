@@ -101,6 +101,26 @@ class Library(Protocol):
         """function(*stacks of matrices), whose results have those shapes for a batch element."""
         ...
 
+    def stepped(self, body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
+        """state = body(i, *state) for i in range(count)."""
+        ...
+
+    def written(self, x: Array, part: Array, row: Any, column: Any) -> Array:
+        """x with a part at this place, in the memory of x where a library can."""
+        ...
+
+    def used(self, x: Array, count: Any) -> Array:
+        """The first rows of x, as many as are not zero, or all where the count is no number yet."""
+        ...
+
+    def rows_at(self, x: Array, start: Any, count: int) -> Array:
+        """As many rows of x."""
+        ...
+
+    def one_by_one(self, function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+        """function(one of each array), for arrays with one axis in front, as results have it."""
+        ...
+
     def is_blocked(self, x: Array) -> bool:
         """Whether x is one matrix in several blocks."""
         ...
@@ -295,6 +315,40 @@ def loop(
     times: it must not change what has converged.
     """
     return library_of(state[0]).loop(cond, body, state, most, traced)
+
+
+def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
+    """state = body(i, *state) for i in range(count), compiled once."""
+    return library_of(state[0]).stepped(body, state, count)
+
+
+def written(x: Array, part: Array, row: Any, column: Any = 0) -> Array:
+    """x, which is the caller's own, with a part at this place."""
+    return library_of(x).written(x, part, row, column)
+
+
+def used(x: Array, count: Any) -> Array:
+    """The first rows of x, of which the others are zero, and may be left out."""
+    return library_of(x).used(x, count)
+
+
+def rows_at(x: Array, start: Any, count: int) -> Array:
+    """As many rows of x, from a place that may not be known yet."""
+    return library_of(x).rows_at(x, start, count)
+
+
+def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
+    """function(matrices), for one batch element of the stacks after the other.
+
+    None costs more or comes out otherwise for its neighbours.
+    """
+    batch = arrays[0].shape[:-2]
+    if not batch:
+        return function(*arrays)
+    xp, axes = array_namespace(*arrays), len(batch)
+    flat = tuple(xp.reshape(x, (-1, *x.shape[axes:])) for x in arrays)
+    found = library_of(arrays[0]).one_by_one(function, flat)
+    return tuple(xp.reshape(y, (*batch, *y.shape[1:])) for y in found)
 
 
 def loop_each(body: Callable[[Arrays], Arrays], state: Arrays, most: int, *, traced: int) -> Arrays:

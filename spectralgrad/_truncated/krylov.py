@@ -1,24 +1,14 @@
-r"""Leading singular triplets by block Krylov iteration, restarted with its best approximations.
+r"""Leading singular triplets from products with A and A^H.
 
-Let A be m x n with m >= n. A block F of b orthonormal columns grows two orthonormal bases, Q on the
-right and P on the left,
+Let A be m x n with m >= n. Its right vectors are eigenvectors of A^H A, which block Lanczos
+iteration finds on the shorter side alone (`lanczos`), or if the side is short, a decomposition of
+the n x n Gram matrix. What they span is orthonormal to rounding, and A itself decides there: from
+A Q = P R, thin, and R = Y S Z^H come U = P Y and V = Q Z with A V = U S, to a precision of eps S[0]
+in S. Products with A^H A lose values below sqrt(eps) S[0], and the vectors of small ones are less
+accurate: where the residual A^H U - V S says so, the iteration on both sides (`two_sided`) goes on
+from there.
 
-    Q <- [Q, F],   P <- [P, orth(A F - P P^H A F)],   F <- orth(A^H P_new - Q Q^H A^H P_new)
-
-so that A Q = P T with a small T = P^H A Q, block upper bidiagonal but for restarts. From its SVD
-T = Y S Z^H come U = P Y and V = Q Z with A V = U S, and the residual of the other side,
-A^H U - V S, from the products A^H P that were made anyway. No square of A is formed. With BLOCKS
-blocks in the bases, the best triplets, KEPT blocks of them, start the bases anew, with F as it
-stands: Lanczos' method with thick restarts. At the end A V - U S is looked at too.
-
-Every block has more columns than triplets are wanted, so that a random start meets every copy of a
-multiple value, those across the cut included. What is linearly dependent (low rank, an invariant
-subspace) is replaced by noise at the level of rounding, orthogonalized twice: the bases stay
-orthonormal and T = P^H A Q holds for them.
-
-Sources: Golub, Luk and Overton (1981), A block Lanczos method for computing the singular values and
-corresponding singular vectors of a matrix; Baglama and Reichel (2006), Restarted block Lanczos
-bidiagonalization methods; Musco and Musco (2015), arXiv:1504.05477, for blocks of that size.
+A is taken in units of about its norm, so that its square neither over- nor underflows.
 """
 
 from __future__ import annotations
@@ -26,25 +16,16 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    beside,
-    columnwise_dot,
-    device,
-    eps,
-    real,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device, eps
 from .._bindings.host import qr
-from .._bindings.lookup import adjoint_times, loop, project_out
+from .._bindings.lookup import adjoint_times, loop
 from .._engine.products import Products
 from .._spectrum import factorizations
+from .blocks import Noise, largest_norm, noise_for, norms, rounding
+from .lanczos import Pairs, Search
+from .two_sided import TwoSided, blocks_of
 
-BLOCKS, KEPT = 6, 3  # in the basis, and of these at a restart
+TURNS = 4  # of the thin iteration for one of that on both sides, which has as many more products
 
 
 class Triplets(NamedTuple):
@@ -53,12 +34,8 @@ class Triplets(NamedTuple):
     U: Array
     S: Array
     Vh: Array
-    residual: Array  # (...), the largest of the wanted ones' over S[0]
-
-
-def blocks_of(shape: tuple[int, int], block: int) -> int:
-    """How many blocks fit in the basis; below 4 the whole space is as cheap."""
-    return min(BLOCKS, min(shape) // block - 1)
+    residual: Array  # the largest of the wanted ones' over S[0]
+    turns: Array | float = 0.0  # that the iteration made
 
 
 def default_tol(A: Products) -> float:
@@ -66,134 +43,98 @@ def default_tol(A: Products) -> float:
     return max(8 * math.sqrt(max(A.shape)), 128.0) * eps(A.like)
 
 
-def start_block(shape: tuple[int, int], block: int, like: Array, seed: int) -> Array:
-    """Random columns, from the host: the same in every library.
-
-    Longer than either side, so that every step finds another block of noise a row further down.
-    """
-    xp, rows = array_namespace(like), max(shape) + 2 * BLOCKS + 1
-    normal = np.random.default_rng(seed).standard_normal((rows, block))
-    return xp.asarray(normal, dtype=like.dtype, device=device(like))
+def width_of(block: int) -> int:
+    """Columns of the thin blocks: of more a product takes less for each, and more are needed."""
+    return min(block, 8 if block < 64 else 16)
 
 
 def leading_triplets(
-    A: Products, k: int, random: Array, batch: tuple[int, ...], *, tol: float, maxiter: int
+    A: Products, k: int, block: int, seed: int, *, tol: float, maxiter: int
 ) -> Triplets:
-    """At least k triplets of the products A, from a start of as many columns as `random` has.
+    """`block` triplets of the products A, k of which are looked at.
 
-    `random` is what `start_block` makes. A batch element with a NaN or an Inf is all NaN.
+    A matrix with a NaN or an Inf has NaN throughout.
     """
     if A.shape[0] < A.shape[1]:
-        found = leading_triplets(A.adjoint(), k, random, batch, tol=tol, maxiter=maxiter)
-        return Triplets(adjoint(found.Vh), found.S, adjoint(found.U), found.residual)
-    xp = array_namespace(random)
-    cycle = _Cycle(A, k, random)
-    F = qr(random[: A.shape[1], :])
-    F = xp.broadcast_to(F, (*batch, *F.shape))
-
-    def unconverged(state: Arrays) -> Array:
-        return xp.any(state[-1] > tol)  # False for NaN
-
-    U, S, V, _, _, residual = loop(
-        unconverged, cycle, cycle((None, None, None, None, F, None)), maxiter - 1, traced=2
-    )
-    other = _largest_norm(A.matmat(V[..., :k]) - U[..., :k] * S[..., None, :k], S)
-    return Triplets(U, S, adjoint(V), xp.maximum(residual, other))
-
-
-class _Cycle:
-    """From the kept triplets U, S, V, the products A^H U and a new block F to better ones."""
-
-    def __init__(self, A: Products, k: int, random: Array) -> None:
-        self.A, self.k, self.random = A, k, random
-        self.block = random.shape[-1]
-        self.blocks = blocks_of(A.shape, self.block)
-        self.kept = min(KEPT, self.blocks // 2) * self.block
-
-    def __call__(self, state: Arrays) -> Arrays:
-        P, S, Q, AhP, F, _ = state
-        xp, A = array_namespace(F), self.A
-        # lists of blocks: to copy a basis that grows would take its memory twice
-        P, Q, AhP = ([] if basis is None else [basis] for basis in (P, Q, AhP))
-        T = [] if S is None else [[_diagonal(S, F.dtype)]]
-        scale = None if S is None else S[..., :1]
-        for step in range(self.blocks - (0 if S is None else self.kept // self.block)):
-            W = A.matmat(F)
-            if scale is None:  # NaN for a batch element that is not finite, and so in all of it
-                W = xp.where(xp.isfinite(W), W, float("nan"))
-                scale = _norms(W)[..., :1]
-            Q.append(F)
-            P.append(self._orthonormal(W, P, scale, 2 * step + 1))
-            T.append([adjoint_times(block, W) for block in P])
-            AhP.append(A.rmatmat(P[-1]))
-            F = self._orthonormal(AhP[-1], Q, scale, 2 * step + 2)
-        Y, s, Zh = factorizations.svd(_upper(xp, T))
-        Y, Z, s = Y[..., : self.kept], adjoint(Zh[..., : self.kept, :]), s[..., : self.kept]
-        P, Q, AhP = _combined(P, Y), _combined(Q, Z), _combined(AhP, Y)
-        R = AhP[..., : self.k] - Q[..., : self.k] * s[..., None, : self.k]
-        return P, s, Q, AhP, F, _largest_norm(R, s)
-
-    def _orthonormal(self, W: Array, basis: list[Array], scale: Array, step: int) -> Array:
-        """Orthonormal columns that span W beyond the basis, or noise where that is nothing."""
-        noise = self.random[step : step + W.shape[-2], :]
-        # well above what rounding leaves of W in the basis, so that its own part decides
-        W = W + (8 * eps(W) / W.shape[-2] ** 0.5) * scale[..., None] * noise
-        for _ in range(2):
-            for block in basis:
-                W = project_out(block, W)
-            W = qr(W)
-        return W
-
-
-def _combined(basis: list[Array], Y: Array) -> Array:
-    """[basis] Y, block by block."""
-    total, start = basis[0] @ Y[..., : basis[0].shape[-1], :], basis[0].shape[-1]
-    for block in basis[1:]:
-        end = start + block.shape[-1]
-        total += block @ Y[..., start:end, :]  # in place, where a library can: it is ours, and big
-        start = end
-    return total
-
-
-def _diagonal(S: Array, dtype: Any) -> Array:
+        found = leading_triplets(A.adjoint(), k, block, seed, tol=tol, maxiter=maxiter)
+        return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
+    noise = noise_for(A.shape[1], block, A.like, seed)
+    Q, _, turns = _right_vectors(A, k, block, noise, tol=tol, most=TURNS * maxiter)
+    U, S, V = _rayleigh_ritz(A, Q)
+    residual = largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
     xp = array_namespace(S)
-    eye = xp.eye(S.shape[-1], dtype=dtype, device=device(S))
-    return eye * xp.astype(S, dtype)[..., None, :]
+
+    def refined(state: Arrays) -> Arrays:
+        _, _, V, _, turns = state
+        if blocks_of(A.shape, block) < 4:
+            U, S, Vh = factorizations.svd(multiplied_out(A))
+            U, V, more = U, adjoint(Vh), 0.0
+        else:
+            left = noise_for(A.shape[0], block, A.like, seed)
+            U, S, V, _, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
+        U, S, V = U[:, :block], S[:block], V[:, :block]
+        other = largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
+        return U, S, V, other, turns + more
+
+    state = U, S, V, residual, turns
+    U, S, V, residual, turns = loop(
+        lambda state: xp.any(state[3] > tol), refined, state, 1, traced=1
+    )
+    other = largest_norm(A.matmat(V[:, :k]) - U[:, :k] * S[None, :k], S)
+    return Triplets(U, S, adjoint(V), xp.maximum(residual, other), turns)
 
 
-def _upper(xp: Any, columns: list[list[Array]]) -> Array:
-    """The square matrix of block columns, each given down to its diagonal block."""
-    heights = [C.shape[-2] for C in columns[-1]]
-    padded = []
-    for column in columns:
-        C = column[0]
-        below = (*C.shape[:-2], sum(heights[len(column) :]), C.shape[-1])
-        zeros = xp.zeros(below, dtype=C.dtype, device=device(C))
-        padded.append(xp.concat([*column, zeros], axis=-2))
-    return beside(padded)
+def _right_vectors(
+    A: Products, k: int, block: int, noise: Noise, *, tol: float, most: int
+) -> Pairs:
+    """Those of `block` values, which A^H A has squared."""
+    xp, width = array_namespace(A.like), width_of(block)
+    unit = xp.max(norms(A.matmat(qr(noise(0, width))[0])))
+    unit = xp.where(unit == 0, 1.0, unit)
+
+    def product(X: Array) -> Array:
+        return A.rmatmat(A.matmat(X) / unit)
+
+    def allowed(w: Array) -> Array:
+        w = xp.where(w > 0, w, 0.0)
+        least = 2 * rounding(A.shape[1], A.like) * w[0]
+        return xp.maximum(tol / 4 * xp.sqrt(w * w[0]), least + 0.0 * w)
+
+    few = max(4, block // width // 2)
+    search = Search(product, noise, k, block, width, few, allowed)
+    if search.fits():
+        return search.run(most)
+    return _by_gram_matrix(product, A, block)
 
 
-def _norms(R: Array) -> Array:
-    """Norms of the columns, without a square that over- or underflows."""
-    xp = array_namespace(R)
-    top = xp.max(xp.abs(R), axis=-2)
-    unit = xp.where(top == 0, 1.0, top)
-    R = R / unit[..., None, :]
-    return unit * xp.sqrt(real(columnwise_dot(R, R)))
+def _by_gram_matrix(product: Any, A: Products, block: int) -> Pairs:
+    xp, n = array_namespace(A.like), A.shape[1]
+    eye = xp.eye(n, dtype=A.like.dtype, device=device(A.like))
+    gram = beside([product(eye[:, i : i + block]) for i in range(0, n, block)])
+    w, Q = factorizations.eigh(gram)
+    return Pairs(xp.flip(Q, axis=-1)[:, :block], xp.flip(w, axis=-1)[:block], 0.0 * w[0])
 
 
-def _largest_norm(R: Array, S: Array) -> Array:
-    """The greatest column norm over S[0]."""
-    xp, top = array_namespace(R), S[..., 0]
-    return xp.max(_norms(R), axis=-1) / xp.where(top == 0, 1.0, top)
+def _rayleigh_ritz(A: Products, Q: Array) -> Arrays:
+    """U, S, V of A on the span of Q, by its own values."""
+    Q, _ = qr(Q)
+    P, R = qr(A.matmat(Q))  # no product P^H W, whose sums may round alike in structured columns
+    Y, S, Zh = factorizations.svd(R)
+    return P @ Y, S, Q @ adjoint(Zh)
+
+
+def multiplied_out(A: Products) -> Array:
+    xp, shorter = array_namespace(A.like), min(A.shape)
+    eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
+    return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
 
 
 def true_residual(A: Products, U: Array, S: Array, Vh: Array) -> Array:
     """The greatest of ||A v - s u|| and ||A^H u - s v|| over S[0], and of what U^H U - I holds."""
     xp, V = array_namespace(U), adjoint(Vh)
-    found = _largest_norm(A.matmat(V) - U * S[..., None, :], S)
-    found = xp.maximum(found, _largest_norm(A.rmatmat(U) - V * S[..., None, :], S))
+    found = largest_norm(A.matmat(V) - U * S[..., None, :], S)
+    found = xp.maximum(found, largest_norm(A.rmatmat(U) - V * S[..., None, :], S))
     eye = xp.eye(U.shape[-1], dtype=U.dtype, device=device(U))
     for W in (U, V):
-        found = xp.maximum(found, xp.max(_norms(adjoint_times(W, W) - eye), axis=-1))
+        found = xp.maximum(found, xp.max(norms(adjoint_times(W, W) - eye), axis=-1))
     return found

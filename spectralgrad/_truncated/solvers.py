@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device
-from .._bindings.lookup import library_of, project_out
-from .._engine.products import Products
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
+from .._bindings.lookup import library_of, one_by_one, project_out
+from .._engine.products import Products, products_of
 from .._spectrum import factorizations
-from .krylov import Triplets, blocks_of, leading_triplets, start_block, true_residual
+from .krylov import Triplets, leading_triplets, multiplied_out, true_residual
 from .operands import DENSE
 from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
 EXTRA = 8  # triplets looked for beyond those of another library's solver
+FEW_BLOCKS = 8  # of so many columns: up to such a side all of what is left is decomposed
 
 
 def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
@@ -30,13 +31,7 @@ def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
         in_full = 0 in x.shape or min(A.shape) <= SMALL or not library_of(x).can_loop(x)
         return "full" if in_full else "krylov"
     small = min(A.shape) <= SMALL and math.prod(A.shape) <= DENSE_ENTRIES
-    return "full" if small or blocks_of(A.shape, block) < 4 else "krylov"
-
-
-def _multiplied_out(A: Products) -> Array:
-    xp, shorter = array_namespace(A.like), min(A.shape)
-    eye = xp.eye(shorter, dtype=A.like.dtype, device=device(A.like))
-    return A.matmat(eye) if A.shape[0] >= A.shape[1] else adjoint(A.rmatmat(eye))
+    return "full" if small else "krylov"
 
 
 def find(operand: Any, leaves: Arrays, options: Options) -> Triplets:
@@ -49,7 +44,7 @@ def find(operand: Any, leaves: Arrays, options: Options) -> Triplets:
 
 def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """All triplets, of the matrix itself."""
-    U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else _multiplied_out(A))
+    U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else multiplied_out(A))
     if operand is DENSE:
         return Triplets(U, S, Vh, 0.0 * S[..., 0])
     k = options.k
@@ -57,13 +52,18 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triple
 
 
 def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
-    """By the block Krylov iteration, where its blocks fit."""
-    if blocks_of(A.shape, options.block) < 4:
-        return _full(operand, leaves, A, options)
-    random = start_block(A.shape, options.block, A.like, options.seed)
-    batch = tuple(leaves[0].shape[:-2]) if operand is DENSE else ()
-    bound, most = options.accepted, options.maxiter
-    return leading_triplets(A, options.k, random, batch, tol=bound, maxiter=most)
+    """By iterations, for one matrix of a stack after the other."""
+    search = partial(
+        leading_triplets,
+        k=options.k,
+        block=options.block,
+        seed=options.seed,
+        tol=options.accepted,
+        maxiter=options.maxiter,
+    )
+    if operand is not DENSE:
+        return search(A)
+    return Triplets(*one_by_one(lambda x: search(products_of(x)), leaves[0]))
 
 
 def _scipy(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
@@ -133,6 +133,12 @@ def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
 
 def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> Arrays:
     """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
+    if U.ndim > 2:  # of a stack, which `like` is
+
+        def of_one(x: Array, U: Array, Vh: Array) -> Arrays:
+            return beyond(products_of(x), U, Vh, seed, full=full)
+
+        return one_by_one(of_one, A.like, U, Vh)
     V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
     rest = Products(
@@ -142,13 +148,11 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
         A.like,
     )
     block = min(EXTRA, count)
-    if full or blocks_of(A.shape, max(block, 1)) < 4:
-        E_U, e, E_Vh = factorizations.svd(_multiplied_out(rest))
+    if full or min(A.shape) < FEW_BLOCKS * EXTRA:
+        E_U, e, E_Vh = factorizations.svd(multiplied_out(rest))
         block = count
     else:
-        random = start_block(A.shape, block, A.like, seed)
-        batch = tuple(U.shape[:-2])
-        E_U, e, E_Vh, _ = leading_triplets(rest, 1, random, batch, tol=1e-6, maxiter=10)
+        E_U, e, E_Vh, *_ = leading_triplets(rest, 1, block, seed, tol=1e-3, maxiter=1)
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 

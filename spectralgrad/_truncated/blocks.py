@@ -1,0 +1,122 @@
+"""Orthonormal bases as rows of one array, and noise to start them from.
+
+A basis B is kept as the rows of B^H: products with it then go along memory, and none takes a
+conjugate of all of it. Its array has the size that it grows to, and zeros in what is not used yet.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    columnwise_dot,
+    device,
+    eps,
+    real,
+)
+from .._bindings.host import qr
+from .._bindings.lookup import loop, used, written
+
+
+class Noise(NamedTuple):
+    """Random columns, and a phase for each row from which another block comes at each place.
+
+    The blocks are independent: one that a shift of rows makes of the last would lie in the span of
+    a basis that a matrix which shifts has grown.
+    """
+
+    block: Array
+    phase: Array
+
+    def __call__(self, place: Any, columns: int) -> Array:
+        xp = array_namespace(self.block)
+        weights = xp.astype(xp.cos(self.phase * place), self.block.dtype)
+        return self.block[:, :columns] * weights[:, None]
+
+
+def noise_for(rows: int, columns: int, like: Array, seed: int) -> Noise:
+    """From the host: the same in every library."""
+    xp, generator = array_namespace(like), np.random.default_rng(seed)
+    normal, phase = generator.standard_normal((rows, columns)), generator.uniform(1, 1e3, rows)
+    return Noise(
+        xp.asarray(normal, dtype=like.dtype, device=device(like)),
+        xp.asarray(phase, dtype=real(like).dtype, device=device(like)),
+    )
+
+
+class Basis(NamedTuple):
+    """`count` orthonormal vectors, the first rows of B^H."""
+
+    rows: Array
+    count: Any
+
+    def with_block(self, F: Array) -> Basis:
+        """With the columns of F besides."""
+        return Basis(written(self.rows, adjoint(F), self.count), self.count + F.shape[1])
+
+    def beyond(self, W: Array) -> tuple[Array, Array]:
+        """W - B B^H W and B^H W."""
+        rows = used(self.rows, self.count)
+        C = rows @ W
+        return adjoint(adjoint(W) - adjoint(C) @ rows), C
+
+    def combined(self, Y: Array) -> Array:
+        """B Y."""
+        rows = used(self.rows, self.count)
+        return adjoint(adjoint(Y[: rows.shape[0], :]) @ rows)
+
+
+def empty_basis(size: int, rows: int, like: Array) -> Basis:
+    xp = array_namespace(like)
+    return Basis(xp.zeros((size, rows), dtype=like.dtype, device=device(like)), 0)
+
+
+def rounding(rows: int, like: Array) -> float:
+    """What rounding leaves of vectors in a basis that they were made orthogonal to, at most."""
+    return max(rows**0.5 / 2, 8.0) * eps(like)
+
+
+KEPT_LENGTH = 0.7  # of columns that are made orthogonal once more: with less they are so again
+
+
+def orthonormal(
+    W: Array, basis: Basis, noise: Noise, scale: Any, place: Any
+) -> tuple[Array, Array, Array]:
+    """Orthonormal columns that span W beyond a basis B, B^H W, and W - B B^H W.
+
+    Noise stands in for what is linearly dependent, at `scale` times the level of rounding: well
+    above what that leaves of W in the basis, so that its own part decides.
+    """
+    xp, level = array_namespace(W), rounding(W.shape[0], W) / W.shape[0] ** 0.5 * scale
+    level = xp.where(level > 0, level, 1.0)
+    rest, C = basis.beyond(W + level * noise(place, W.shape[1]))
+
+    def again(state: Arrays) -> Arrays:
+        return qr(basis.beyond(state[0])[0])
+
+    def lost(state: Arrays) -> Array:  # much of its length, so that rounding is what is left
+        return xp.min(xp.abs(xp.linalg.diagonal(state[1]))) < KEPT_LENGTH
+
+    F, _ = loop(lost, again, again(qr(rest)), 2, traced=1)
+    return F, C, rest
+
+
+def norms(R: Array) -> Array:
+    """Norms of the columns, without a square that over- or underflows."""
+    xp = array_namespace(R)
+    top = xp.max(xp.abs(R), axis=-2)
+    unit = xp.where(top == 0, 1.0, top)
+    R = R / unit[..., None, :]
+    return unit * xp.sqrt(real(columnwise_dot(R, R)))
+
+
+def largest_norm(R: Array, S: Array) -> Array:
+    """The greatest column norm over S[0]."""
+    xp, top = array_namespace(R), S[..., 0]
+    return xp.max(norms(R), axis=-1) / xp.where(top == 0, 1.0, top)

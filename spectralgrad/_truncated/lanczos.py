@@ -1,0 +1,171 @@
+r"""Leading eigenpairs of a Hermitian operator M, by block Lanczos iteration with thick restarts.
+
+A thin block F of orthonormal columns grows an orthonormal basis B by Z = M F,
+
+    C = B^H Z,    F <- orth(Z - B C),    B <- [B, F]
+
+so that the columns C make T = B^H M B, which is Hermitian. T = Y diag(w) Y^H has the Ritz pairs
+B Y and w, with the residual M B Y - B Y diag(w) = (Z - B C) Y_last of the last block, which is
+looked at every few steps. When the basis is full the best pairs, `kept`, start it anew, with F as
+it stands. B is orthonormal to rounding: what is linearly dependent (low rank, an invariant
+subspace) is replaced by noise.
+
+A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
+converged, a few steps more start from a fresh random block: copies that were hidden show up among
+the values, and the iteration goes on until such a block changes none.
+
+Sources: Golub and Underwood (1977), The block Lanczos method for computing eigenvalues; Wu and
+Simon (2000), Thick-restart Lanczos method for large symmetric eigenvalue problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
+from .._bindings.host import qr
+from .._bindings.lookup import loop, rows_at, stepped, written
+from .._spectrum import factorizations
+from .blocks import Basis, Noise, empty_basis, norms, orthonormal
+
+SAME = 1e-10  # of the largest: what values change by where nothing new is found
+PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
+TRACED = 12  # looks where no value can be read
+
+
+class Pairs(NamedTuple):
+    """Orthonormal columns, their values in descending order, and the restarts that were made."""
+
+    Q: Array
+    w: Array
+    turns: Array
+
+
+class State(NamedTuple):
+    """The basis and T = B^H M B, the next block, and what is left of the last beyond the basis."""
+
+    rows: Array
+    T: Array
+    filled: Any
+    F: Array
+    R: Array
+    scale: Array  # of M
+    turns: Any
+    best: Array  # residual, over what is allowed
+    stalls: Array  # looks that brought no better one
+    known: Array  # values that have converged
+    settled: Array  # 1 where a fresh block found no others
+
+    @property
+    def basis(self) -> Basis:
+        return Basis(self.rows, self.filled)
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """For the k largest eigenvalues of a product, from blocks of `width` columns."""
+
+    product: Callable[[Array], Array]
+    noise: Noise
+    k: int
+    kept: int  # columns of a restart
+    width: int
+    few: int  # steps between two looks at the residuals
+    allowed: Callable[[Array], Array]  # how large residuals may be, for these values
+
+    @property
+    def size(self) -> int:
+        """Columns of the whole basis."""
+        looks = max(4, -(-self.kept // (self.few * self.width)))
+        return self.kept + looks * self.few * self.width
+
+    def fits(self) -> bool:
+        """Whether the space has more columns than the basis."""
+        return self.size + 2 * self.width <= self.noise.block.shape[0]
+
+    def run(self, most: int) -> Pairs:
+        """The pairs after so many restarts at most."""
+        xp, n = array_namespace(self.noise.block), self.noise.block.shape[0]
+        F, _ = qr(self.noise(0, self.width))
+        rows, filled = empty_basis(self.size, n, F)
+        T = xp.zeros((self.size, self.size), dtype=F.dtype, device=device(F))
+        zero = 0.0 * real(F[0, 0])
+        endless = zero + float("inf")
+        known = xp.zeros((self.k,), dtype=zero.dtype, device=device(F)) + endless
+        state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
+        looks = -(-(self.size - self.kept) // (self.few * self.width))
+        state = State(*loop(self._goes_on, self._body, state, most * looks, traced=TRACED))
+        w, Y = self._ritz(state)
+        return Pairs(state.basis.combined(Y[:, : self.kept]), w[: self.kept], state.turns)
+
+    def _goes_on(self, state: Arrays) -> Array:
+        return State(*state).settled == 0
+
+    def _body(self, state: Arrays) -> Arrays:
+        """A few steps, a look at the residuals, and a restart if the basis is full."""
+        state = State(*state)
+        state = State(*loop(self._is_full, self._restarted, state, 1, traced=1))
+        names = ("rows", "T", "filled", "F", "R", "scale")
+        start = state.turns + state.filled / (4 * self.size)
+        step = partial(self._step, start)
+        held = stepped(step, tuple(getattr(state, name) for name in names), self.few)
+        return self._judged(state._replace(**dict(zip(names, held, strict=True))))
+
+    def _is_full(self, state: Arrays) -> Any:
+        return State(*state).filled + self.few * self.width > self.size
+
+    def _step(
+        self, place: Any, i: Any, rows: Array, T: Array, filled: Any, F: Array, _: Array, scale: Array
+    ) -> Arrays:
+        basis = Basis(rows, filled).with_block(F)
+        Z = self.product(F)
+        scale = array_namespace(Z).maximum(scale, array_namespace(Z).max(norms(Z)))
+        F, C, R = orthonormal(Z, basis, self.noise, scale, place + (i + 1) / 64)
+        return basis.rows, written(T, C, 0, filled), basis.count, F, R, scale
+
+    def _ritz(self, state: State) -> Arrays:
+        """The eigenpairs of T in descending order; what is not filled comes last."""
+        xp, T = array_namespace(state.T), state.T
+        free = xp.arange(self.size, device=device(T)) >= state.filled
+        T = xp.triu(T) + adjoint(xp.triu(T, k=1))
+        T = T - diagonal(xp.where(free, 4 * state.scale + 1, 0.0 * state.scale), T.dtype)
+        w, Y = factorizations.eigh(T)
+        return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
+
+    def _restarted(self, state: Arrays) -> Arrays:
+        state = State(*state)
+        xp, (w, Y) = array_namespace(state.T), self._ritz(state)
+        Q = state.basis.combined(Y[:, : self.kept])
+        rows, filled = empty_basis(self.size, Q.shape[0], Q).with_block(Q)
+        T = written(xp.zeros_like(state.T), diagonal(w[: self.kept], state.T.dtype), 0)
+        return state._replace(rows=rows, T=T, filled=filled, turns=state.turns + 1)
+
+    def _judged(self, state: State) -> Arrays:
+        """The state after a look: whether it goes on, and from which block."""
+        xp, (w, Y) = array_namespace(state.T), self._ritz(state)
+        values = w[: self.k]
+        last = rows_at(Y, state.filled - self.width, self.width)[:, : self.k]
+        excess = xp.max(norms(state.R @ last) / self.allowed(values))
+        slow, invalid = excess > SLOW * state.best, xp.isnan(excess)
+        stalls = xp.where(slow, state.stalls + 1, 0.0)
+        ready = (excess <= 1) | (stalls >= PATIENCE) | invalid
+        change = xp.max(xp.abs(values - state.known))
+        settled = ready & ((change <= SAME * xp.max(xp.abs(values))) | invalid)
+        place = state.turns + state.filled / (4 * self.size)
+        start = self.noise(-place, self.width)
+        fresh, *_ = orthonormal(start, state.basis, self.noise, 0.0 * w[0], -0.5 - place)
+        return state._replace(
+            F=xp.where(ready, fresh, state.F),
+            best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
+            stalls=xp.where(ready, 0.0, stalls),
+            known=xp.where(ready, values, state.known),
+            settled=xp.astype(settled, w.dtype),
+        )
+
+
+def diagonal(w: Array, dtype: Any) -> Array:
+    xp = array_namespace(w)
+    return xp.eye(w.shape[-1], dtype=dtype, device=device(w)) * xp.astype(w, dtype)
