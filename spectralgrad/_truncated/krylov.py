@@ -45,7 +45,7 @@ def default_tol(A: Products) -> float:
 
 def width_of(block: int) -> int:
     """Columns of the thin blocks: of more a product takes less for each, and more are needed."""
-    return min(block, 8 if block < 64 else 16)
+    return min(block, 4 if block < 64 else 8 if block < 128 else 16)
 
 
 def leading_triplets(
@@ -60,7 +60,7 @@ def leading_triplets(
         return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
     noise = noise_for(A.shape[1], block, A.like, seed)
     Q, _, turns = _right_vectors(A, k, block, noise, tol=tol, most=TURNS * maxiter)
-    U, S, V = _rayleigh_ritz(A, Q)
+    U, S, V = _rayleigh_ritz(A, Q[:, :block])
     residual = largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
     xp = array_namespace(S)
 
@@ -100,8 +100,7 @@ def _right_vectors(
         least = 2 * rounding(A.shape[1], A.like) * w[0]
         return xp.maximum(tol / 4 * xp.sqrt(w * w[0]), least + 0.0 * w)
 
-    few = max(4, block // width // 2)
-    search = Search(product, noise, k, block, width, few, allowed)
+    search = Search(product, noise, k, 2 * block, width, max(4, block // width // 2), allowed)
     if search.fits():
         return search.run(most)
     return _by_gram_matrix(product, A, block)

@@ -22,17 +22,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
 from .._bindings.host import qr
-from .._bindings.lookup import loop, rows_at, stepped, written
+from .._bindings.lookup import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
 from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 
 SAME = 1e-10  # of the largest: what values change by where nothing new is found
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
+LOOKS = 6  # in a turn at least: a few steps find little, however many columns they have
 TRACED = 12  # looks where no value can be read
 
 
@@ -78,9 +78,10 @@ class Search:
 
     @property
     def size(self) -> int:
-        """Columns of the whole basis."""
-        looks = max(4, -(-self.kept // (self.few * self.width)))
-        return self.kept + looks * self.few * self.width
+        """Columns of the whole basis: twice those of a restart, or more."""
+        return self.kept + self.few * self.width * max(
+            LOOKS, -(-self.kept // self.few // self.width)
+        )
 
     def fits(self) -> bool:
         """Whether the space has more columns than the basis."""
@@ -96,7 +97,8 @@ class Search:
         endless = zero + float("inf")
         known = xp.zeros((self.k,), dtype=zero.dtype, device=device(F)) + endless
         state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
-        looks = -(-(self.size - self.kept) // (self.few * self.width))
+        state = self._judged(self._grown(state, -(-self.kept // self.width)))
+        looks = (self.size - self.kept) // (self.few * self.width)
         state = State(*loop(self._goes_on, self._body, state, most * looks, traced=TRACED))
         w, Y = self._ritz(state)
         return Pairs(state.basis.combined(Y[:, : self.kept]), w[: self.kept], state.turns)
@@ -108,29 +110,37 @@ class Search:
         """A few steps, a look at the residuals, and a restart if the basis is full."""
         state = State(*state)
         state = State(*loop(self._is_full, self._restarted, state, 1, traced=1))
-        names = ("rows", "T", "filled", "F", "R", "scale")
-        start = state.turns + state.filled / (4 * self.size)
-        step = partial(self._step, start)
-        held = stepped(step, tuple(getattr(state, name) for name in names), self.few)
-        return self._judged(state._replace(**dict(zip(names, held, strict=True))))
+        return self._judged(self._grown(state, self.few))
 
     def _is_full(self, state: Arrays) -> Any:
         return State(*state).filled + self.few * self.width > self.size
 
-    def _step(
-        self, place: Any, i: Any, rows: Array, T: Array, filled: Any, F: Array, _: Array, scale: Array
-    ) -> Arrays:
-        basis = Basis(rows, filled).with_block(F)
-        Z = self.product(F)
-        scale = array_namespace(Z).maximum(scale, array_namespace(Z).max(norms(Z)))
-        F, C, R = orthonormal(Z, basis, self.noise, scale, place + (i + 1) / 64)
-        return basis.rows, written(T, C, 0, filled), basis.count, F, R, scale
+    def _grown(self, state: State, steps: int) -> State:
+        """By so many blocks."""
+
+        def step(
+            i: Any, rows: Array, T: Array, filled: Any, F: Array, _: Array, scale: Array
+        ) -> Arrays:
+            basis, Z = Basis(rows, filled).with_block(F), self.product(F)
+            xp = array_namespace(Z)
+            scale = xp.maximum(scale, xp.max(norms(Z)))
+            F, C, R = orthonormal(Z, basis, self.noise, scale, place + (i + 1) / 64)
+            return basis.rows, written(T, C, 0, filled), basis.count, F, R, scale
+
+        place, names = self._place(state), ("rows", "T", "filled", "F", "R", "scale")
+        grown = stepped(step, tuple(getattr(state, name) for name in names), steps)
+        return state._replace(**dict(zip(names, grown, strict=True)))
+
+    def _place(self, state: State) -> Any:
+        """Another for each state, for noise."""
+        return state.turns + state.filled / (4 * self.size)
 
     def _ritz(self, state: State) -> Arrays:
         """The eigenpairs of T in descending order; what is not filled comes last."""
-        xp, T = array_namespace(state.T), state.T
-        free = xp.arange(self.size, device=device(T)) >= state.filled
+        xp, filled = array_namespace(state.T), state.filled
+        T = adjoint(used(adjoint(used(state.T, filled)), filled))
         T = xp.triu(T) + adjoint(xp.triu(T, k=1))
+        free = xp.arange(T.shape[0], device=device(T)) >= filled
         T = T - diagonal(xp.where(free, 4 * state.scale + 1, 0.0 * state.scale), T.dtype)
         w, Y = factorizations.eigh(T)
         return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
@@ -154,11 +164,14 @@ class Search:
         ready = (excess <= 1) | (stalls >= PATIENCE) | invalid
         change = xp.max(xp.abs(values - state.known))
         settled = ready & ((change <= SAME * xp.max(xp.abs(values))) | invalid)
-        place = state.turns + state.filled / (4 * self.size)
-        start = self.noise(-place, self.width)
-        fresh, *_ = orthonormal(start, state.basis, self.noise, 0.0 * w[0], -0.5 - place)
+
+        def fresh(_: Arrays) -> Arrays:
+            place = self._place(state)
+            start = self.noise(-place, self.width)
+            return orthonormal(start, state.basis, self.noise, 0.0 * w[0], -0.5 - place)[:1]
+
         return state._replace(
-            F=xp.where(ready, fresh, state.F),
+            F=loop(lambda _: ready, fresh, (state.F,), 1, traced=0)[0],
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
             stalls=xp.where(ready, 0.0, stalls),
             known=xp.where(ready, values, state.known),

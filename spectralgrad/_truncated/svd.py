@@ -73,7 +73,7 @@ def truncated_svd(
         side of 256, on Dask, and where PyTorch compiles or maps (`torch.compile`,
         `torch.func.vmap`); else "krylov".
     oversample : int, optional
-        The iteration works with k + oversample columns, default max(8, k // 2). Copies of S[k - 1]
+        The iteration works with k + oversample columns, default 8. Copies of S[k - 1]
         beyond as many are not seen.
     tol : float, optional
         Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
@@ -176,7 +176,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
     k, extra = check_rank(k, A, function), options.oversample
-    extra = max(8, k // 2) if extra is None else check_count(extra, function, "oversample", 1)
+    extra = 8 if extra is None else check_count(extra, function, "oversample", 1)
     block = min(k + extra, *A.shape)
     chosen, fine = by_size(operand, leaves, A, block), default_tol(A)
     solver = chosen if options.solver is None else options.solver
