@@ -278,7 +278,7 @@ def test_what_did_not_converge_says_so():
     with pytest.raises(sg.ConvergenceError, match="raise oversample or maxiter"):
         sg.truncated_svd(x, 4, maxiter=1, unconverged="raise")
     assert sg.truncated_svd(x, 4, maxiter=1, tol=0.5).S.shape == (4,)
-    x = clustered((60, 50), 4, 1e-6, False)
+    x = clustered((300, 250), 4, 1e-6, False)
     U, S, Vh = (part[..., :4] if i < 2 else part[:4] for i, part in enumerate(np.linalg.svd(x)))
     x_bar = sg.rules.truncated_svd_vjp(
         x, (U, S, Vh), projector(U, S, Vh), adjoint="krylov", maxiter=1

@@ -14,18 +14,20 @@ A is taken in units of about its norm, so that its square neither over- nor unde
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device, eps
 from .._bindings.host import qr
 from .._bindings.lookup import adjoint_times, loop
 from .._engine.products import Products
 from .._spectrum import factorizations
+from .._spectrum.entries import power_of_two
 from .blocks import Noise, largest_norm, noise_for, norms, rounding
-from .lanczos import Pairs, Search
+from .lanczos import Pairs, Plan, Search
 from .two_sided import TwoSided, blocks_of
 
-TURNS = 4  # of the thin iteration for one of that on both sides, which has as many more products
+DENSE_ENTRIES = 2**22  # of a matrix with a short side that is multiplied out and decomposed
 
 
 class Triplets(NamedTuple):
@@ -43,9 +45,19 @@ def default_tol(A: Products) -> float:
     return max(8 * math.sqrt(max(A.shape)), 128.0) * eps(A.like)
 
 
-def width_of(block: int) -> int:
-    """Columns of the thin blocks: of more a product takes less for each, and more are needed."""
-    return min(block, 4 if block < 64 else 8 if block < 128 else 16)
+def plan_for(block: int) -> Plan:
+    """The iteration for so many triplets.
+
+    Of thicker blocks a product takes less for each column, and more columns are needed.
+    """
+    width = min(block, 4 if block < 64 else 8 if block < 128 else 16)
+    return Plan(2 * block, width, max(4, block // width // 2))
+
+
+def fits(shape: tuple[int, int], block: int) -> bool:
+    """Whether the shorter side is longer than the basis; else its Gram matrix is as cheap."""
+    plan = plan_for(block)
+    return plan.size + 2 * plan.width <= min(shape)
 
 
 def leading_triplets(
@@ -59,57 +71,68 @@ def leading_triplets(
         found = leading_triplets(A.adjoint(), k, block, seed, tol=tol, maxiter=maxiter)
         return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
     noise = noise_for(A.shape[1], block, A.like, seed)
-    Q, _, turns = _right_vectors(A, k, block, noise, tol=tol, most=TURNS * maxiter)
-    U, S, V = _rayleigh_ritz(A, Q[:, :block])
-    residual = largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
-    xp = array_namespace(S)
-
-    def refined(state: Arrays) -> Arrays:
-        _, _, V, _, turns = state
-        if blocks_of(A.shape, block) < 4:
-            U, S, Vh = factorizations.svd(multiplied_out(A))
-            U, V, more = U, adjoint(Vh), 0.0
-        else:
-            left = noise_for(A.shape[0], block, A.like, seed)
-            U, S, V, _, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
-        U, S, V = U[:, :block], S[:block], V[:, :block]
-        other = largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
-        return U, S, V, other, turns + more
-
-    state = U, S, V, residual, turns
-    U, S, V, residual, turns = loop(
-        lambda state: xp.any(state[3] > tol), refined, state, 1, traced=1
-    )
+    A, unit = _in_units(A, noise(0, plan_for(block).width))
+    allowed = partial(_allowed, tol=tol, least=2 * rounding(A.shape[1], A.like))
+    search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan_for(block), allowed)
+    xp = array_namespace(A.like)
+    pairs = search.run(maxiter) if fits(A.shape, block) else _by_gram_matrix(A, block)
+    U, S, V, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
     other = largest_norm(A.matmat(V[:, :k]) - U[:, :k] * S[None, :k], S)
-    return Triplets(U, S, adjoint(V), xp.maximum(residual, other), turns)
+    residual = xp.maximum(other, _adjoint_residual(A, U, S, V, k))
+    return Triplets(U, S * unit, adjoint(V), residual, turns)
 
 
-def _right_vectors(
-    A: Products, k: int, block: int, noise: Noise, *, tol: float, most: int
-) -> Pairs:
-    """Those of `block` values, which A^H A has squared."""
-    xp, width = array_namespace(A.like), width_of(block)
-    unit = xp.max(norms(A.matmat(qr(noise(0, width))[0])))
-    unit = xp.where(unit == 0, 1.0, unit)
-
-    def product(X: Array) -> Array:
-        return A.rmatmat(A.matmat(X) / unit)
-
-    def allowed(w: Array) -> Array:
-        w = xp.where(w > 0, w, 0.0)
-        least = 2 * rounding(A.shape[1], A.like) * w[0]
-        return xp.maximum(tol / 4 * xp.sqrt(w * w[0]), least + 0.0 * w)
-
-    search = Search(product, noise, k, 2 * block, width, max(4, block // width // 2), allowed)
-    if search.fits():
-        return search.run(most)
-    return _by_gram_matrix(product, A, block)
+def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
+    """A over about its norm, a power of two, so that the scale of A changes no bit."""
+    power, u = power_of_two(array_namespace(start).max(norms(A.matmat(qr(start)[0]))))
+    unit = power / u
+    scaled = Products(A.shape, lambda X: A.matmat(X) / unit, lambda Y: A.rmatmat(Y) / unit, A.like)
+    return scaled, unit
 
 
-def _by_gram_matrix(product: Any, A: Products, block: int) -> Pairs:
+def _allowed(w: Array, *, tol: float, least: float) -> Array:
+    """Residuals of A^H A for w = s^2, so that those of A are below tol s_1."""
+    xp = array_namespace(w)
+    w = xp.where(w > 0, w, 0.0)
+    return xp.maximum(tol / 4 * xp.sqrt(w * w[0]), least * w[0] + 0.0 * w)
+
+
+def _refined(
+    A: Products, found: Pairs, noise: Noise, sizes: tuple[int, int], tol: float, maxiter: int
+) -> Arrays:
+    """U, S, V of A near the eigenvectors of A^H A, and the turns that were made in all."""
+    k, block = sizes
+    U, S, V = _rayleigh_ritz(A, found.Q[:, :block])
+
+    def inaccurate(state: Arrays) -> Array:
+        return _adjoint_residual(A, *state[:3], k) > tol
+
+    def again(state: Arrays) -> Arrays:
+        _, _, V, turns = state
+        if blocks_of(A.shape, block) < 4:
+            return *_decomposed(A, block), turns
+        left = noise_for(A.shape[0], block, A.like, 0)
+        U, S, V, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
+        return U[:, :block], S[:block], V[:, :block], turns + more
+
+    refined: Arrays = loop(inaccurate, again, (U, S, V, found.turns), 1, traced=1)
+    return refined
+
+
+def _adjoint_residual(A: Products, U: Array, S: Array, V: Array, k: int) -> Array:
+    return largest_norm(A.rmatmat(U[:, :k]) - V[:, :k] * S[None, :k], S)
+
+
+def _decomposed(A: Products, block: int) -> Arrays:
+    U, S, Vh = factorizations.svd(multiplied_out(A))
+    return U[:, :block], S[:block], adjoint(Vh)[:, :block]
+
+
+def _by_gram_matrix(A: Products, block: int) -> Pairs:
     xp, n = array_namespace(A.like), A.shape[1]
     eye = xp.eye(n, dtype=A.like.dtype, device=device(A.like))
-    gram = beside([product(eye[:, i : i + block]) for i in range(0, n, block)])
+    columns = (eye[:, i : i + block] for i in range(0, n, block))
+    gram = beside([A.rmatmat(A.matmat(X)) for X in columns])
     w, Q = factorizations.eigh(gram)
     return Pairs(xp.flip(Q, axis=-1)[:, :block], xp.flip(w, axis=-1)[:block], 0.0 * w[0])
 

@@ -64,44 +64,51 @@ class State(NamedTuple):
         return Basis(self.rows, self.filled)
 
 
+class Plan(NamedTuple):
+    """Columns of a restart and of a block, and the steps between two looks at the residuals."""
+
+    kept: int
+    width: int
+    few: int
+
+    @property
+    def looks(self) -> int:
+        """In a turn."""
+        return max(LOOKS, -(-self.kept // (self.few * self.width)))
+
+    @property
+    def size(self) -> int:
+        """Columns of the whole basis."""
+        return self.kept + self.looks * self.few * self.width
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
-    """For the k largest eigenvalues of a product, from blocks of `width` columns."""
+    """For the k largest eigenvalues of a product."""
 
     product: Callable[[Array], Array]
     noise: Noise
     k: int
-    kept: int  # columns of a restart
-    width: int
-    few: int  # steps between two looks at the residuals
+    plan: Plan
     allowed: Callable[[Array], Array]  # how large residuals may be, for these values
-
-    @property
-    def size(self) -> int:
-        """Columns of the whole basis: twice those of a restart, or more."""
-        return self.kept + self.few * self.width * max(
-            LOOKS, -(-self.kept // self.few // self.width)
-        )
-
-    def fits(self) -> bool:
-        """Whether the space has more columns than the basis."""
-        return self.size + 2 * self.width <= self.noise.block.shape[0]
 
     def run(self, most: int) -> Pairs:
         """The pairs after so many restarts at most."""
         xp, n = array_namespace(self.noise.block), self.noise.block.shape[0]
-        F, _ = qr(self.noise(0, self.width))
-        rows, filled = empty_basis(self.size, n, F)
-        T = xp.zeros((self.size, self.size), dtype=F.dtype, device=device(F))
+        F, _ = qr(self.noise(0, self.plan.width))
+        rows, filled = empty_basis(self.plan.size, n, F)
+        T = xp.zeros((self.plan.size, self.plan.size), dtype=F.dtype, device=device(F))
         zero = 0.0 * real(F[0, 0])
         endless = zero + float("inf")
         known = xp.zeros((self.k,), dtype=zero.dtype, device=device(F)) + endless
         state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
-        state = self._judged(self._grown(state, -(-self.kept // self.width)))
-        looks = (self.size - self.kept) // (self.few * self.width)
-        state = State(*loop(self._goes_on, self._body, state, most * looks, traced=TRACED))
+        plan = self.plan
+        state = self._judged(self._grown(state, -(-plan.kept // plan.width)))
+        found = loop(self._goes_on, self._body, state, most * plan.looks, traced=TRACED)
+        state = State(*found)
         w, Y = self._ritz(state)
-        return Pairs(state.basis.combined(Y[:, : self.kept]), w[: self.kept], state.turns)
+        Q = state.basis.combined(Y[:, : plan.kept])
+        return Pairs(Q, w[: plan.kept], state.turns + 0.0 * w[0])
 
     def _goes_on(self, state: Arrays) -> Array:
         return State(*state).settled == 0
@@ -110,10 +117,10 @@ class Search:
         """A few steps, a look at the residuals, and a restart if the basis is full."""
         state = State(*state)
         state = State(*loop(self._is_full, self._restarted, state, 1, traced=1))
-        return self._judged(self._grown(state, self.few))
+        return self._judged(self._grown(state, self.plan.few))
 
     def _is_full(self, state: Arrays) -> Any:
-        return State(*state).filled + self.few * self.width > self.size
+        return State(*state).filled + self.plan.few * self.plan.width > self.plan.size
 
     def _grown(self, state: State, steps: int) -> State:
         """By so many blocks."""
@@ -133,7 +140,7 @@ class Search:
 
     def _place(self, state: State) -> Any:
         """Another for each state, for noise."""
-        return state.turns + state.filled / (4 * self.size)
+        return state.turns + state.filled / (4 * self.plan.size)
 
     def _ritz(self, state: State) -> Arrays:
         """The eigenpairs of T in descending order; what is not filled comes last."""
@@ -148,16 +155,16 @@ class Search:
     def _restarted(self, state: Arrays) -> Arrays:
         state = State(*state)
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
-        Q = state.basis.combined(Y[:, : self.kept])
-        rows, filled = empty_basis(self.size, Q.shape[0], Q).with_block(Q)
-        T = written(xp.zeros_like(state.T), diagonal(w[: self.kept], state.T.dtype), 0)
+        Q = state.basis.combined(Y[:, : self.plan.kept])
+        rows, filled = empty_basis(self.plan.size, Q.shape[0], Q).with_block(Q)
+        T = written(xp.zeros_like(state.T), diagonal(w[: self.plan.kept], state.T.dtype), 0)
         return state._replace(rows=rows, T=T, filled=filled, turns=state.turns + 1)
 
     def _judged(self, state: State) -> Arrays:
         """The state after a look: whether it goes on, and from which block."""
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
         values = w[: self.k]
-        last = rows_at(Y, state.filled - self.width, self.width)[:, : self.k]
+        last = rows_at(Y, state.filled - self.plan.width, self.plan.width)[:, : self.k]
         excess = xp.max(norms(state.R @ last) / self.allowed(values))
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
@@ -167,7 +174,7 @@ class Search:
 
         def fresh(_: Arrays) -> Arrays:
             place = self._place(state)
-            start = self.noise(-place, self.width)
+            start = self.noise(-place, self.plan.width)
             return orthonormal(start, state.basis, self.noise, 0.0 * w[0], -0.5 - place)[:1]
 
         return state._replace(

@@ -14,14 +14,12 @@ from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
 from .._bindings.lookup import library_of, one_by_one, project_out
 from .._engine.products import Products, products_of
 from .._spectrum import factorizations
-from .krylov import Triplets, leading_triplets, multiplied_out, true_residual
+from .krylov import DENSE_ENTRIES, Triplets, fits, leading_triplets, multiplied_out, true_residual
 from .operands import DENSE
 from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
-DENSE_ENTRIES = 2**22  # and of an operator if it has no more entries
 EXTRA = 8  # triplets looked for beyond those of another library's solver
-FEW_BLOCKS = 8  # of so many columns: up to such a side all of what is left is decomposed
 
 
 def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
@@ -53,6 +51,8 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triple
 
 def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """By iterations, for one matrix of a stack after the other."""
+    if not fits(A.shape, options.block) and math.prod(A.shape) <= DENSE_ENTRIES:
+        return _full(operand, leaves, A, options)
     search = partial(
         leading_triplets,
         k=options.k,
@@ -148,7 +148,7 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
         A.like,
     )
     block = min(EXTRA, count)
-    if full or min(A.shape) < FEW_BLOCKS * EXTRA:
+    if full or not fits(A.shape, block):
         E_U, e, E_Vh = factorizations.svd(multiplied_out(rest))
         block = count
     else:

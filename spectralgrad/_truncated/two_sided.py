@@ -47,7 +47,7 @@ class TwoSided:
     right: Noise
 
     def run(self, F: Array, tol: float, most: int) -> Arrays:
-        """U, S, V, the residual of A^H U - V S, and the turns that were made."""
+        """U, S, V, and the turns that were made."""
         xp = array_namespace(F)
         first = self._turn(None, None, None, None, F, 0)
         residual = first[-1]
@@ -64,8 +64,8 @@ class TwoSided:
             stalls, best = xp.where(slow, stalls + 1, 0.0 * stalls), xp.where(slow, best, residual)
             return *kept, residual, best, stalls, turns + 1
 
-        U, S, V, _, _, residual, _, _, turns = loop(going, body, state, most - 1, traced=2)
-        return U, S, V, residual, turns
+        U, S, V, *_, turns = loop(going, body, state, most - 1, traced=2)
+        return U, S, V, turns
 
     def _turn(
         self,
