@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
+import scipy.sparse
 from matrices import random, with_spectrum
+from scipy.sparse.linalg import svds
 
 import spectralgrad as sg
 
@@ -57,3 +61,87 @@ def test_a_split_multiplet_may_lie_close_above_the_rest(library, adjoint, is_com
             both = library.jvp(function, (library.array(x),), (library.array(dx),))
             tangent = cubed_tangent(*(tuple(map(library.numpy, part)) for part in both))
             assert difference(tangent, wanted_tangent) < 2e-7
+
+
+def wrong_in(part, U, S, Vh, by):
+    """Triplets of which one factor is off, by a relative `by`, in one column."""
+    U, S, Vh = U.copy(), S.copy(), Vh.copy()
+    if part == "U":
+        U[:, 1] += by * random(U.shape[:1], seed=8) / U.shape[0] ** 0.5
+    elif part == "Vh":
+        Vh[2] += by * Vh[0]
+    elif part == "rotation":  # of two vectors, on both sides
+        turn = np.asarray([[np.cos(by), np.sin(by)], [-np.sin(by), np.cos(by)]])
+        U[:, :2], Vh[:2] = U[:, :2] @ turn, turn.T @ Vh[:2]
+    else:
+        S[0] *= 1 + by
+    return U, S, Vh
+
+
+@by_dtype
+@pytest.mark.parametrize("adjoint", ["krylov", "full"])
+@pytest.mark.parametrize("part", ["U", "S", "Vh", "rotation"])
+def test_rules_refuse_what_are_no_triplets(part, adjoint, is_complex):
+    x = with_spectrum(60, 40, 0.8 ** np.arange(40), is_complex=is_complex)
+    dx = random(x.shape, seed=5, is_complex=is_complex)
+    U, S, Vh = np.linalg.svd(x, full_matrices=False)
+    U, S, Vh = U[:, :4], S[:4], Vh[:4]
+    bars = cubed(random(x.shape, seed=2), U, S, Vh)
+    vjp, jvp = sg.rules.truncated_svd_vjp, sg.rules.truncated_svd_jvp
+    wanted = vjp(x, (U, S, Vh), bars, adjoint=adjoint)
+    for by in (1e-3, 1e-6, 1e-9):
+        wrong = wrong_in(part, U, S, Vh, by)
+        for ties in ("nan", "split") if part != "S" or by > 1e-8 else ("nan",):
+            options = {"adjoint": adjoint, "ties": ties}
+            with pytest.warns(sg.ConvergenceWarning, match=r"truncated_svd_vjp.*is .*e-.*wanted"):
+                assert np.all(np.isnan(vjp(x, wrong, bars, **options)))
+            with pytest.warns(sg.ConvergenceWarning, match=r"truncated_svd_vjp.*Tighten"):
+                assert np.all(np.isnan(vjp(x, wrong, (None, S, None), **options)))
+            with pytest.warns(sg.ConvergenceWarning, match=r"truncated_svd_jvp"):
+                tangents = jvp(x, wrong, dx, **options)
+            assert all(np.all(np.isnan(dot)) for dot in tangents)
+    near = wrong_in(part, U, S, Vh, 1e-13)
+    assert difference(vjp(x, near, bars, adjoint=adjoint), wanted) < 1e-10
+
+
+@pytest.mark.parametrize("dtype", ["float32", "complex64", "float64", "complex128"])
+def test_rules_take_the_triplets_of_other_solvers(dtype):
+    """Of ARPACK, a full SVD and the library itself, in their own precision and in a wider one."""
+    A = scipy.sparse.random_array((900, 600), density=0.02, rng=np.random.default_rng(0))
+    A = (A @ scipy.sparse.diags_array(0.97 ** np.arange(600))).tocsr().astype(dtype)
+    of_arpack = svds(A, 5, v0=np.ones(600, dtype))
+    order = np.argsort(of_arpack[1])[::-1]
+    for U, S, Vh in (
+        (of_arpack[0][:, order], of_arpack[1][order], of_arpack[2][order]),
+        np.linalg.svd(A.todense(), full_matrices=False),
+        sg.truncated_svd(A, 5),
+        sg.truncated_svd(A, 5, ties="split"),
+    ):
+        given = U[:, :5], S[:5], Vh[:5]
+        bars = None, np.arange(1, 6, dtype=S.dtype), None
+        for matrix in (A, A.astype("complex128" if "complex" in dtype else "float64")):
+            for ties in ("nan", "split"):
+                x_bar = sg.rules.truncated_svd_vjp(matrix, given, bars, ties=ties)
+                wanted = (given[0] * bars[1]) @ given[2]
+                assert difference(x_bar.todense(), wanted) < 1e-5
+
+
+def test_a_wrong_triplet_is_that_of_one_batch_element(library):
+    x = with_spectrum(30, 20, 0.8 ** np.arange(20))
+    U, S, Vh = np.linalg.svd(x, full_matrices=False)
+    given = U[:, :3], S[:3], Vh[:3]
+    stack = [np.stack([y, z]) for y, z in zip(given, wrong_in("U", *given, 1e-3), strict=True)]
+    bars = [random(y.shape, seed=3) for y in stack]
+    bars[0], bars[2] = bars[0] * 0 + U[:, :3], bars[2] * 0
+    rule = sg.rules.truncated_svd_vjp
+
+    def function(x, U, S, Vh, *bars):
+        return rule(x, (U, S, Vh), bars, adjoint="krylov")
+
+    arrays = [library.array(y) for y in (np.stack([x, x]), *stack, *bars)]
+    told = pytest.warns(sg.ConvergenceWarning, match="truncated_svd_vjp.*none of x")
+    with nullcontext() if library.name == "jax" else told:  # where nobody can read the residual
+        x_bar = library.numpy(library.compiled(function)(*arrays))
+    assert np.all(np.isnan(x_bar[1]))
+    wanted = rule(x, given, [bar[0] for bar in bars], adjoint="krylov")
+    np.testing.assert_allclose(x_bar[0], wanted, atol=1e-12)
