@@ -145,3 +145,41 @@ def test_a_wrong_triplet_is_that_of_one_batch_element(library):
     assert np.all(np.isnan(x_bar[1]))
     wanted = rule(x, given, [bar[0] for bar in bars], adjoint="krylov")
     np.testing.assert_allclose(x_bar[0], wanted, atol=1e-12)
+
+
+class Counted:
+    """An operator that notes how many columns each product has."""
+
+    def __init__(self, x, like):
+        self.x, self.like, self.shape, self.dtype = x, like, x.shape, like.dtype
+        self.columns = []
+
+    def matmat(self, X):
+        self.columns.append(X.shape[-1])
+        return self.x @ X
+
+    def rmatmat(self, Y):
+        return self.x.mT.conj() @ Y
+
+
+@by_dtype
+@pytest.mark.parametrize("ties", ["nan", "drop"])
+def test_columns_leave_the_iteration_once_they_are_solved(is_complex, ties):
+    values = np.concatenate([[8.0, 4.0, 2.0, 1.0], 0.9 * 0.99 ** np.arange(296)])
+    x = with_spectrum(320, 300, values, is_complex=is_complex)
+    U, S, Vh = np.linalg.svd(x, full_matrices=False)
+    solver = lambda x, k: (U[:, :k], S[:k], Vh[:k])
+    for name in ("numpy", "torch"):
+        array = np.asarray if name == "numpy" else pytest.importorskip("torch").asarray
+        held = [array(part) for part in (U[:, :4], S[:4], Vh[:4])]
+        A = Counted(array(x), array(x)[:0])
+        _, pullback = sg.vjp(sg.truncated_svd, A, k=4, ties=ties, solver=lambda *_, t=held: t)
+        A.columns.clear()
+        bars = cubed(random(x.shape, seed=2), U[:, :4], S[:4], Vh[:4])
+        (found,) = pullback(tuple(map(array, bars)))
+        solved = A.columns[:-1]  # the last gives x from y
+        assert solved == sorted(solved, reverse=True)
+        assert solved[0] == 4
+        assert solved[-1] == 1
+        (wanted,) = sg.vjp(sg.truncated_svd, x, k=4, solver=solver, adjoint="full")[1](bars)
+        assert difference(np.asarray(found.todense()), wanted) < 1e-11
