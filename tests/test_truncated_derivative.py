@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import nullcontext
 
 import numpy as np
@@ -11,6 +12,7 @@ from matrices import random, with_spectrum
 from scipy.sparse.linalg import svds
 
 import spectralgrad as sg
+from spectralgrad._engine.products import products_of
 
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 
@@ -183,3 +185,34 @@ def test_columns_leave_the_iteration_once_they_are_solved(is_complex, ties):
         assert solved[-1] == 1
         (wanted,) = sg.vjp(sg.truncated_svd, x, k=4, solver=solver, adjoint="full")[1](bars)
         assert difference(np.asarray(found.todense()), wanted) < 1e-11
+
+
+@by_dtype
+def test_entries_of_a_low_rank_matrix_take_little_memory(is_complex):
+    C = sg.operators.LowRank(*(random((n, 3), seed=n, is_complex=is_complex) for n in (70, 50)))
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, 70, 2 * 10**6), rng.integers(0, 50, 2 * 10**6)
+    tracemalloc.start()
+    found = C.at(rows, cols)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, C.todense()[rows, cols], atol=1e-12)
+    assert peak < 1.6 * found.nbytes
+    assert C.at(rows[:0], cols[:0]).shape == (0,)
+
+
+@by_dtype
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+def test_sparse_products_of_pytorch_add_what_comes_twice(is_complex):
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    rows, cols = rng.integers(0, 30, 200), rng.integers(0, 20, 200)  # some twice, unordered
+    values = random((200,), is_complex=is_complex)
+    wanted = scipy.sparse.coo_array((values, (rows, cols)), shape=(30, 20)).toarray()
+    places = np.stack([rows, cols])
+    A = torch.sparse_coo_tensor(places, torch.asarray(values), (30, 20), check_invariants=True)
+    for matrix in (A, torch.asarray(wanted).to_sparse_csr()):
+        products = products_of(matrix)
+        X, Y = (torch.asarray(random((n, 4), is_complex=is_complex)) for n in (20, 30))
+        np.testing.assert_allclose(products.matmat(X), wanted @ X.numpy(), atol=1e-12)
+        np.testing.assert_allclose(products.rmatmat(Y), wanted.conj().T @ Y.numpy(), atol=1e-12)
