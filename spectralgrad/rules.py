@@ -14,6 +14,8 @@ With factors among the inputs, x carries the whole derivative and the factors' c
 Where f has an array for a parameter, that is one more input, at the end. `signed=True` is the
 nearest rotation. The factors of `truncated_svd` are the k largest triplets, from any solver; x is
 an array, a sparse matrix or an operator, the cotangent of the last two an `operators.LowRank`.
+Triplets with a residual above eps^(3/4) S[0], or above what `truncated_svd` itself accepts if that
+is more, are none of x: NaN, with a `ConvergenceWarning` of the residual.
 
 {table}
 

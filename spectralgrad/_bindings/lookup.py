@@ -20,6 +20,7 @@ from .array import (
     Array,
     Arrays,
     array_namespace,
+    device,
     is_array,
     is_box,
     is_dask_array,
@@ -349,6 +350,41 @@ def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
     flat = tuple(xp.reshape(x, (-1, *x.shape[axes:])) for x in arrays)
     found = library_of(arrays[0]).one_by_one(function, flat)
     return tuple(xp.reshape(y, (*batch, *y.shape[1:])) for y in found)
+
+
+def loop_columns(
+    going: Callable[[Arrays], Array],
+    body: Callable[[Arrays], Arrays],
+    state: Arrays,
+    most: int,
+    *,
+    traced: int,
+) -> Arrays:
+    """As `loop`, while any of the columns, the last axis of all arrays, is `going`, (..., 1, k).
+
+    Where values can be read, columns that are done leave; JAX would compile for each number left.
+    """
+    xp = array_namespace(state[0])
+    if is_jax_array(state[0]) or truth(xp.any(going(state))) is None:
+        out: Arrays = loop(lambda state: xp.any(going(state)), body, state, most, traced=traced)
+        return out
+    places, left = xp.arange(state[0].shape[-1], device=device(state[0])), []
+    for _ in range(most):
+        known = library_of(state[0]).values(going(state))
+        busy = xp.any(xp.reshape(known, (-1, known.shape[-1])), axis=0)
+        going_on, done = xp.nonzero(busy)[0], xp.nonzero(~busy)[0]
+        if going_on.shape[0] == 0:
+            break
+        if done.shape[0]:
+            left.append([xp.take(x, done, axis=-1) for x in (places, *state)])
+            places, *rest = (xp.take(x, going_on, axis=-1) for x in (places, *state))
+            state = tuple(rest)
+        state = body(state)
+    if not left:
+        return state
+    found = [xp.concat(parts, axis=-1) for parts in zip(*left, (places, *state), strict=True)]
+    order = xp.argsort(found[0])
+    return tuple(xp.take(x, order, axis=-1) for x in found[1:])
 
 
 def loop_each(body: Callable[[Arrays], Arrays], state: Arrays, most: int, *, traced: int) -> Arrays:

@@ -111,6 +111,9 @@ def _empty(dtype: Any, like: Array | None) -> Array:
     return np.zeros((0,), dtype=found)
 
 
+SLICE = 2**18  # entries that `LowRank.at` finds at a time
+
+
 @dataclass(frozen=True, eq=False)
 class LowRank:
     """The matrix left @ right^H, never formed unless asked for.
@@ -172,10 +175,20 @@ class LowRank:
     def at(self, rows: Array, cols: Array) -> Array:
         """The entries at (rows[i], cols[i]), as on the pattern of a sparse matrix.
 
-        One pass over the pattern for each column of `left`; nothing larger than the pattern.
+        Nothing larger than the pattern is needed, in NumPy little beside the entries themselves.
         """
-        xp, right = array_namespace(self.left, self.right), conj(self.right)
+        xp = array_namespace(self.left, self.right)
         entries = xp.zeros(rows.shape, dtype=self.dtype, device=device(self.left))
+        if type(entries) is not np.ndarray:
+            return self._added_at(entries, rows, cols)
+        for start in range(0, rows.shape[0], SLICE):
+            part = slice(start, start + SLICE)
+            entries[part] = self._added_at(entries[part], rows[part], cols[part])
+        return entries
+
+    def _added_at(self, entries: Array, rows: Array, cols: Array) -> Array:
+        """One pass over the pattern for each column of `left`."""
+        xp, right = array_namespace(self.left, self.right), conj(self.right)
         for i in range(self.left.shape[-1]):
             entries = entries + xp.take(self.left[:, i], rows) * xp.take(right[:, i], cols)
         return entries

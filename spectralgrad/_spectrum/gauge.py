@@ -190,10 +190,16 @@ def svd_split_residual(
     inner: Arrays,
 ) -> Array:
     """Pairs by gap and by sum, and complements by value; `found` are the values before."""
-    (U, V), (S, S_bar), (P, R) = vectors, values, inner
-    xp, k = array_namespace(S), S.shape[-1]
-    allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
+    S, S_bar = values
     width = split_width(S, first(S))
+    allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
+    pairs = split_pairs(found, S, inner, allowance, width)
+    return pairs | split_complements(found, S, vectors, thin_bars, allowance, width)
+
+
+def split_pairs(found: Array, S: Array, inner: Arrays, allowance: Array, width: Array) -> Array:
+    """Whether the loss sees what splitting moved in the gaps and sums of S."""
+    (P, R), xp = inner, array_namespace(S)
     bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
     for sides, sign in ((P - R, -1), (P + R, 1)):
         opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
@@ -201,7 +207,21 @@ def svd_split_residual(
             skew(sides), opened, before, allowance[..., None], width[..., None], (-2, -1)
         )
         bad = bad | xp.any(seen, axis=-1)
-    for W, W_bar in zip((U, V), thin_bars, strict=True):
+    return xp.any(bad, axis=-1)
+
+
+def split_complements(
+    found: Array,
+    S: Array,
+    vectors: Sequence[Array],
+    thin_bars: Sequence[Array | None],
+    allowance: Array,
+    width: Array,
+) -> Array:
+    """Whether the loss sees, outside of the vectors, what moved S from `found`."""
+    xp, k = array_namespace(S), S.shape[-1]
+    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
+    for W, W_bar in zip(vectors, thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
             residual = column_norms(W_bar - product(W, product(adjoint(W), W_bar)))
             bad = bad | split_residual(residual, S, found, allowance, width)

@@ -10,7 +10,9 @@ N_i is s_i alone, so it is invertible on all vectors. Without x_i it reads
 
     (I - B^H B/s_i^2) y_i = (b_i + B^H a_i/s_i)/s_i,    x_i = (a_i + B y_i)/s_i    (m >= n)
 
-and conjugate gradients solve it for all i at once, on the shorter side, with A/s_i throughout.
+and conjugate gradients solve it for all i at once, on the shorter side, with A/s_i throughout. The
+iterates are in the complement and U^H A p = S V^H p = 0 there, so one projection does for B^H B p =
+P_V A^H A p: residuals of the triplets count by their square.
 Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in their span the inverse
 is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
 all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
@@ -40,7 +42,7 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import adjoint_times, loop, native, project_out
+from .._bindings.lookup import adjoint_times, loop_columns, native, project_out
 from .._engine.primitive import Primitive
 from .._engine.products import Product, Products
 from .._spectrum.ties import guarded
@@ -62,23 +64,22 @@ def _divisors(S: Array) -> Array:
     return 1 / guarded(S, 0.0)[..., None, :]
 
 
-def _tied(e: Array, S: Array, options: Options) -> Array:
-    """Pairs (j, i) of a surplus and a kept value that count as equal, if any may be dropped."""
-    xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
+def _tied(e: Array, S: Array, options: Options) -> Array | None:
+    """Pairs (j, i) of a surplus and a kept value that count as equal, where these are dropped."""
     if options.ties != "drop":
-        return xp.zeros_like(gap, dtype=xp.bool)
-    return gap <= options.tolerance(S)[..., None]
+        return None
+    return S[..., None, :] - e[..., :, None] <= options.tolerance(S)[..., None]
 
 
-def _inverse_gap(e: Array, S: Array, tied: Array) -> Array:
+def _inverse_gap(e: Array, S: Array, tied: Array | None) -> Array:
     """1/(s_i - e_j) as (..., surplus, k); 0 where tied, or where e_j is not below s_i."""
     xp, gap = array_namespace(S), S[..., None, :] - e[..., :, None]
-    apart = (gap > 0) & ~tied
+    apart = gap > 0 if tied is None else (gap > 0) & ~tied
     return xp.where(apart, 1 / xp.where(apart, gap, 1.0), 0.0)
 
 
 def _closed_form(
-    a: Array, b: Array, S: Array, E_U: Array, e: Array, E_V: Array, tied: Array
+    a: Array, b: Array, S: Array, E_U: Array, e: Array, E_V: Array, tied: Array | None
 ) -> Arrays:
     """With all of the discarded triplets.
 
@@ -102,7 +103,7 @@ def _conjugate_gradients(
     vectors: tuple[Array, Array],
     S: Array,
     surplus: tuple[Array, Array],
-    tied: Array,
+    tied: Array | None,
     options: Options,
 ) -> Arrays:
     """x, y of a tall A, without components where tied.
@@ -112,58 +113,72 @@ def _conjugate_gradients(
     """
     (U, V), (e, E_V) = vectors, surplus
     xp, inverse = array_namespace(a), _divisors(S)
-    B, Bh = _system(A, U, V)
     r = e[..., :, None] * inverse
     boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
+    outside = project_out(V, b)
+    rhs = outside + project_out(V, A.rmatmat(project_out(U, a) * inverse))
+    if tied is not None:
+        rhs = rhs - E_V @ xp.where(tied, adjoint_times(E_V, rhs), 0.0)
+    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
+    held = (inverse, boost) if tied is None else (inverse, boost, tied)
+    y, unsolved, least = _iterated(A, (V, E_V), rhs / guarded(size, 0.0), held, options)
+    tie = least <= 2 * options.tolerance(S)[..., None] * inverse
+    bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
+    y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
+    return (a + project_out(U, A.matmat(y))) * inverse, y + (b - outside) * inverse
 
-    def spare(R: Array) -> Array:
-        return R - E_V @ xp.where(tied, adjoint_times(E_V, R), 0.0)
 
-    def preconditioned(r: Array) -> Array:
+def _dot(x: Array, y: Array) -> Array:
+    return real(columnwise_dot(x, y))[..., None, :]
+
+
+def _iterated(
+    A: Products, vectors: tuple[Array, Array], rhs: Array, held: Arrays, options: Options
+) -> Arrays:
+    """(I - B^H B/s^2)^-1 rhs, where that is not solved, and the least of the Rayleigh quotients.
+
+    All that is about a column i is in the state, since columns that are done leave it.
+    """
+    (V, E_V), xp = vectors, array_namespace(rhs)
+
+    def unsolved(state: Arrays) -> Array:
+        r, norm = state[1], state[5]
+        return xp.sqrt(_dot(r, r)) > options.adjoint_tol * norm
+
+    def preconditioned(r: Array, boost: Array) -> Array:
         return r + E_V @ (boost * adjoint_times(E_V, r))
 
-    def dot(x: Array, y: Array) -> Array:
-        return real(columnwise_dot(x, y))[..., None, :]
-
-    def unconverged(r: Array) -> Array:
-        return xp.sqrt(dot(r, r)) > options.adjoint_tol * norm
-
     def body(state: Arrays) -> Arrays:
-        y, r, p, rz, least = state
-        active = unconverged(r)
-        q = spare(p - Bh(B(p) * inverse) * inverse)
-        pp, pq = dot(p, p), dot(p, q)
+        y, r, p, rz, least, norm, inverse, boost, *tied = state
+        active = unsolved(state)
+        q = p - project_out(V, A.rmatmat(A.matmat(p * inverse) * inverse))
+        if tied:
+            q = q - E_V @ xp.where(tied[0], adjoint_times(E_V, q), 0.0)
+        pp, pq = _dot(p, p), _dot(p, q)
         quotient = xp.where(active, pq / xp.where(pp == 0, 1.0, pp), float("inf"))
-        least = xp.minimum(least, quotient)
         step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
         y, r = y + step * p, r - step * q
-        z = preconditioned(r)
-        rz_new = dot(r, z)
+        z = preconditioned(r, boost)
+        rz_new = _dot(r, z)
         turn = xp.where(active, rz_new / xp.where(rz == 0, 1.0, rz), 0.0)
-        return y, r, z + turn * p, xp.where(active, rz_new, rz), least
+        p, rz, least = z + turn * p, xp.where(active, rz_new, rz), xp.minimum(least, quotient)
+        return y, r, p, rz, least, norm, inverse, boost, *tied
 
-    rhs = spare(b + Bh(a * inverse))
-    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
-    rhs = rhs / guarded(size, 0.0)
-    norm = xp.sqrt(dot(rhs, rhs))
-    z = preconditioned(rhs)
-    state = (xp.zeros_like(rhs), rhs, z, dot(rhs, z), xp.ones_like(norm))
-    y, r, _, _, least = loop(
-        lambda state: xp.any(unconverged(state[1])), body, state, options.most, traced=TRACED
-    )
-    tie = least <= 2 * options.tolerance(S)[..., None] * inverse
-    bad = xp.any((unconverged(r) | tie)[..., 0, :], axis=-1)
-    y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
-    return (a + B(y)) * inverse, y
+    norm = xp.sqrt(_dot(rhs, rhs))
+    z = preconditioned(rhs, held[1])
+    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), xp.ones_like(norm), norm, *held
+    state = loop_columns(unsolved, body, state, options.most, traced=TRACED)
+    return state[0], unsolved(state), state[4]
 
 
 def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
     (a, b, U, S, Vh, E_U, e, E_Vh), leaves = inputs[:8], inputs[8:]
     V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
     tied = _tied(e, S, options)
-    in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
-    in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
-    a, b = a - E_U @ in_a, b - E_V @ in_b
+    if tied is not None:
+        in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
+        in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
+        a, b = a - E_U @ in_a, b - E_V @ in_b
     A = operand.products(*leaves)
     if options.adjoint == "full":
         x, y = _closed_form(a, b, S, E_U, e, E_V, tied)
@@ -171,6 +186,8 @@ def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
         x, y = _conjugate_gradients(A, a, b, (U, V), S, (e, E_V), tied, options)
     else:
         y, x = _conjugate_gradients(A.adjoint(), b, a, (V, U), S, (e, E_U), tied, options)
+    if tied is None:
+        return x, y
     # of a tie that is dropped, the half-difference remains
     minus = (in_a - in_b) / 2 / guarded(S[..., None, :] + e[..., :, None], 0.0)
     return x + E_U @ minus, y - E_V @ minus

@@ -9,15 +9,13 @@ by, here solve the linear systems of `complement.py`: with P_U = I - U U^H,
 
 so A_bar has rank 2 k at most. What is divided by beyond `svd` is s_k - s_(k+1), in N; a cut inside
 a tie leaves the kept space undetermined.
-
-`ties="split"` moves only the kept values: opened, and raised above s_(k+1) by the width.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from .._bindings.array import (
     Array,
@@ -40,23 +38,12 @@ from .._engine.primitive import Primitive
 from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
-from .._spectrum.ties import Ties, equals_mirror, first, split_singular, split_width
+from .._spectrum.ties import equals_mirror, first
 from .._spectrum.undefined import explain, insists
 from .complement import solve
 from .options import Options
 from .solvers import beyond, find
-
-
-class Found(NamedTuple):
-    """What the Primitive `triplets` returns: k triplets, a surplus, and the residual."""
-
-    U: Array
-    S: Array
-    Vh: Array
-    E_U: Array
-    e: Array
-    E_Vh: Array
-    residual: Array | None = None
+from .split import Found, opened, sees_split, values_above_rest, values_before
 
 
 def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
@@ -67,21 +54,12 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     if options.adjoint == "full" and options.solver != "full":
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
     if options.ties == "split":
-        S = _split(S, surplus[1])
+        S = opened(S, surplus[1])
     if not options.reported or read(found.residual) is None:
         invalid = nan_where(found.residual > options.accepted, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
     return U, S, Vh, *surplus, found.residual
-
-
-def _split(S: Array, e: Array) -> Array:
-    """S with its ties opened, above e_1."""
-    xp, opened = array_namespace(S), split_singular(S)
-    if e.shape[-1] == 0:
-        return opened
-    floor = first(e) + split_width(S, first(S))
-    return opened + xp.maximum(floor - opened[..., -1:], 0.0 * floor)
 
 
 def _columns(found: Found, options: Options) -> Arrays:
@@ -99,7 +77,13 @@ def _fragile(S: Array, undefined: Array, options: Options) -> Array:
 
 
 def _solved(
-    leaves: Arrays, found: Found, rhs: Arrays, idle: Array, operand: Any, options: Options
+    leaves: Arrays,
+    found: Found,
+    before: Array,
+    rhs: Arrays,
+    idle: Array,
+    operand: Any,
+    options: Options,
 ) -> Arrays:
     """X, Y of the right-hand sides' parts outside; zero in columns that are `idle`."""
     U, S, Vh, _, e, *_ = found
@@ -109,11 +93,12 @@ def _solved(
         for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
-        above = xp.max(e, axis=-1) - S[..., -1] > options.tolerance(S)[..., 0]
+        above = xp.max(e, axis=-1) - before[..., -1] > options.tolerance(S)[..., 0]
         a = a + nan_where(above, S)[..., None, None]
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve if autodiff_of(leaves[0]) else solve.forward
-    solution: Arrays = function(a, b, *found[:6], *leaves, operand=operand, options=options)
+    system = U, values_above_rest(before, found, options), Vh, *found[3:6]
+    solution: Arrays = function(a, b, *system, *leaves, operand=operand, options=options)
     return solution
 
 
@@ -134,7 +119,8 @@ def truncated_jvp(
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
-    X, Y = _solved(leaves, found, (dA_V, dAh_U), undefined, operand, options)
+    before = values_before(leaves, found, operand, options)
+    X, Y = _solved(leaves, found, before, (dA_V, dAh_U), undefined, operand, options)
     dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
     return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
 
@@ -155,46 +141,31 @@ def truncated_vjp(
 
     P = 0.0 if U_bar is None else adjoint_times(U, U_bar)
     R = 0.0 if V_bar is None else Vh_bar @ V
-    bad = _undetermined(operand, leaves, found, (U_bar, S_bar, V_bar), (P, R), undefined, ties)
+    before = values_before(leaves, found, operand, options)
+    bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), undefined, options)
     K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
     idle = undefined & equals_mirror(S, tolerance) if ties == "drop" else undefined
     idle = idle | bad[..., None]
     rhs = tuple(xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))
-    X, Y = _solved(leaves, found, rhs, idle, operand, options)
+    X, Y = _solved(leaves, found, before, rhs, idle, operand, options)
     return operand.cotangents(leaves, [U @ K + X, U], [V, Y])
 
 
 def _undetermined(
-    operand: Any,
-    leaves: Arrays,
-    found: Found,
-    bars: Arrays,
-    inner: Arrays,
-    undefined: Array,
-    ties: Ties,
+    found: Found, before: Array, bars: Arrays, inner: Arrays, undefined: Array, options: Options
 ) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
-    U, S, Vh, E_U, e, E_Vh, _ = found
+    U, S, Vh, *_ = found
     (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
-    if ties == "drop":
+    if options.ties == "drop":
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
     bad = xp.any(undefined & gauge.touched(S_bar, U_bar, V_bar), axis=-1)
     if is_complex(U):
         bad = bad | gauge.phase_residual((U, V), (U_bar, V_bar))
-    if ties != "split":
-        return bad
-    before = real(columnwise_dot(U, operand.products(*leaves).matmat(V)))
-    bad = bad | gauge.svd_split_residual(before, (U, V), (S, S_bar), (U_bar, V_bar), inner)
-    norms = gauge.column_norms(U_bar, V_bar)
-    allowance = gauge.split_allowance(S_bar, norms, first(S))[..., None]
-    width = split_width(S, first(S))[..., None]
-    gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (S, before))
-    for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
-        if W_bar is not None:
-            seen = gauge.split_residual(
-                adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
-            )
-            bad = bad | xp.any(seen, axis=(-2, -1))
+    if options.ties == "split":
+        bad = bad | sees_split(
+            found, before, bars, inner, values_above_rest(before, found, options)
+        )
     return bad
 
 
@@ -221,7 +192,8 @@ def _why(
             for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
         )
         reached = leading_columns(columns, k) & gauge.touched(S_bar, bars[0], bars[2])
-        bad = _undetermined(operand, leaves, found, bars, inner, reached, ties)
+        before = values_before(leaves, found, operand, options)
+        bad = _undetermined(found, before, bars, inner, reached, options)
         columns = beside([reached, trailing_columns(columns, k)])
     invalid = nan_where(bad, S)[..., None, None]
     reason = explain("truncated_svd", ("S", extended), columns, given, (invalid,), ties)

@@ -20,8 +20,9 @@ from . import given_triplets
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
 from .options import Method, Options, Params, Solver, Unconverged
-from .rules import Found, triplets
+from .rules import triplets
 from .solvers import by_size, check_solver
+from .split import Found
 
 
 @operation(

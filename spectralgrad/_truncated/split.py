@@ -1,0 +1,74 @@
+r"""`ties="split"` in a truncated SVD: which values move, and whether a loss sees it.
+
+Only the kept values move: they are opened, and raised above s_(k+1) by the width. The inner part of
+the derivative divides by them, since a loss of U f(S) V^H has f of the moved values in it. The
+systems N_i of the complement have the values before, Re u_i^H A v_i: against f = 0 beyond the cut
+an error of a width in s_i would count by the gap below it. There too the values are at least a
+width above s_(k+1), or above zero where nothing is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, columnwise_dot, real
+from .._bindings.lookup import adjoint_times
+from .._spectrum import gauge
+from .._spectrum.ties import first, split_singular, split_width
+from .options import Options
+
+
+class Found(NamedTuple):
+    """What the Primitive `triplets` returns: k triplets, a surplus, and the residual."""
+
+    U: Array
+    S: Array
+    Vh: Array
+    E_U: Array
+    e: Array
+    E_Vh: Array
+    residual: Array | None = None
+
+
+def opened(S: Array, e: Array) -> Array:
+    """S with its ties opened, above e_1."""
+    xp, apart = array_namespace(S), split_singular(S)
+    if e.shape[-1] == 0:
+        return apart
+    floor = first(e) + split_width(S, first(S))
+    return apart + xp.maximum(floor - apart[..., -1:], 0.0 * floor)
+
+
+def values_before(leaves: Arrays, found: Found, operand: Any, options: Options) -> Array:
+    """The kept values as they were before they were split."""
+    if options.ties != "split":
+        return found.S
+    AV = operand.products(*leaves).matmat(adjoint(found.Vh))
+    return real(columnwise_dot(found.U, AV))
+
+
+def values_above_rest(before: Array, found: Found, options: Options) -> Array:
+    """The values of the complement's system: where split, at least a width above the rest."""
+    if options.ties != "split":
+        return before
+    xp, e, width = array_namespace(before), found.e, split_width(before, first(found.S))
+    return xp.maximum(before, width + first(e) if e.shape[-1] else width)
+
+
+def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system: Array) -> Array:
+    """Where the loss sees what moved: S in the inner part, and the system's values outside."""
+    (U, S, Vh, E_U, e, E_Vh, _), (U_bar, S_bar, V_bar) = found, bars
+    xp, width = array_namespace(S), split_width(S, first(S))
+    allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
+    bad = gauge.split_pairs(before, S, inner, allowance, width)
+    sides = (U, adjoint(Vh)), (U_bar, V_bar)
+    bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
+    gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
+    allowance, width = allowance[..., None], width[..., None]
+    for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
+        if W_bar is not None:
+            seen = gauge.split_residual(
+                adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
+            )
+            bad = bad | xp.any(seen, axis=(-2, -1))
+    return bad
