@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from functools import cache, partial
 from itertools import product
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ SCALES |= {"complex128": SCALES["float64"], "complex64": SCALES["float32"]}
 STACKED = ("Hilbert", "cyclic shift", "path", "star", "zero", "copies across the cut")
 by_dtype = pytest.mark.parametrize("dtype", ["float64", "complex128"])
 by_case = partial(pytest.mark.parametrize, ("name", "dtype"))
+is_hard = attrgetter("hard")
 
 
 @cache  # one function for each k, which JAX compiles once for a shape and dtype
@@ -66,28 +68,27 @@ def assert_right_or_told(library, name, dtype, *, scale=1.0, seed=0):
     assert told or error(x, values, (U, S / S.dtype.type(scale), Vh)) <= 50
 
 
-def pairs(names, dtypes):
-    """Of a name and a dtype; complex ones of hard cases are slow."""
+def pairs(names, *dtypes, slow=lambda case: False):
     found = []
     for name, dtype in product(names, dtypes):
         if dtype == "complex128" or name not in COMPLEX:
-            slow = dtype == "complex128" and CASES[name].hard
-            found.append(pytest.param(name, dtype, marks=[pytest.mark.slow] if slow else []))
+            marks = [pytest.mark.slow] if slow(CASES[name]) else []
+            found.append(pytest.param(name, dtype, marks=marks))
     return found
 
 
-@by_case(pairs(CASES, ["float64", "complex128"]))
+@by_case(pairs(CASES, "float64") + pairs(CASES, "complex128", slow=is_hard))
 def test_numpy(name, dtype):
     assert_right_or_told(NUMPY, name, dtype)
 
 
-@by_case(pairs([*SQUARE, "star, k = 2"], ["float64"]))
+@by_case(pairs([*SQUARE, "star, k = 2"], "float64", slow=is_hard))
 def test_other_libraries(native, name, dtype):
     assert_right_or_told(native, name, dtype)
 
 
 @pytest.mark.slow
-@by_case(pairs(SQUARE, ["complex128"]) + pairs(LARGER, ["float64", "complex128"]))
+@by_case(pairs(SQUARE, "complex128") + pairs(LARGER, "float64", "complex128"))
 def test_other_libraries_at_length(native, name, dtype):
     assert_right_or_told(native, name, dtype)
 
@@ -95,7 +96,7 @@ def test_other_libraries_at_length(native, name, dtype):
 @pytest.mark.parametrize("name", LOW_RANK + SHIFTS)
 @by_dtype
 def test_every_start(name, dtype):
-    for seed in range(20):
+    for seed in range(8):
         assert_right_or_told(NUMPY, name, dtype, seed=seed)
 
 
