@@ -136,6 +136,7 @@ SQUARE = {
     "reversal": Case(lambda: np.eye(N)[::-1]),
     "permutation": Case(lambda: permutation(N)),
     "star": Case(lambda: star(N)),
+    "star, k = 2": Case(lambda: star(601), 2),
     "stars, 5": Case(lambda: copies(star(60), 5)),
     "complete": Case(lambda: N * np.eye(N) - 1),
     "complete bipartite": Case(lambda: bipartite(100, 200)),
@@ -165,7 +166,6 @@ SQUARE = {
     "normal": Case(lambda: random((N, N))),
 }
 LARGER = {
-    "star, k = 2": Case(lambda: star(601), 2),
     "star, k = 1": Case(lambda: star(257), 1),
     "stars, 5, k = 8": Case(lambda: copies(star(120), 5), 8),
     "stars, 5, k = 16": Case(lambda: copies(star(120), 5), 16),

@@ -64,7 +64,7 @@ def assert_right_or_told(library, name, dtype, *, scale=1.0, seed=0):
     (U, S, Vh), caught = solve(library, x * scale, truncated(case.k, seed), dtype)
     assert U.dtype == Vh.dtype == dtype
     told = told_of(library, caught, (U, S, Vh))
-    assert case.hard or not told
+    assert case.hard or not told, "given up, or warned of for nothing"
     assert told or error(x, values, (U, S / S.dtype.type(scale), Vh)) <= 50
 
 
@@ -82,7 +82,7 @@ def test_numpy(name, dtype):
     assert_right_or_told(NUMPY, name, dtype)
 
 
-@by_case(pairs([*SQUARE, "star, k = 2"], "float64", slow=is_hard))
+@by_case(pairs(SQUARE, "float64", slow=is_hard))
 def test_other_libraries(native, name, dtype):
     assert_right_or_told(native, name, dtype)
 
