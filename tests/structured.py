@@ -73,7 +73,7 @@ def cycle(nodes):
 
 def bipartite(left, right):
     x = np.zeros((left + right, left + right))
-    x[:left, left:] = x[left:, :left].T[:] = 1
+    x[:left, left:] = x[left:, :left] = 1
     return x
 
 
