@@ -48,7 +48,7 @@ def progress(row: dict[str, Any]) -> str:
 
 def main() -> None:
     arguments = parse_arguments()
-    console = Console(width=max(Console().width, 220), highlight=False)
+    console = Console(width=max(Console().width, 240), highlight=False)
     found, skipped = families(arguments.group, arguments.device)
     warmup = WARMUP[arguments.group]
     for library in skipped:
