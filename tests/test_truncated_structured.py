@@ -21,7 +21,9 @@ SCALED = ("star", "cyclic shift", "copies across the cut", "Toeplitz", "rank 5 o
 SCALES = {"float64": (-500, -100, 100, 500), "float32": (-60, 60)}
 SCALES |= {"complex128": SCALES["float64"], "complex64": SCALES["float32"]}
 STACKED = ("Hilbert", "cyclic shift", "path", "star", "zero", "copies across the cut")
-by_dtype = pytest.mark.parametrize("dtype", ["float64", "complex128"])
+slow_if_complex = pytest.mark.parametrize(
+    "dtype", ["float64", pytest.param("complex128", marks=pytest.mark.slow)]
+)
 by_case = partial(pytest.mark.parametrize, ("name", "dtype"))
 is_hard = attrgetter("hard")
 
@@ -94,7 +96,7 @@ def test_other_libraries_at_length(native, name, dtype):
 
 
 @pytest.mark.parametrize("name", LOW_RANK + SHIFTS)
-@by_dtype
+@slow_if_complex
 def test_every_start(name, dtype):
     for seed in range(8):
         assert_right_or_told(NUMPY, name, dtype, seed=seed)
@@ -107,7 +109,7 @@ def test_every_scale(name, dtype):
         assert_right_or_told(NUMPY, name, dtype, scale=2.0**exponent)
 
 
-@pytest.mark.parametrize("dtype", ["float64", pytest.param("complex128", marks=pytest.mark.slow)])
+@slow_if_complex
 def test_a_stack_of_easy_and_hard(library, dtype):
     """The warning is of the hard one: its neighbours are as right as alone."""
     found = [matrix(name, dtype) for name in STACKED]
