@@ -1,7 +1,7 @@
 """What is measured against what.
 
 A family is a generator of cases for one library, which it imports itself; add one by writing the
-generator and naming it in `FAMILIES`. Cases come one by one, so that each frees its arrays before
+generator and naming it in `GROUPS`. Cases come one by one, so that each frees its arrays before
 the next is built.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import spectralgrad as sg
 
 from . import stacks
+from .beside_arpack import beside_arpack
 from .timing import Case, nothing
 from .truncated import beside_pytorch
 
@@ -220,21 +221,24 @@ def overhead(_: Sequence[int], __: str) -> Iterator[Case]:
     )
 
 
-FAMILIES = (
+EVERYDAY = (
     ("torch", torch_svd),
     ("jax", jax_svd),
     ("numpy", lambda sizes, _: backward(np, nothing, sizes)),
     ("numpy", overhead),
     ("torch", composed),
     ("torch", second_order),
-    ("torch", beside_pytorch),
     *stacks.FAMILIES,
 )
+TRUNCATED = (("torch", beside_pytorch), ("scipy", beside_arpack))
+GROUPS = {"everyday": EVERYDAY, "truncated": TRUNCATED}
 ON_CUDA = (("cupy", cupy_backward),)
 
 
-def families(device: str) -> tuple[list[Callable], list[str]]:
+def families(group: str, device: str) -> tuple[list[Callable], list[str]]:
     """The generators whose library is installed, and the names of libraries that are not."""
-    table = FAMILIES if device == "cpu" else FAMILIES + ON_CUDA
+    table = GROUPS[group]
+    if group == "everyday" and device == "cuda":
+        table += ON_CUDA
     found = [family for library, family in table if find_spec(library)]
     return found, sorted({library for library, _ in table if not find_spec(library)})

@@ -40,9 +40,12 @@ def row(case: Case, timing: Timing, peaks: tuple[float | None, ...]) -> dict[str
         "target": case.target,
         "verdict": verdict,
         "errors": case.errors,
+        "orthogonality": case.orthogonality,
         "peak_MiB": peaks,
         "ours_s": timing.ours,
         "theirs_s": timing.theirs,
+        "ours_cpu_s": timing.ours_cpu,
+        "theirs_cpu_s": timing.theirs_cpu,
     }
 
 
@@ -89,26 +92,34 @@ def describe(machine: dict[str, Any]) -> str:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """The rows for a terminal."""
-    caption = "Medians of samples taken in turn; ratio = ours / theirs, pair by pair."
+    caption = (
+        "Medians of samples taken in turn; ratio = ours / theirs, pair by pair; cpu: the same of "
+        "processor times."
+    )
     result = Table(box=box.SIMPLE, caption=caption)
     for column in ("case", "library", "size", "against"):
         result.add_column(column, no_wrap=True)
-    for column in ("ours, ms", "theirs, ms", "ratio", "min", "max", "target"):
+    for column in ("ours, ms", "theirs, ms", "ratio", "min", "max", "cpu", "target"):
         result.add_column(column, justify="right", no_wrap=True)
     result.add_column("verdict", no_wrap=True)
     result.add_column("errors", no_wrap=True)
+    result.add_column("U^H U - I", no_wrap=True)
     result.add_column("peak, MiB", justify="right", no_wrap=True)
     for r in rows:
         result.add_row(
             *(r[key] for key in ("name", "library", "size", "against")),
             *(f"{r[key]:.3g}" for key in ("ours_ms", "theirs_ms")),
-            *(f"{r[key]:.2f}" for key in ("ratio", "ratio_min", "ratio_max")),
+            *(f"{r[key]:.2f}" for key in ("ratio", "ratio_min", "ratio_max", "cpu_ratio")),
             "" if r["target"] is None else f"{r['target']:g}",
             r["verdict"],
-            "" if r["errors"] is None else "{:.0e}, {:.0e}".format(*r["errors"]),
+            *(_pair(r[key]) for key in ("errors", "orthogonality")),
             "" if None in r["peak_MiB"] else "{:.0f}, {:.0f}".format(*r["peak_MiB"]),
         )
     return result
+
+
+def _pair(found: tuple[float, ...] | None) -> str:
+    return "" if found is None else "{:.0e}, {:.0e}".format(*found)
 
 
 def write_json(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any], skipped: list[str]):

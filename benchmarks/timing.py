@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil
+from operator import truediv
 from statistics import median
-from time import perf_counter
+from time import perf_counter, process_time
 
 SHORTEST_SAMPLE = 0.02  # seconds; what runs faster is called repeatedly within a sample
 
@@ -24,7 +25,8 @@ class Case:
     """Two callables of no argument to compare, and the ratio of their times to stay within.
 
     `synchronize` waits for a device to finish what it was given; `errors` are the relative errors
-    of what ours and theirs return, where that is worth telling.
+    of what ours and theirs return, and `orthogonality` what is left of U^H U - I, where that is
+    worth telling.
     """
 
     name: str
@@ -35,15 +37,21 @@ class Case:
     against: str
     target: float | None = None
     synchronize: Callable[[], None] = nothing
-    errors: tuple[float, float] | None = None
+    errors: tuple[float, ...] | None = None
+    orthogonality: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds for each call, in the order of measurement: sample i of ours and theirs is a pair."""
+    """Seconds for each call, in the order of measurement: sample i of ours and theirs is a pair.
+
+    Beside those of the clock those of the processor, all threads of this process together.
+    """
 
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
+    ours_cpu: tuple[float, ...]
+    theirs_cpu: tuple[float, ...]
 
     @property
     def ratios(self) -> list[float]:
@@ -57,6 +65,7 @@ class Timing:
             "ratio": median(self.ratios),
             "ratio_min": min(self.ratios),
             "ratio_max": max(self.ratios),
+            "cpu_ratio": median(map(truediv, self.ours_cpu, self.theirs_cpu)),
             "repeats": len(self.ours),
         }
 
@@ -72,18 +81,26 @@ def time_pair(case: Case, *, repeats: int, warmup: int = 2) -> Timing:
         [_sample(call, n, case.synchronize) for call, n in zip(calls, counts, strict=True)]
         for _ in range(repeats)
     ]
-    return Timing(*zip(*pairs, strict=True))
+    (ours, ours_cpu), (theirs, theirs_cpu) = (
+        zip(*samples, strict=True) for samples in zip(*pairs, strict=True)
+    )
+    return Timing(ours, theirs, ours_cpu, theirs_cpu)
 
 
-def _sample(call: Callable[[], object], count: int, synchronize: Callable[[], None]) -> float:
-    """Seconds for one of `count` calls, on a device that has finished all work before and after."""
+def _sample(
+    call: Callable[[], object], count: int, synchronize: Callable[[], None]
+) -> tuple[float, float]:
+    """Seconds for one of `count` calls, of the clock and of the processor.
+
+    The device has finished all work before and after.
+    """
     synchronize()
-    start = perf_counter()
+    start, cpu = perf_counter(), process_time()
     for _ in range(count):
         call()
     synchronize()
-    return (perf_counter() - start) / count
+    return (perf_counter() - start) / count, (process_time() - cpu) / count
 
 
 def _calls_per_sample(call: Callable[[], object], synchronize: Callable[[], None]) -> int:
-    return max(1, ceil(SHORTEST_SAMPLE / _sample(call, 1, synchronize)))
+    return max(1, ceil(SHORTEST_SAMPLE / _sample(call, 1, synchronize)[0]))

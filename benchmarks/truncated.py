@@ -83,10 +83,10 @@ def beside_pytorch(sizes: Sequence[int], _: str) -> Iterator[Case]:
         "torch": partial(by_autograd, own, leaf, weights),
     }
     theirs = {
-        "torch.linalg.svd": (partial(by_autograd, in_full, leaf, weights), 0.1),
+        "torch.linalg.svd": (partial(by_autograd, in_full, leaf, weights), 0.05),
         "torch.svd_lowrank, q=48, niter=8": (
             partial(by_autograd, randomized, leaf, weights),
-            2 / 3,
+            0.33,
         ),
     }
     for library, call in ours.items():
