@@ -43,7 +43,8 @@ from operator import add
 from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, eps, real
-from .._bindings.lookup import library_of, loop_each
+from .._bindings.lookup import library_of
+from .._bindings.loops import loop_each
 from .entries import (
     Columns,
     Numbers,

@@ -34,7 +34,7 @@ from .._bindings.array import (
     on_diagonal,
     product,
 )
-from .._bindings.lookup import loop, sum_over_rows
+from .._bindings.loops import loop, sum_over_rows
 from .ties import first
 
 FEW = 16

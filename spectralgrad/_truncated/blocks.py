@@ -6,6 +6,7 @@ conjugate of all of it. Its array has the size that it grows to, and zeros in wh
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.host import qr
-from .._bindings.lookup import loop, used, written
+from .._bindings.loops import loop, used, written
 
 
 class Noise(NamedTuple):
@@ -79,7 +80,7 @@ def empty_basis(size: int, rows: int, like: Array) -> Basis:
 
 def rounding(rows: int, like: Array) -> float:
     """What rounding leaves of vectors in a basis that they were made orthogonal to, at most."""
-    return max(rows**0.5 / 2, 8.0) * eps(like)
+    return max(math.sqrt(rows) / 2, 8.0) * eps(like)
 
 
 KEPT_LENGTH = 0.7  # of columns that are made orthogonal once more: with less they are so again

@@ -42,7 +42,8 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import adjoint_times, loop_columns, native, project_out
+from .._bindings.lookup import adjoint_times, native, project_out
+from .._bindings.loops import loop_columns
 from .._engine.primitive import Primitive
 from .._engine.products import Product, Products
 from .._spectrum.ties import guarded

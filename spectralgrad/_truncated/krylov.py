@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device, eps
 from .._bindings.host import qr
-from .._bindings.lookup import adjoint_times, loop
+from .._bindings.lookup import adjoint_times
+from .._bindings.loops import loop
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .._spectrum.entries import power_of_two
@@ -105,7 +106,8 @@ def _refined(
     U, S, V = _rayleigh_ritz(A, found.Q[:, :block])
 
     def inaccurate(state: Arrays) -> Array:
-        return _adjoint_residual(A, *state[:3], k) > tol
+        U, S, V, _ = state
+        return _adjoint_residual(A, U, S, V, k) > tol
 
     def again(state: Arrays) -> Arrays:
         _, _, V, turns = state

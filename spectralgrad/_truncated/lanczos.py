@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
 from .._bindings.host import qr
-from .._bindings.lookup import loop, rows_at, stepped, used, written
+from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
 from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 
@@ -103,8 +103,8 @@ class Search:
         known = xp.zeros((self.k,), dtype=zero.dtype, device=device(F)) + endless
         state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
         plan = self.plan
-        state = self._judged(self._grown(state, -(-plan.kept // plan.width)))
-        found = loop(self._goes_on, self._body, state, most * plan.looks, traced=TRACED)
+        start = self._judged(self._grown(state, -(-plan.kept // plan.width)))
+        found = loop(self._goes_on, self._body, start, most * plan.looks, traced=TRACED)
         state = State(*found)
         w, Y = self._ritz(state)
         Q = state.basis.combined(Y[:, : plan.kept])

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
-from .._bindings.lookup import library_of, one_by_one, project_out
+from .._bindings.lookup import library_of, project_out
+from .._bindings.loops import one_by_one
 from .._engine.products import Products, products_of
 from .._spectrum import factorizations
 from .krylov import DENSE_ENTRIES, Triplets, fits, leading_triplets, multiplied_out, true_residual

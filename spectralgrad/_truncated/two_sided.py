@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
-from .._bindings.lookup import loop, stepped, written
+from .._bindings.loops import loop, stepped, written
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .blocks import Basis, Noise, empty_basis, largest_norm, norms, orthonormal
@@ -58,8 +58,8 @@ class TwoSided:
             return xp.any((residual > tol) & (stalls < PATIENCE))  # False for NaN
 
         def body(state: Arrays) -> Arrays:
-            *kept, _, best, stalls, turns = state
-            *kept, residual = self._turn(*kept, turns)
+            P, S, Q, AhP, F, _, best, stalls, turns = state
+            *kept, residual = self._turn(P, S, Q, AhP, F, turns)
             slow = residual > SLOW * best
             stalls, best = xp.where(slow, stalls + 1, 0.0 * stalls), xp.where(slow, best, residual)
             return *kept, residual, best, stalls, turns + 1
