@@ -11,8 +11,8 @@ it stands. B is orthonormal to rounding: what is linearly dependent (low rank, a
 subspace) is replaced by noise.
 
 A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
-converged, a few steps more start from a fresh random block: copies that were hidden show up among
-the values, and the iteration goes on until such a block changes none.
+converged, they are set down, and a few steps more start from a fresh random block: copies that were
+hidden show up among the values, and the iteration goes on until such a block changes none.
 
 Sources: Golub and Underwood (1977), The block Lanczos method for computing eigenvalues; Wu and
 Simon (2000), Thick-restart Lanczos method for large symmetric eigenvalue problems.
@@ -56,7 +56,7 @@ class State(NamedTuple):
     turns: Any
     best: Array  # residual, over what is allowed
     stalls: Array  # looks that brought no better one
-    known: Array  # values that have converged
+    known: Array  # values that had converged at the last look, else infinite
     settled: Array  # 1 where a fresh block found no others
 
     @property
@@ -104,14 +104,11 @@ class Search:
         state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
         plan = self.plan
         start = self._judged(self._grown(state, -(-plan.kept // plan.width)))
-        found = loop(self._goes_on, self._body, start, most * plan.looks, traced=TRACED)
-        state = State(*found)
-        w, Y = self._ritz(state)
-        Q = state.basis.combined(Y[:, : plan.kept])
-        return Pairs(Q, w[: plan.kept], state.turns + 0.0 * w[0])
-
-    def _goes_on(self, state: Arrays) -> Array:
-        return State(*state).settled == 0
+        unsettled = lambda state: State(*state).settled == 0
+        found = loop(unsettled, self._body, start, most * plan.looks, traced=TRACED)
+        state = State(*loop(unsettled, self._restarted, found, 1, traced=1))
+        w = real(xp.linalg.diagonal(state.T))[: plan.kept]
+        return Pairs(adjoint(state.rows[: plan.kept, :]), w, state.turns + 0.0 * w[0])
 
     def _body(self, state: Arrays) -> Arrays:
         """A few steps, a look at the residuals, and a restart if the basis is full."""
@@ -152,7 +149,8 @@ class Search:
         w, Y = factorizations.eigh(T)
         return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
 
-    def _restarted(self, state: Arrays) -> Arrays:
+    def _restarted(self, state: Arrays) -> State:
+        """The best of the Ritz vectors for a basis."""
         state = State(*state)
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
         Q = state.basis.combined(Y[:, : self.plan.kept])
@@ -160,7 +158,7 @@ class Search:
         T = written(xp.zeros_like(state.T), diagonal(w[: self.plan.kept], state.T.dtype), 0)
         return state._replace(rows=rows, T=T, filled=filled, turns=state.turns + 1)
 
-    def _judged(self, state: State) -> Arrays:
+    def _judged(self, state: State) -> State:
         """The state after a look: whether it goes on, and from which block."""
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
         values = w[: self.k]
@@ -168,22 +166,23 @@ class Search:
         excess = xp.max(norms(state.R @ last) / self.allowed(values))
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
-        ready = (excess <= 1) | (stalls >= PATIENCE) | invalid
-        change = xp.max(xp.abs(values - state.known))
-        settled = ready & ((change <= SAME * xp.max(xp.abs(values))) | invalid)
-
-        def fresh(_: Arrays) -> Arrays:
-            place = self._place(state)
-            start = self.noise(-place, self.plan.width)
-            return orthonormal(start, state.basis, self.noise, 0.0 * w[0], -0.5 - place)[:1]
-
-        return state._replace(
-            F=loop(lambda _: ready, fresh, (state.F,), 1, traced=0)[0],
+        same = xp.max(xp.abs(values - state.known)) <= SAME * xp.max(xp.abs(values))
+        ready = ((excess <= 1) | (stalls >= PATIENCE)) & ~same
+        state = state._replace(
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
             stalls=xp.where(ready, 0.0, stalls),
-            known=xp.where(ready, values, state.known),
-            settled=xp.astype(settled, w.dtype),
+            known=xp.where(ready, values, float("inf")),
+            settled=xp.astype(same | invalid, w.dtype),
         )
+        return State(*loop(lambda _: ready, self._anew, state, 1, traced=0))
+
+    def _anew(self, state: Arrays) -> State:
+        """The pairs found so far, and a fresh block."""
+        state = self._restarted(state)
+        place, nothing = self._place(state) + 0.5, 0.0 * state.scale
+        start = self.noise(-place, self.plan.width)
+        F, *_ = orthonormal(start, state.basis, self.noise, nothing, -0.25 - place)
+        return state._replace(F=F)
 
 
 def diagonal(w: Array, dtype: Any) -> Array:
