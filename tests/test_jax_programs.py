@@ -1,4 +1,4 @@
-"""Outside of `jax.jit` too, JAX compiles once for each shape, and never runs what is out of date."""
+"""Outside of `jax.jit` too, JAX compiles once a shape, and never runs what is out of date."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def build(theta):
 
 
 def vjp(x):
-    (U, S, Vh), pullback = sg.vjp(lambda x: sg.truncated_svd(x, K, **KRYLOV), x)
+    (U, S, _), pullback = sg.vjp(lambda x: sg.truncated_svd(x, K, **KRYLOV), x)
     return pullback((U[:, ::-1], S, None))[0]
 
 
