@@ -12,7 +12,7 @@ from .._spectrum.ties import Ties, first, gap_tolerance
 Method = Literal["krylov", "full"]
 Solver = Literal["krylov", "full", "scipy", "cupyx"] | Callable[..., Any]
 Unconverged = Literal["warn", "raise"]
-Params = tuple[Any, ...] | list[Any]  # nested, of arrays
+Params = tuple[Any, ...] | list[Any] | dict[Any, Any]  # nested, of arrays
 
 
 @dataclass(frozen=True, kw_only=True)
