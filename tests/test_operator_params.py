@@ -135,3 +135,16 @@ def test_cotangents_of_a_dict():
     np.testing.assert_allclose(found, 2 * sg.orthogonalize(X), atol=1e-13)
     with pytest.raises(ValueError, match=r"dict of \['values', 'norm'\]"):
         pullback({"norm": 2.0})
+
+
+def test_what_the_function_closes_over_has_no_derivative():
+    torch = pytest.importorskip("torch")
+    left, right = torch.asarray(X), torch.ones(11, dtype=torch.float64, requires_grad=True)
+    with pytest.raises(TypeError, match=r"`x` closes over a value.*`params`"):
+        sg.truncated_svd(lambda left: left * right, K, params=left)
+    jax = pytest.importorskip("jax")
+    left = jax.numpy.asarray(X)
+    value = lambda right: sg.truncated_svd(lambda left: left * right, K, params=left).S[0]
+    for transform in (jax.grad, jax.jit):
+        with pytest.raises(TypeError, match=r"`x` closes over a value.*`params`"):
+            transform(value)(jax.numpy.ones(11))

@@ -33,7 +33,13 @@ from .._engine.arguments import enter
 from .._engine.checks import check_plain, check_precision
 from .._engine.errors import raise_captured
 from .._engine.operators import LowRank, Operator
-from .._engine.products import Products, products_of, sparse_products
+from .._engine.products import (
+    Products,
+    check_adjoint_product,
+    check_products,
+    products_of,
+    sparse_products,
+)
 from .._engine.tape import is_recorded
 from .._engine.tree import leaves_of, paths_of, rebuild
 
@@ -180,7 +186,10 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
             "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Convert "
             "it, for example with numpy.asarray, or make one with sg.operators.from_matmat."
         )
-    sparse = sparse_library(x)
+    sparse, where = sparse_library(x), f"{function}: argument `x`"
+    if sparse is None:
+        check_products(x, where)
+        check_adjoint_product(x, where)
     if sparse is not None and not is_recorded(x):
         values, rows, cols = sparse.parts(x)
         return Entries(sparse, tuple(x.shape)), (values, rows, cols)
@@ -212,7 +221,18 @@ def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, Arrays]
         rest = iter(arrays)
         return build(rebuild(params, iter([next(rest) if _is_leaf(x) else x for x in given])))
 
+    def column(*arrays: Array) -> Array:
+        return _column(products_of(of(*arrays)))
+
+    library = native(leaves[0])
+    if library.sees_context() and library.captures_derivative(column, *leaves):
+        raise_captured(function, "`x`", "Give everything that it depends on by `params`")
     return _OfParameters(of, tuple(x.ndim for x in leaves)), leaves
+
+
+def _column(A: Products) -> Array:
+    xp = array_namespace(A.like)
+    return A.matmat(xp.zeros((A.shape[1], 1), dtype=A.like.dtype, device=device(A.like)))
 
 
 def _is_leaf(x: Any) -> bool:

@@ -30,6 +30,7 @@ class Options:
     adjoint_tol: float | None = None
     unconverged: Unconverged = "warn"
     # what `decompose` adds
+    function: str = "truncated_svd"  # that was called
     k: int = 0
     block: int = 0  # columns of the iteration
     accepted: float = 0.0  # residual over S[0]

@@ -103,7 +103,8 @@ def truncated_svd(
     Raises
     ------
     TypeError, ValueError
-        For an x that is no matrix, or an option out of range.
+        For an x that is no matrix, an operator whose products are not each other's adjoint, or an
+        option out of range.
     ConvergenceError
         With unconverged="raise".
     DerivativeUndefinedError
@@ -186,6 +187,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     loose = fine if own else eps(A.like) ** 0.75
     return replace(
         options,
+        function=function,
         k=k,
         block=block,
         solver=solver,
