@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import host, jax_primitives
+from . import host, jax_primitives, jax_programs
 from .array import FEW, Arrays, stack_size
 from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
@@ -107,7 +107,11 @@ def each(
         padding = [(0, pieces * step - count)] + [(0, 0)] * (flat.ndim - 1)
         return jnp.reshape(jnp.pad(flat, padding), (pieces, step, *flat.shape[1:]))
 
-    results = jax.lax.map(lambda slices: function(*slices), tuple(map(cut, arrays)))
+    def of_pieces(*cut_arrays: jax.Array) -> Arrays:
+        out: Arrays = jax.lax.map(lambda slices: function(*slices), cut_arrays)
+        return out
+
+    results = jax_programs.run(of_pieces, *map(cut, arrays))
     return tuple(
         jnp.reshape(jnp.reshape(y, (-1, *y.shape[2:]))[:count], (*batch, *y.shape[2:]))
         for y in results
@@ -140,7 +144,12 @@ def sum_over_rows(body: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> ja
     rows = tuple(jnp.moveaxis(a, -2, 0)[..., None, :] for a in arrays)
     # of the data, since it varies over devices as they do; nothing of it is computed
     zero = jnp.zeros_like(body(*(row[0] for row in rows)))
-    return jax.lax.scan(lambda total, row: (total + body(*row), None), zero, rows)[0]
+
+    def total(zero: jax.Array, *rows: jax.Array) -> jax.Array:
+        return jax.lax.scan(lambda total, row: (total + body(*row), None), zero, rows)[0]
+
+    result: jax.Array = jax_programs.run(total, zero, *rows)
+    return result
 
 
 def derivative(f: Callable[..., Any], s: jax.Array) -> jax.Array:
@@ -159,7 +168,10 @@ def captures_derivative(f: Callable[..., Any], *probes: jax.Array) -> bool:
 
 
 def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
-    found: Arrays = jax.lax.fori_loop(0, count, lambda i, state: body(i, *state), state)
+    def whole(*state: Any) -> Any:
+        return jax.lax.fori_loop(0, count, lambda i, state: body(i, *state), state)
+
+    found: Arrays = jax_programs.run(whole, *state)
     return found
 
 
@@ -176,7 +188,10 @@ def rows_at(x: jax.Array, start: Any, count: int) -> jax.Array:
 
 
 def one_by_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
-    found: Arrays = jax.lax.map(lambda one: function(*one), arrays)
+    def whole(*arrays: jax.Array) -> Any:
+        return jax.lax.map(lambda one: function(*one), arrays)
+
+    found: Arrays = jax_programs.run(whole, *arrays)
     return found
 
 
@@ -191,4 +206,7 @@ def loop(
     def going(counted: Arrays) -> jax.Array:
         return (counted[0] < most) & cond(counted[1])
 
-    return jax.lax.while_loop(going, lambda c: (c[0] + 1, body(c[1])), (0, state))[1]
+    def whole(state: Arrays) -> Any:
+        return jax.lax.while_loop(going, lambda c: (c[0] + 1, body(c[1])), (0, state))[1]
+
+    return jax_programs.run(whole, state)

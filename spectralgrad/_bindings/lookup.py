@@ -256,6 +256,13 @@ def is_dense(x: Any) -> bool:
     return is_array(x) and sparse_library(x) is None
 
 
+def is_linear_operator(A: Any) -> bool:
+    """Whether A is a LinearOperator of SciPy or CuPyX."""
+    names = ("scipy.sparse.linalg", "cupyx.scipy.sparse.linalg")
+    modules = filter(None, map(sys.modules.get, names))
+    return any(isinstance(A, module.LinearOperator) for module in modules)
+
+
 def is_cupyx(A: Any) -> bool:
     """Whether A is a sparse matrix or a linear operator of CuPy."""
     sparse = sys.modules.get("cupyx.scipy.sparse")

@@ -17,8 +17,15 @@ from .._bindings.array import (
     device,
     is_array,
     is_complex,
+    real,
 )
-from .._bindings.lookup import SparseLibrary, is_cupyx, library_of, sparse_library
+from .._bindings.lookup import (
+    SparseLibrary,
+    is_cupyx,
+    is_linear_operator,
+    library_of,
+    sparse_library,
+)
 
 SLICE = 256  # columns of an operator at a time
 
@@ -33,9 +40,10 @@ class Products:
     matmat: Product
     rmatmat: Product
     like: Any = None  # an array of A's library, dtype and device
+    given: bool = False  # by two functions, which could be anything
 
     def adjoint(self) -> Products:
-        return Products(self.shape[::-1], self.rmatmat, self.matmat, self.like)
+        return Products(self.shape[::-1], self.rmatmat, self.matmat, self.like, self.given)
 
 
 def products_of(A: Any) -> Products:
@@ -49,6 +57,7 @@ def products_of(A: Any) -> Products:
         return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
         return _checked(A.matmat, A.rmatmat, shape, like_of(A))
+    check_products(A, "the operator")
     like = like_of(A)
     Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
     return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
@@ -125,4 +134,60 @@ def _checked(matmat: Product, rmatmat: Product, shape: tuple[int, int], like: Ar
 
         return checked
 
-    return Products(shape, of(matmat, "matmat", shape[0]), of(rmatmat, "rmatmat", shape[1]), like)
+    own = of(matmat, "matmat", shape[0]), of(rmatmat, "rmatmat", shape[1])
+    return Products(shape, *own, like, given=True)
+
+
+def check_products(A: Any, where: str) -> None:
+    """Refuse what cannot be multiplied from both sides."""
+    missing = [name for name in ("matmat", "rmatmat") if not callable(getattr(A, name, None))]
+    if not missing or (hasattr(A, "__matmul__") and hasattr(A, "T")):
+        return
+    raise TypeError(
+        f"{where} is a {type(A).__name__} without {' and '.join(f'`{name}`' for name in missing)}; "
+        "wanted the products from both sides, matmat(X) = A X and rmatmat(Y) = A^H Y, of blocks of "
+        "vectors. Add what is missing, or make one with sg.operators.from_matmat."
+    )
+
+
+def check_adjoint_product(A: Any, where: str) -> None:
+    """Refuse a LinearOperator of SciPy or CuPyX that was made without its adjoint.
+
+    It has an `rmatmat` that fails, in several ways (SciPy 1.17).
+    """
+    if not is_linear_operator(A):
+        return
+    like = like_of(A)
+    xp = array_namespace(like)
+    try:
+        A.rmatmat(xp.zeros((A.shape[0], 1), dtype=like.dtype))
+    except (NotImplementedError, TypeError) as problem:
+        raise TypeError(
+            f"{where} is a {type(A).__name__} whose products with A^H fail, with "
+            f"{type(problem).__name__}: {problem}; wanted the adjoint too. Give `rmatvec` or "
+            "`rmatmat` when it is made."
+        ) from problem
+
+
+def adjoint_mismatch(A: Products) -> Array:
+    """How far <y, A x> and <A^H y, x> are apart for some x and y, over |y| |A x| + |A^H y| |x|.
+
+    As generic as random vectors, but made without a draw. The rounding of both is far below the
+    bound on residuals, which has |A| where this has a sqrt(max(m, n)) times as large divisor.
+    """
+    xp, dtype = array_namespace(A.like), real(A.like).dtype
+    x = _generic(xp, A.shape[1], 0.7, dtype, A.like)
+    y = _generic(xp, A.shape[0], 1.3, dtype, A.like)  # another one, or a false sign is not seen
+    images = A.matmat(xp.astype(x, A.like.dtype)), A.rmatmat(xp.astype(y, A.like.dtype))
+    top = xp.maximum(*(xp.max(xp.abs(image)) for image in images))
+    Ax, Ahy = (image / xp.where(top == 0, 1.0, top) for image in images)
+    apart = xp.abs(xp.sum(y * Ax) - xp.sum(conj(Ahy) * x))
+    scale = xp.sum(xp.abs(Ax) ** 2) * xp.sum(y * y), xp.sum(xp.abs(Ahy) ** 2) * xp.sum(x * x)
+    scale = xp.sqrt(scale[0]) + xp.sqrt(scale[1])
+    return apart / xp.where(scale == 0, 1.0, scale)
+
+
+def _generic(xp: Any, n: int, shift: float, dtype: Any, like: Array) -> Array:
+    """A column of irregular entries."""
+    i = xp.arange(n, dtype=dtype, device=device(like))
+    return xp.cos(1.0 + i * (i + shift))[:, None]

@@ -20,7 +20,7 @@ from .linear import add
 from .operators import LowRank
 from .products import like_of
 from .tape import Entry, Tape, needed, recording
-from .tree import leaves_of, rebuild
+from .tree import keys_of, leaves_of, rebuild
 
 
 def _run(
@@ -75,6 +75,14 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
                 "to (None stands for zero)."
             )
         return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
+    if isinstance(like, dict):
+        if not isinstance(tree, dict) or set(tree) != set(like):
+            got = f"a dict of {list(tree)}" if isinstance(tree, dict) else type(tree).__name__
+            raise ValueError(
+                f"{role} is {got}; wanted a dict of {list(like)}, one for each array it belongs to "
+                "(None stands for zero)."
+            )
+        return [leaf for key in keys_of(like) for leaf in _match(tree[key], like[key], role)]
     if isinstance(tree, (int, float)) and like.ndim == 0:
         tree = array_namespace(like).asarray(tree, dtype=like.dtype, device=device(like))
     if not is_dense(like):  # a sparse matrix or an operator, and so may be its tangent

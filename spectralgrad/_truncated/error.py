@@ -14,7 +14,6 @@ At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none
 from __future__ import annotations
 
 from collections.abc import Callable
-from operator import add
 from typing import Any
 
 from .._bindings.array import (
@@ -29,7 +28,7 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import is_dense, native, project_out, sparse_library
+from .._bindings.lookup import is_dense, project_out, sparse_library
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
@@ -138,6 +137,10 @@ def _undefined(
     )
 
 
+def _sum(a: Array | None, b: Array | None) -> Array | None:
+    return None if a is None or b is None else a + b
+
+
 def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int) -> Arrays:
     leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
     c = bars[0] * _slope(inputs, outputs, count)
@@ -151,13 +154,10 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
     if isinstance(operand, Entries):
         values, rows, cols = leaves
         return c * (values + _low_rank_part(A, U, S, Vh).at(rows, cols)), None, None, *held
-    library = native(leaves[0])
     totals: Arrays = ()
     for block in identity_slices(A.like, A.shape[1]):
-        R = c * _left_over(A, U, S, Vh, block)
-        pull = library.vjp(lambda *arrays, X=block: operand.products(*arrays).matmat(X), *leaves)[1]
-        terms = pull(R)
-        totals = tuple(map(add, totals, terms)) if totals else terms
+        terms = operand.cotangents(leaves, [c * _left_over(A, U, S, Vh, block)], [block])
+        totals = tuple(map(_sum, totals, terms)) if totals else terms
     return *totals, *held
 
 

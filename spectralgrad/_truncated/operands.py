@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 from .._bindings.array import (
@@ -32,9 +33,17 @@ from .._engine.arguments import enter
 from .._engine.checks import check_plain, check_precision
 from .._engine.errors import raise_captured
 from .._engine.operators import LowRank, Operator
-from .._engine.products import Products, products_of, sparse_products
+from .._engine.products import (
+    Products,
+    check_adjoint_product,
+    check_products,
+    products_of,
+    sparse_products,
+)
 from .._engine.tape import is_recorded
-from .._engine.tree import leaves_of, rebuild
+from .._engine.tree import leaves_of, paths_of, rebuild
+
+FLOATING = ("real floating", "complex floating")
 
 
 class _Dense:
@@ -83,24 +92,35 @@ class _OfParameters:
         return self.build(*leaves)
 
     def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
-        block = beside(right)
+        block, (places, moving, held) = beside(right), _split(leaves)
         pullback = native(leaves[0]).vjp(
-            lambda *arrays: self.products(*arrays).matmat(block), *leaves
+            lambda *arrays: self.products(*held(arrays)).matmat(block), *moving
         )[1]
-        return tuple(pullback(beside(left)))
+        found = dict(zip(places, pullback(beside(left)), strict=True))
+        return tuple(map(found.get, range(len(leaves))))
 
     def tangents(self, leaves: Arrays, dots: Arrays, U: Array, V: Array) -> tuple[Array, Array]:
-        xp = array_namespace(*leaves)
-        dots = tuple(
-            xp.zeros_like(x) if d is None else d for x, d in zip(leaves, dots, strict=True)
-        )
+        xp, (places, moving, held) = array_namespace(*leaves), _split(leaves)
+        dots = tuple(xp.zeros_like(leaves[i]) if dots[i] is None else dots[i] for i in places)
 
         def both(*arrays: Array) -> Arrays:
-            A = self.products(*arrays)
+            A = self.products(*held(arrays))
             return A.matmat(V), A.rmatmat(U)
 
-        dA_V, dAh_U = native(leaves[0]).pushforward(both, leaves, dots)
+        dA_V, dAh_U = native(leaves[0]).pushforward(both, moving, dots)
         return dA_V, dAh_U
+
+
+def _split(leaves: Arrays) -> tuple[list[int], Arrays, Callable[[Arrays], Arrays]]:
+    """The places of what has a derivative, as integers have none, that, and all with others."""
+    xp = array_namespace(*leaves)
+    places = [i for i, x in enumerate(leaves) if xp.isdtype(x.dtype, FLOATING)]
+
+    def held(arrays: Arrays) -> Arrays:
+        given = dict(zip(places, arrays, strict=True))
+        return tuple(given.get(i, x) for i, x in enumerate(leaves))
+
+    return places, tuple(leaves[i] for i in places), held
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +159,7 @@ def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable[[An
 def check_operator_dtype(like: Array, function: str) -> None:
     xp = array_namespace(like)
     where = f"{function}: argument `x`"
-    if not xp.isdtype(like.dtype, ("real floating", "complex floating")):
+    if not xp.isdtype(like.dtype, FLOATING):
         raise TypeError(
             f"{where} has dtype {like.dtype}, which has no derivative; wanted a real or complex "
             "floating dtype. Cast it first, for example with x.astype(float)."
@@ -166,7 +186,10 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
             "sparse matrix, or an operator with `matmat`, `rmatmat`, `shape` and `dtype`. Convert "
             "it, for example with numpy.asarray, or make one with sg.operators.from_matmat."
         )
-    sparse = sparse_library(x)
+    sparse, where = sparse_library(x), f"{function}: argument `x`"
+    if sparse is None:
+        check_products(x, where)
+        check_adjoint_product(x, where)
     if sparse is not None and not is_recorded(x):
         values, rows, cols = sparse.parts(x)
         return Entries(sparse, tuple(x.shape)), (values, rows, cols)
@@ -176,11 +199,16 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
 
 
 def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, Arrays]:
-    leaves = leaves_of(params)
-    if not all(is_jax_array(leaf) or is_torch_array(leaf) for leaf in leaves):
+    given = leaves_of(params)
+    leaves = tuple(filter(_is_leaf, given))
+    strange = [i for i, x in enumerate(given) if not (_is_leaf(x) or isinstance(x, Number))]
+    if strange or not leaves:
+        path = paths_of(params)[strange[0]] if strange else ""
+        came = f"a {type(given[strange[0]]).__name__}" if strange else "no array"
         raise TypeError(
-            f"{function}: `params` holds a {type(leaves[0]).__name__}; wanted arrays of PyTorch or "
-            "JAX, whose autodiff contracts the cotangent. Elsewhere take the operator without "
+            f"{function}: `params{path}` holds {came}; wanted arrays of PyTorch or JAX, whose "
+            "autodiff contracts the cotangent, and numbers, in nested tuples, lists and dicts. "
+            "Constants of other kinds belong into `x`. Elsewhere take the operator without "
             "`params`: its cotangent is an sg.operators.LowRank."
         )
     if not callable(build) or hasattr(build, "shape"):
@@ -188,10 +216,27 @@ def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, Arrays]
             f"{function}: `x` is a {type(build).__name__} and `params` were given; wanted a "
             "function of `params` that returns an array, a sparse matrix or an operator."
         )
-    operand = _OfParameters(
-        lambda *arrays: build(rebuild(params, iter(arrays))), tuple(x.ndim for x in leaves)
-    )
-    return operand, tuple(leaves)
+
+    def of(*arrays: Array) -> Any:
+        rest = iter(arrays)
+        return build(rebuild(params, iter([next(rest) if _is_leaf(x) else x for x in given])))
+
+    def column(*arrays: Array) -> Array:
+        return _column(products_of(of(*arrays)))
+
+    library = native(leaves[0])
+    if library.sees_context() and library.captures_derivative(column, *leaves):
+        raise_captured(function, "`x`", "Give everything that it depends on by `params`")
+    return _OfParameters(of, tuple(x.ndim for x in leaves)), leaves
+
+
+def _column(A: Products) -> Array:
+    xp = array_namespace(A.like)
+    return A.matmat(xp.zeros((A.shape[1], 1), dtype=A.like.dtype, device=device(A.like)))
+
+
+def _is_leaf(x: Any) -> bool:
+    return is_jax_array(x) or is_torch_array(x)
 
 
 def _refuse_captured(operator: Operator, function: str) -> None:

@@ -12,7 +12,7 @@ from .._spectrum.ties import Ties, first, gap_tolerance
 Method = Literal["krylov", "full"]
 Solver = Literal["krylov", "full", "scipy", "cupyx"] | Callable[..., Any]
 Unconverged = Literal["warn", "raise"]
-Params = tuple[Any, ...] | list[Any]  # nested, of arrays
+Params = tuple[Any, ...] | list[Any] | dict[Any, Any]  # nested, of arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,7 @@ class Options:
     adjoint_tol: float | None = None
     unconverged: Unconverged = "warn"
     # what `decompose` adds
+    function: str = "truncated_svd"  # that was called
     k: int = 0
     block: int = 0  # columns of the iteration
     accepted: float = 0.0  # residual over S[0]

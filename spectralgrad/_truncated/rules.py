@@ -35,6 +35,7 @@ from .._bindings.lookup import adjoint_times, autodiff_of, project_out
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
+from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
@@ -48,6 +49,7 @@ from .split import Found, opened, sees_split, values_above_rest, values_before
 
 def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     """NaN for U, S and Vh where a residual above what is accepted cannot be reported."""
+    false_adjoint = _false_adjoint(operand.products(*leaves), options)
     found, k = find(operand, leaves, options), options.k
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
     surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
@@ -56,10 +58,32 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     if options.ties == "split":
         S = opened(S, surplus[1])
     if not options.reported or read(found.residual) is None:
-        invalid = nan_where(found.residual > options.accepted, S)[..., None]
+        bad = found.residual > options.accepted
+        if false_adjoint is not None:
+            bad = bad | false_adjoint
+        invalid = nan_where(bad, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
     return U, S, Vh, *surplus, found.residual
+
+
+def _false_adjoint(A: Products, options: Options) -> Array | None:
+    """Whether the two products of an operator are not each other's adjoint; raised, if known.
+
+    Iterated with they would give residuals as values too close together do.
+    """
+    if not A.given or 0 in A.shape:
+        return None
+    mismatch = adjoint_mismatch(A)
+    known = read(mismatch)
+    if known is not None and bool(known > options.accepted):
+        raise ValueError(
+            f"{options.function}: argument `x` has an `rmatmat` that is not the adjoint of its "
+            f"`matmat`: <Y, A X> and <A^H Y, X> differ by {float(known):.2g} of |Y| |A X| where "
+            f"{options.accepted:.2g} was allowed. Check scales and conjugation, and that both are "
+            "linear; of products that are no more accurate than that, raise `tol`."
+        )
+    return mismatch > options.accepted
 
 
 def _columns(found: Found, options: Options) -> Arrays:

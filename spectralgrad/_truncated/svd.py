@@ -91,8 +91,10 @@ def truncated_svd(
         Relative residual of the conjugate gradients, default as `tol`.
     unconverged : {"warn", "raise"}
         Whether an iteration that ends early warns or raises.
-    params : array, or nested tuples and lists of arrays, optional
-        What x is a function of, in PyTorch or JAX, and what is differentiated by.
+    params : array, or nested tuples, lists and dicts of arrays, optional
+        What x is a function of, in PyTorch or JAX, and what is differentiated by. Numbers among
+        them are differentiated by as the library does: in JAX, by floats. Integers have no
+        derivative.
 
     Returns
     -------
@@ -102,7 +104,8 @@ def truncated_svd(
     Raises
     ------
     TypeError, ValueError
-        For an x that is no matrix, or an option out of range.
+        For an x that is no matrix, an operator whose products are not each other's adjoint, or an
+        option out of range.
     ConvergenceError
         With unconverged="raise".
     DerivativeUndefinedError
@@ -185,6 +188,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     loose = fine if own else eps(A.like) ** 0.75
     return replace(
         options,
+        function=function,
         k=k,
         block=block,
         solver=solver,
@@ -193,7 +197,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
         seed=check_count(options.seed, function, "seed", 0),
         adjoint=options.adjoint or (cast("Method", solver) if own else chosen),
         adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
-        reported=library_of(leaves[0]).values(leaves[0]) is not None,
+        reported=all(library_of(x).values(x) is not None for x in leaves),
     )
 
 
