@@ -35,6 +35,10 @@ class Noise(NamedTuple):
     block: Array
     phase: Array
 
+    @property
+    def rows(self) -> int:
+        return int(self.block.shape[0])
+
     def __call__(self, place: Any, columns: int) -> Array:
         xp = array_namespace(self.block)
         weights = xp.astype(xp.cos(self.phase * place), self.block.dtype)

@@ -49,7 +49,7 @@ def _rule(
     found = Found(U, S, Vh, *rest)
     invalid = _invalid(products, _as_found(A, found, operand, options), function)[..., None]
     rule = rules.truncated_jvp if kind == "jvp" else rules.truncated_vjp
-    directions = (*directions, None, None, None, None)
+    directions = (*directions, *(None,) * 5)
     result = rule((A,), (*found,), directions, operand=operand, options=options)
     return tuple(_plus(R, invalid) for R in result[:3])
 

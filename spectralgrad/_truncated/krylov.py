@@ -38,7 +38,7 @@ class Triplets(NamedTuple):
     S: Array
     Vh: Array
     residual: Array  # the largest of the wanted ones' over S[0]
-    turns: Array | float = 0.0  # that the iteration made
+    turns: Array  # restarts of the iteration
 
 
 def default_tol(A: Products) -> float:

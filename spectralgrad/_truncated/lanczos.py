@@ -94,21 +94,22 @@ class Search:
 
     def run(self, most: int) -> Pairs:
         """The pairs after so many restarts at most."""
-        xp, n = array_namespace(self.noise.block), self.noise.block.shape[0]
-        F, _ = qr(self.noise(0, self.plan.width))
-        rows, filled = empty_basis(self.plan.size, n, F)
-        T = xp.zeros((self.plan.size, self.plan.size), dtype=F.dtype, device=device(F))
-        zero = 0.0 * real(F[0, 0])
-        endless = zero + float("inf")
-        known = xp.zeros((self.k,), dtype=zero.dtype, device=device(F)) + endless
-        state = State(rows, T, filled, F, F, zero, 0, endless, zero, known, zero)
         plan = self.plan
-        start = self._judged(self._grown(state, -(-plan.kept // plan.width)))
-        unsettled = lambda state: State(*state).settled == 0
-        found = loop(unsettled, self._body, start, most * plan.looks, traced=TRACED)
-        state = State(*loop(unsettled, self._restarted, found, 1, traced=1))
-        w = real(xp.linalg.diagonal(state.T))[: plan.kept]
+        start = self._judged(self._grown(self._nothing(), -(-plan.kept // plan.width)))
+        found = loop(_unsettled, self._body, start, most * plan.looks, traced=TRACED)
+        state = State(*loop(_unsettled, self._restarted, found, 1, traced=1))
+        w = real(array_namespace(state.T).linalg.diagonal(state.T))[: plan.kept]
         return Pairs(adjoint(state.rows[: plan.kept, :]), w, state.turns + 0.0 * w[0])
+
+    def _nothing(self) -> State:
+        """The state before the first step."""
+        xp, (n, size) = array_namespace(self.noise.block), (self.noise.rows, self.plan.size)
+        F, _ = qr(self.noise(0, self.plan.width))
+        rows, filled = empty_basis(size, n, F)
+        T = xp.zeros((size, size), dtype=F.dtype, device=device(F))
+        zero = 0.0 * real(F[0, 0])
+        known = xp.full((self.k,), float("inf"), dtype=zero.dtype, device=device(F))
+        return State(rows, T, filled, F, F, zero, 0, zero + float("inf"), zero, known, zero)
 
     def _body(self, state: Arrays) -> Arrays:
         """A few steps, a look at the residuals, and a restart if the basis is full."""
@@ -183,6 +184,10 @@ class Search:
         start = self.noise(-place, self.plan.width)
         F, *_ = orthonormal(start, state.basis, self.noise, nothing, -0.25 - place)
         return state._replace(F=F)
+
+
+def _unsettled(state: Arrays) -> Array:
+    return State(*state).settled == 0
 
 
 def diagonal(w: Array, dtype: Any) -> Array:

@@ -64,7 +64,7 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
         invalid = nan_where(bad, S)[..., None]
         U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
-    return U, S, Vh, *surplus, found.residual
+    return U, S, Vh, *surplus, found.residual, found.turns
 
 
 def _false_adjoint(A: Products, options: Options) -> Array | None:
@@ -146,7 +146,7 @@ def truncated_jvp(
     before = values_before(leaves, found, operand, options)
     X, Y = _solved(leaves, found, before, (dA_V, dAh_U), undefined, operand, options)
     dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
-    return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), None, None, None, None
+    return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), *(None,) * 5
 
 
 def truncated_vjp(
@@ -238,7 +238,7 @@ triplets = Primitive(
     _forward,
     truncated_jvp,
     truncated_vjp,
-    outputs=7,
+    outputs=8,
     core=2,
     undefined=_why,
     insists=lambda *, options, **_: insists(ties=options.ties),

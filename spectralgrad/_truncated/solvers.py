@@ -45,9 +45,9 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triple
     """All triplets, of the matrix itself."""
     U, S, Vh = factorizations.svd(leaves[0] if operand is DENSE else multiplied_out(A))
     if operand is DENSE:
-        return Triplets(U, S, Vh, 0.0 * S[..., 0])
+        return Triplets(U, S, Vh, 0.0 * S[..., 0], 0.0 * S[..., 0])
     k = options.k
-    return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]))
+    return Triplets(U, S, Vh, true_residual(A, U[:, :k], S[:k], Vh[:k, :]), 0.0 * S[0])
 
 
 def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
@@ -129,7 +129,7 @@ def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
         missed = (rest[1][0] - S[k - 1]) / top
         residual = xp.maximum(residual, missed)
     U, S, Vh = beside([U, rest[0]]), xp.concat([S, rest[1]]), xp.concat([Vh, rest[2]], axis=0)
-    return Triplets(U, S, Vh, residual)
+    return Triplets(U, S, Vh, residual, 0.0 * S[0])
 
 
 def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> Arrays:

@@ -19,7 +19,7 @@ from .options import Options
 
 
 class Found(NamedTuple):
-    """What the Primitive `triplets` returns: k triplets, a surplus, and the residual."""
+    """What the Primitive `triplets` returns: k triplets, a surplus, residual and restarts."""
 
     U: Array
     S: Array
@@ -28,6 +28,7 @@ class Found(NamedTuple):
     e: Array
     E_Vh: Array
     residual: Array | None = None
+    turns: Array | None = None
 
 
 def opened(S: Array, e: Array) -> Array:

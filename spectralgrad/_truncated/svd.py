@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, eps
+from .._bindings.array import Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
 from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
@@ -171,7 +171,7 @@ def decompose(
     operand, leaves = as_operand(x, params, function)
     options = _resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
-    _report(found.residual, options, function)
+    _report(found, options, function)
     return operand, leaves, found, narrow
 
 
@@ -201,23 +201,40 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     )
 
 
-def _report(residual: Array, options: Options, function: str) -> None:
+def _cause(turns: int, options: Options) -> str:
+    """Why triplets are not accurate, and what to do."""
+    if options.solver == "full":
+        return (
+            "and a full SVD leaves no more than rounding: the operator's products are less "
+            "accurate than that. Raise tol to their accuracy."
+        )
+    if options.solver != "krylov":
+        return (
+            "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
+            "solver's own tolerance, raise tol, or choose solver='krylov'."
+        )
+    if turns < options.maxiter:
+        return (
+            f"after {turns} restarts, the last of which brought it down no further: it is what the "
+            "rounding of the products leaves. Raise tol to their accuracy, or choose solver='full'."
+        )
+    return (
+        f"after {turns} restarts. The values near the cut lie too close together for the "
+        "iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or choose "
+        "solver='full'."
+    )
+
+
+def _report(found: Found, options: Options, function: str) -> None:
     """Say that the iteration did not converge."""
-    found = read(residual)
-    if found is None or 0 in found.shape:
+    residual, turns = read(found.residual), read(found.turns)
+    if residual is None or turns is None or 0 in residual.shape:
         return
-    xp = array_namespace(found)
-    worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
+    xp = array_namespace(residual)
+    worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
     if worst <= options.accepted:
         return
-    cause = (
-        f"after {options.maxiter} restarts at most. The values near the cut lie too close together "
-        "for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or "
-        "choose solver='full'."
-        if options.solver in ("krylov", "full")
-        else "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
-        "solver's own tolerance, raise tol, or choose solver='krylov'."
-    )
+    cause = _cause(int(xp.max(turns)), options)
     message = (
         f"{function}: a triplet has a residual of {worst:.2g} S[0] where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
