@@ -58,7 +58,7 @@ def values_above_rest(before: Array, found: Found, options: Options) -> Array:
 
 def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system: Array) -> Array:
     """Where the loss sees what moved: S in the inner part, and the system's values outside."""
-    (U, S, Vh, E_U, e, E_Vh, _), (U_bar, S_bar, V_bar) = found, bars
+    (U, S, Vh, E_U, e, E_Vh, *_), (U_bar, S_bar, V_bar) = found, bars
     xp, width = array_namespace(S), split_width(S, first(S))
     allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
     bad = gauge.split_pairs(before, S, inner, allowance, width)
