@@ -57,8 +57,8 @@ def truncated_svd(
     ----------
     x : array (..., m, n), sparse matrix, or operator
         A stack of any library; a sparse array of SciPy or CuPyX, a sparse tensor of PyTorch, a BCOO
-        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes. Real or
-        complex. With `params`, a function of them that returns one of these.
+        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes; sums of
+        these, by `operators.as_operator`. Real or complex. With `params`, a function of them that returns one of these.
     k : int
         From 1 to min(m, n). `cut` finds one that splits no multiplet.
     ties : {"nan", "raise", "drop", "split"}
