@@ -120,6 +120,16 @@ def test_gradients_in_jax(name):
             np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-10)
 
 
+def test_second_derivatives_by_factors_in_pytorch():
+    torch = pytest.importorskip("torch")
+    A = torch.asarray(sparse_values(False)).to_sparse()
+    pair = tuple(torch.asarray(t).requires_grad_() for t in factors(False))
+    of_factors = lambda *pair: loss(
+        as_operator(A) + LowRank(*pair), torch, "truncated_svd", **KRYLOV
+    )
+    assert torch.autograd.gradgradcheck(of_factors, pair)
+
+
 def test_low_rank_alone_has_gradients():
     torch = pytest.importorskip("torch")
     own = [torch.asarray(t).requires_grad_() for t in factors(False)]

@@ -88,8 +88,8 @@ def _false_adjoint(A: Products, options: Options) -> Array | None:
     """
     if not A.given or 0 in A.shape:
         return None
-    # what large terms that cancel leave is told apart by its size, and has a residual to show
-    mismatch, allowed = adjoint_mismatch(A), max(options.accepted, eps(A.like) ** 0.75)
+    # below, it may be the rounding of large terms that cancel, which has a residual to show
+    mismatch, allowed = adjoint_mismatch(A), max(options.accepted, eps(A.like) ** 0.5)
     known = read(mismatch)
     if known is not None and bool(known > allowed):
         raise ValueError(

@@ -12,6 +12,7 @@ from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
 from .._engine.options import check_choice, check_count, check_rtol, check_tol
 from .._engine.primitive import Primitive
+from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
@@ -58,7 +59,8 @@ def truncated_svd(
     x : array (..., m, n), sparse matrix, or operator
         A stack of any library; a sparse array of SciPy or CuPyX, a sparse tensor of PyTorch, a BCOO
         of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes; sums of
-        these, by `operators.as_operator`. Real or complex. With `params`, a function of them that returns one of these.
+        these, by `operators.as_operator`. Real or complex. With `params`, a function of them that
+        returns one of these.
     k : int
         From 1 to min(m, n). `cut` finds one that splits no multiplet.
     ties : {"nan", "raise", "drop", "split"}
@@ -170,7 +172,7 @@ def decompose(
     operand, leaves = as_operand(x, params, function)
     options = _resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
-    _report(found.residual, options, function)
+    _report(found.residual, operand.products(*leaves), options)
     return operand, leaves, found, narrow
 
 
@@ -200,7 +202,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     )
 
 
-def _report(residual: Array, options: Options, function: str) -> None:
+def _report(residual: Array, A: Products, options: Options) -> None:
     """Say that the iteration did not converge."""
     found = read(residual)
     if found is None or 0 in found.shape:
@@ -209,18 +211,32 @@ def _report(residual: Array, options: Options, function: str) -> None:
     worst = float(xp.max(xp.where(xp.isnan(found), 0.0, found)))
     if worst <= options.accepted:
         return
-    cause = (
-        f"after {options.maxiter} restarts at most. The values near the cut lie too close together "
-        "for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, loosen tol, or "
-        "choose solver='full'."
-        if options.solver in ("krylov", "full")
-        else "or the solver left a larger one out, as ARPACK may leave copies. Tighten the "
-        "solver's own tolerance, raise tol, or choose solver='krylov'."
-    )
+    cause = _cause(A, options)
     message = (
-        f"{function}: a triplet has a residual of {worst:.2g} S[0] where "
+        f"{options.function}: a triplet has a residual of {worst:.2g} S[0] where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
     if options.unconverged == "raise":
         raise ConvergenceError(message)
     warn(ConvergenceWarning(message))
+
+
+def _cause(A: Products, options: Options) -> str:
+    """Why a residual is large, and what helps."""
+    mismatch = float(adjoint_mismatch(A)) if A.given else 0.0
+    if mismatch > options.accepted:
+        return (
+            f"and the products of `x` are each other's adjoint to {mismatch:.2g} alone, as where "
+            "they round to another precision or large terms cancel. Raise tol, or compute them "
+            "more exactly."
+        )
+    if options.solver in ("krylov", "full"):
+        return (
+            f"after {options.maxiter} restarts at most. The values near the cut lie too close "
+            "together for the iteration: move k to a gap (sg.cut), raise oversample or maxiter, "
+            "loosen tol, or choose solver='full'."
+        )
+    return (
+        "or the solver left a larger one out, as ARPACK may leave copies. Tighten the solver's "
+        "own tolerance, raise tol, or choose solver='krylov'."
+    )
