@@ -223,11 +223,11 @@ def _report(residual: Array, A: Products, options: Options) -> None:
 
 def _cause(A: Products, options: Options) -> str:
     """Why a residual is large, and what helps."""
-    mismatch = float(adjoint_mismatch(A)) if A.given else 0.0
-    if mismatch > options.accepted:
+    mismatch = read(adjoint_mismatch(A)) if A.given else None
+    if mismatch is not None and bool(mismatch > options.accepted):
         return (
-            f"and the products of `x` are each other's adjoint to {mismatch:.2g} alone, as where "
-            "they round to another precision or large terms cancel. Raise tol, or compute them "
+            f"and the products of `x` are each other's adjoint to {float(mismatch):.2g} alone, as "
+            "where they round to another precision or large terms cancel. Raise tol, or compute them "
             "more exactly."
         )
     if options.solver in ("krylov", "full"):
