@@ -227,8 +227,8 @@ def _cause(A: Products, options: Options) -> str:
     if mismatch is not None and bool(mismatch > options.accepted):
         return (
             f"and the products of `x` are each other's adjoint to {float(mismatch):.2g} alone, as "
-            "where they round to another precision or large terms cancel. Raise tol, or compute them "
-            "more exactly."
+            "where they round to another precision or large terms cancel. Raise tol, or compute "
+            "them more exactly."
         )
     if options.solver in ("krylov", "full"):
         return (
