@@ -6,9 +6,10 @@ vectors from the left, `matmat(X)` = A X, and by its adjoint, `rmatmat(Y)` = A^H
 
 from __future__ import annotations
 
+from ._engine.operator_sums import Sum, as_operator
 from ._engine.operators import LowRank, Operator, PlusMultiple, from_matmat
 
-__all__ = ["LowRank", "Operator", "PlusMultiple", "from_matmat"]
+__all__ = ["LowRank", "Operator", "PlusMultiple", "Sum", "as_operator", "from_matmat"]
 
 
 def __dir__() -> list[str]:

@@ -55,12 +55,12 @@ def test_products_that_are_missing(name):
 
 FALSE = {
     "scaled": lambda x, X: 1.001 * (x.conj().T @ X),
-    "nearly": lambda x, X: (1 + 1e-9) * (x.conj().T @ X),
+    "nearly": lambda x, X: (1 + 1e-5) * (x.conj().T @ X),
     "negative": lambda x, X: -x.conj().T @ X,
     "zero": lambda x, X: 0 * (x.T @ X),
     "affine": lambda x, X: x.conj().T @ X + 1,
     "turned": lambda x, X: x.conj().T @ X[::-1],
-    "in one place": lambda x, X: x.conj().T @ X + 1e-6 * np.eye(SHAPE[1])[:, -1:] * X[:1],
+    "in one place": lambda x, X: x.conj().T @ X + 1e-4 * np.eye(SHAPE[1])[:, -1:] * X[:1],
 }
 
 
@@ -98,18 +98,21 @@ def test_true_adjoints_pass(is_complex, precision, shape, scale):
     sg.truncated_svd(operator(x), 1)
 
 
-def test_a_mean_far_from_zero_is_no_false_adjoint():
+@pytest.mark.parametrize("mean", [1e5, 1e6])
+def test_a_mean_far_from_zero_is_no_false_adjoint(mean):
     """What cancels in both products has the rounding error of what it was."""
-    data = 1e3 + random((300, 280))
-    mean = np.mean(data, axis=0)
+    data = mean + random((300, 280))
+    center = np.mean(data, axis=0)
     A = sg.operators.from_matmat(
-        lambda X: data @ X - np.ones((300, 1)) * (mean @ X),
-        lambda Y: data.T @ Y - mean[:, None] * np.sum(Y, axis=0),
+        lambda X: data @ X - np.ones((300, 1)) * (center @ X),
+        lambda Y: data.T @ Y - center[:, None] * np.sum(Y, axis=0),
         data.shape,
         float,
     )
-    wanted = np.linalg.svd(data - mean, compute_uv=False)[:K]
-    np.testing.assert_allclose(sg.truncated_svd(A, K, tol=1e-9).S, wanted, rtol=1e-10)
+    with pytest.warns(sg.ConvergenceWarning, match="adjoint to .* alone.*cancel"):
+        found = sg.truncated_svd(A, K).S
+    wanted = np.linalg.svd(data - center, compute_uv=False)[:K]
+    np.testing.assert_allclose(found, wanted, rtol=1e-12 * mean)
 
 
 def test_products_that_are_less_accurate_take_a_tol():

@@ -379,7 +379,7 @@ def test_bad_arguments():
     with pytest.raises(TypeError, match="int64"):
         sg.truncated_svd(scipy.sparse.csr_array(np.eye(4, dtype=int)), 2)
     wrong = sg.operators.from_matmat(lambda X: X[:2], lambda Y: Y, (4, 4), float)
-    with pytest.raises(ValueError, match=r"matmat returned \(2, 4\).*wanted.*\(4, 4\)"):
+    with pytest.raises(ValueError, match=r"matmat returned \(2, 1\).*wanted.*\(4, 1\)"):
         sg.truncated_svd(wrong, 2)
     with pytest.raises(TypeError, match="`matmat` is a ndarray"):
         sg.operators.from_matmat(x, lambda Y: Y, (4, 4), float)
@@ -462,11 +462,3 @@ def test_triplets_that_are_not_the_largest_are_refused():
     ones = np.diag([1.0] * 30 + list(np.linspace(0.9, 0.1, 270)))
     with pytest.warns(sg.ConvergenceWarning, match="residual"):  # ARPACK leaves copies out
         sg.truncated_svd(ones, 20, solver="scipy")
-
-
-def test_an_adjoint_that_is_none_is_noticed():
-    x = random((50, 60))
-    for wrong in (2 * x.T, 0 * x.T):
-        A = sg.operators.from_matmat(x.__matmul__, wrong.__matmul__, x.shape, float)
-        with pytest.warns(sg.ConvergenceWarning, match="residual"):
-            sg.truncated_svd(A, 3)

@@ -15,11 +15,12 @@ import numpy as np
 
 from .._bindings.array import Array, adjoint, array_namespace, beside, conj, device, real
 from .._bindings.lookup import torch_dtype
+from .operator_sums import Addable, added
 from .products import identity_slices, products_of
 
 
 @dataclass(frozen=True, eq=False)
-class Operator:
+class Operator(Addable):
     """A matrix known by its products; made by `from_matmat`."""
 
     matmat: Callable[[Array], Array]
@@ -115,7 +116,7 @@ SLICE = 2**18  # entries that `LowRank.at` finds at a time
 
 
 @dataclass(frozen=True, eq=False)
-class LowRank:
+class LowRank(Addable):
     """The matrix left @ right^H, never formed unless asked for.
 
     Parameters
@@ -126,7 +127,8 @@ class LowRank:
     Notes
     -----
     The cotangent of a sparse matrix or an operator comes as one of these, with r = 2 k. It can be
-    added to another, and multiplies like an operator.
+    added to another, and multiplies like an operator. The sum with any other matrix is one of
+    `as_operator`'s.
 
     Examples
     --------
@@ -141,6 +143,17 @@ class LowRank:
 
     left: Array
     right: Array
+
+    given = False  # its products are our own
+
+    @property
+    def leaves(self) -> tuple[Array, Array]:
+        """Both factors."""
+        return (self.left, self.right)
+
+    def rebuilt(self, left: Array, right: Array) -> LowRank:
+        """A matrix of the same kind."""
+        return LowRank(left, right)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -193,11 +206,11 @@ class LowRank:
             entries = entries + xp.take(self.left[:, i], rows) * xp.take(right[:, i], cols)
         return entries
 
-    def __add__(self, other: LowRank) -> LowRank:
+    def __add__(self, other: Any) -> Any:
         if isinstance(other, PlusMultiple):
             return other + self
         if not isinstance(other, LowRank):
-            return NotImplemented
+            return added(self, other)
         return LowRank(beside([self.left, other.left]), beside([self.right, other.right]))
 
 
@@ -234,9 +247,14 @@ class PlusMultiple(LowRank):
         entries = array_namespace(self.left).asarray(self.matrix.tocsr()[rows, cols])
         return self.factor * entries.reshape(-1) + super().at(rows, cols)
 
-    def __add__(self, other: LowRank) -> LowRank:
+    @property
+    def leaves(self) -> Any:
+        """None that it could be rebuilt from."""
+        return ()
+
+    def __add__(self, other: Any) -> Any:
         if not isinstance(other, LowRank):
-            return NotImplemented
+            return added(self, other)
         factor = self.factor
         if isinstance(other, PlusMultiple):
             factor = factor + other.factor  # of the one operator that both are cotangents of

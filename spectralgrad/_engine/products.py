@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -56,7 +56,8 @@ def products_of(A: Any) -> Products:
     if is_array(A):
         return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
-        return _checked(A.matmat, A.rmatmat, shape, like_of(A))
+        found = _checked(A.matmat, A.rmatmat, shape, like_of(A))
+        return replace(found, given=getattr(A, "given", True))
     check_products(A, "the operator")
     like = like_of(A)
     Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds

@@ -32,6 +32,7 @@ from .._bindings.lookup import autodiff_of, is_dense, native, sparse_library
 from .._engine.arguments import enter
 from .._engine.checks import check_plain, check_precision
 from .._engine.errors import raise_captured
+from .._engine.operator_sums import Sum, as_operator
 from .._engine.operators import LowRank, Operator
 from .._engine.products import (
     Products,
@@ -193,9 +194,23 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
     if sparse is not None and not is_recorded(x):
         values, rows, cols = sparse.parts(x)
         return Entries(sparse, tuple(x.shape)), (values, rows, cols)
+    if isinstance(x, (LowRank, Sum)):
+        return _of_terms(x, function)
     if isinstance(x, Operator):
         _refuse_captured(x, function)
     return WHOLE, (x,)
+
+
+def _of_terms(x: Any, function: str) -> tuple[Any, Arrays]:
+    """A sum as a function of the arrays that it is made of, where a library differentiates it."""
+    total = as_operator(x)
+    for _, term in total.terms:
+        if isinstance(term, Operator):
+            _refuse_captured(term, function)
+    leaves = total.leaves
+    if is_recorded(x) or not any(map(_is_leaf, leaves)):
+        return WHOLE, (x,)
+    return _OfParameters(total.rebuilt, tuple(leaf.ndim for leaf in leaves)), leaves
 
 
 def _of_parameters(build: Any, params: Any, function: str) -> tuple[Any, Arrays]:

@@ -12,6 +12,7 @@ from .._engine.checks import check_rank
 from .._engine.errors import ConvergenceError, ConvergenceWarning, warn
 from .._engine.options import check_choice, check_count, check_rtol, check_tol
 from .._engine.primitive import Primitive
+from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._operations.declaration import operation
 from .._operations.svd import SVDResult
@@ -58,8 +59,9 @@ def truncated_svd(
     ----------
     x : array (..., m, n), sparse matrix, or operator
         A stack of any library; a sparse array of SciPy or CuPyX, a sparse tensor of PyTorch, a BCOO
-        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes. Real or
-        complex. With `params`, a function of them that returns one of these.
+        of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes; sums of
+        these, by `operators.as_operator`. Real or complex. With `params`, a function of them that
+        returns one of these.
     k : int
         From 1 to min(m, n). `cut` finds one that splits no multiplet.
     ties : {"nan", "raise", "drop", "split"}
@@ -171,7 +173,7 @@ def decompose(
     operand, leaves = as_operand(x, params, function)
     options = _resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
-    _report(found, options, function)
+    _report(found, operand.products(*leaves), options)
     return operand, leaves, found, narrow
 
 
@@ -201,8 +203,15 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     )
 
 
-def _cause(turns: int, options: Options) -> str:
-    """Why triplets are not accurate, and what to do."""
+def _cause(A: Products, turns: int, options: Options) -> str:
+    """Why a residual is large, and what helps."""
+    mismatch = read(adjoint_mismatch(A)) if A.given else None
+    if mismatch is not None and bool(mismatch > options.accepted):
+        return (
+            f"and the products of `x` are each other's adjoint to {float(mismatch):.2g} alone, as "
+            "where they round to another precision or large terms cancel. Raise tol, or compute "
+            "them more exactly."
+        )
     if options.solver == "full":
         return (
             "and a full SVD leaves no more than rounding: the operator's products are less "
@@ -225,7 +234,7 @@ def _cause(turns: int, options: Options) -> str:
     )
 
 
-def _report(found: Found, options: Options, function: str) -> None:
+def _report(found: Found, A: Products, options: Options) -> None:
     """Say that the iteration did not converge."""
     residual, turns = read(found.residual), read(found.turns)
     if residual is None or turns is None or 0 in residual.shape:
@@ -234,9 +243,9 @@ def _report(found: Found, options: Options, function: str) -> None:
     worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
     if worst <= options.accepted:
         return
-    cause = _cause(int(xp.max(turns)), options)
+    cause = _cause(A, int(xp.max(turns)), options)
     message = (
-        f"{function}: a triplet has a residual of {worst:.2g} S[0] where "
+        f"{options.function}: a triplet has a residual of {worst:.2g} S[0] where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
     if options.unconverged == "raise":
