@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from functools import partial
 
@@ -462,3 +463,31 @@ def test_triplets_that_are_not_the_largest_are_refused():
     ones = np.diag([1.0] * 30 + list(np.linspace(0.9, 0.1, 270)))
     with pytest.warns(sg.ConvergenceWarning, match="residual"):  # ARPACK leaves copies out
         sg.truncated_svd(ones, 20, solver="scipy")
+
+
+def test_a_short_side_goes_by_its_gram_matrix():
+    """A tall matrix is never multiplied out."""
+    A = scipy.sparse.random_array((40_000, 150), density=0.01, rng=np.random.default_rng(0)).tocsr()
+    tracemalloc.start()
+    U, S, Vh = sg.truncated_svd(A, 20)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 8 * A.shape[0] * A.shape[1]
+    np.testing.assert_allclose(S, np.linalg.svd(A.todense(), compute_uv=False)[:20], rtol=1e-13)
+    np.testing.assert_allclose(A @ Vh.T, U * S, atol=1e-13 * S[0])
+    np.testing.assert_allclose(A.T @ U, Vh.T * S, atol=1e-13 * S[0])
+
+
+def test_a_batch_element_does_not_depend_on_its_neighbours():
+    easy, hard = clustered((300, 280), 4, 0.5, False), random((300, 280))
+    together = sg.truncated_svd(np.stack([easy, hard, easy]), 4, solver="krylov")
+    for i, x in enumerate((easy, hard)):
+        for part, alone in zip(together, sg.truncated_svd(x, 4, solver="krylov"), strict=True):
+            np.testing.assert_array_equal(part[i], alone)
+
+
+def test_an_accuracy_that_rounding_forbids_is_not_waited_for():
+    x = random((300, 280))
+    with pytest.warns(sg.ConvergenceWarning, match="brought it down no further"):
+        found = sg.truncated_svd(x, 4, solver="krylov", tol=1e-17, maxiter=100_000)
+    np.testing.assert_allclose(found.S, np.linalg.svd(x, compute_uv=False)[:4], rtol=1e-13)

@@ -17,6 +17,7 @@ import numpy as np
 from .array import Array, Arrays, adjoint, array_namespace, real
 from .host import adjoint_times as adjoint_times
 from .host import apply as apply
+from .host import as_one as as_one
 from .host import autodiff as autodiff
 from .host import call_later as call_later
 from .host import computing as computing

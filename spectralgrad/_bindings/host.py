@@ -120,6 +120,10 @@ def rows_at(x: Array, start: int, count: int) -> Array:
     return x[start : start + count, :]
 
 
+def as_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+    return function(*arrays)
+
+
 def one_by_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
     xp = array_namespace(*arrays)
     found = [function(*(x[i, ...] for x in arrays)) for i in range(arrays[0].shape[0])]

@@ -187,6 +187,11 @@ def rows_at(x: jax.Array, start: Any, count: int) -> jax.Array:
     return jax.lax.dynamic_slice_in_dim(x, start, count)
 
 
+def as_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+    found: Arrays = jax_programs.run(function, *arrays)
+    return found
+
+
 def one_by_one(function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
     def whole(*arrays: jax.Array) -> Any:
         return jax.lax.map(lambda one: function(*one), arrays)

@@ -115,6 +115,10 @@ class Library(Protocol):
         """As many rows of x."""
         ...
 
+    def as_one(self, function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
+        """function(*arrays), in one program where the library compiles."""
+        ...
+
     def one_by_one(self, function: Callable[..., Arrays], arrays: Arrays) -> Arrays:
         """function(one of each array), for arrays with one axis in front, as results have it."""
         ...

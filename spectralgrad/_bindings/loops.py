@@ -53,6 +53,11 @@ def rows_at(x: Array, start: Any, count: int) -> Array:
     return library_of(x).rows_at(x, start, count)
 
 
+def as_one(function: Callable[[], Arrays], like: Array) -> Arrays:
+    """function(), as one program where the library of `like` compiles."""
+    return library_of(like).as_one(function, ())
+
+
 def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
     """function(matrices), for one batch element of the stacks after the other.
 
@@ -60,7 +65,7 @@ def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
     """
     batch = arrays[0].shape[:-2]
     if not batch:
-        return function(*arrays)
+        return library_of(arrays[0]).as_one(function, arrays)
     xp, axes = array_namespace(*arrays), len(batch)
     flat = tuple(xp.reshape(x, (-1, *x.shape[axes:])) for x in arrays)
     found = library_of(arrays[0]).one_by_one(function, flat)

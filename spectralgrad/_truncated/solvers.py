@@ -12,7 +12,7 @@ import numpy as np
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
 from .._bindings.lookup import library_of, project_out
-from .._bindings.loops import one_by_one
+from .._bindings.loops import as_one, one_by_one
 from .._engine.products import Products, products_of
 from .._spectrum import factorizations
 from .krylov import DENSE_ENTRIES, Triplets, fits, leading_triplets, multiplied_out, true_residual
@@ -62,9 +62,9 @@ def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Trip
         tol=options.accepted,
         maxiter=options.maxiter,
     )
-    if operand is not DENSE:
-        return search(A)
-    return Triplets(*one_by_one(lambda x: search(products_of(x)), leaves[0]))
+    if operand is DENSE:
+        return Triplets(*one_by_one(lambda x: search(products_of(x)), leaves[0]))
+    return Triplets(*as_one(lambda: search(A), A.like))
 
 
 def _scipy(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:

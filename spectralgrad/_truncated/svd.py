@@ -76,14 +76,13 @@ def truncated_svd(
         side of 256, on Dask, and where PyTorch compiles or maps (`torch.compile`,
         `torch.func.vmap`); else "krylov".
     oversample : int, optional
-        The iteration works with k + oversample columns, default 8. Copies of S[k - 1]
+        The iteration looks for k + oversample triplets, default 8. Copies of S[k - 1]
         beyond as many are not seen.
     tol : float, optional
         Bound on the residuals \|\|A v - s u\|\| and \|\|A^H u - s v\|\| over S[0], default
         max(8 sqrt(max(m, n)), 128) eps. For other solvers, what is warned of; default eps^(3/4).
     maxiter : int
-        Restarts of the iteration, each after 3 to 6 blocks; the adjoint has 10 times as many
-        iterations.
+        Restarts of the iteration; the adjoint has 10 times as many iterations.
     seed : int
         Of the random start: the same seed gives the same result.
     adjoint : {"krylov", "full"}, optional
@@ -130,10 +129,13 @@ def truncated_svd(
     matrices that can be decomposed. Second derivatives (PyTorch, JAX) take linear solves of the
     same kind.
 
-    Ten to twenty products with A and as many with A^H find well separated triplets, and the
-    derivative takes one of both an iteration; memory is that of some 15 (k + oversample) vectors
-    of each side. Golub, Luk and Overton (1981) for the iteration; Francuz, Schuch and Vanhecke
-    (2025) for the derivative; Townsend (2016) for what is kept.
+    Block Lanczos iteration on the shorter side, with blocks of 4 to 16 vectors, then Rayleigh-Ritz
+    on x itself, and an iteration on both sides for what is below some 1e-2 S[0]. Memory is that of
+    4 to 6 (k + oversample) vectors of the shorter side and 3 of the longer one, or 18 of both where
+    small values take the second iteration. The derivative takes one product with A and with A^H an
+    iteration, for the columns that are not solved yet. Golub and Underwood (1977) for the
+    iteration; Francuz, Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what is
+    kept.
 
     Examples
     --------
