@@ -420,6 +420,7 @@ def test_tangents_where_the_rotation_is_not_determined():
     assert np.isfinite(tangent.msd)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
 def test_many_small_sets_are_their_members(native, weighted):
     """NumPy has the axis of the stack last in memory there, and gives results back in order."""

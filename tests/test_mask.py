@@ -76,6 +76,7 @@ def test_equal_points_have_no_scale(library):
     assert np.all(np.isfinite(Q_bar))
 
 
+@pytest.mark.filterwarnings("ignore:kabsch. the value is NaN for .*no point:UserWarning")
 def test_no_point_at_all_is_nan(library):
     P, Q, mask = padded(0, fill=1.0)
     found = derivative(library, P, Q, mask)

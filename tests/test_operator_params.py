@@ -67,6 +67,7 @@ def test_dicts_in_pytorch(name):
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @by_function
 def test_dicts_in_jax(name):
     jax = pytest.importorskip("jax")

@@ -96,6 +96,7 @@ def test_gradients_in_pytorch(is_complex, name, layout):
         torch.testing.assert_close(found.grad, other.grad, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @by_loss
 def test_gradients_in_jax(name):
     jax = pytest.importorskip("jax")
@@ -165,6 +166,7 @@ def test_duplicates_in_pytorch(is_complex):
     torch.testing.assert_close(own.grad, dense.grad[rows, cols], rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @by_dtype
 def test_duplicates_in_jax(is_complex):
     jax = pytest.importorskip("jax")

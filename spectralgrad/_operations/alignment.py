@@ -47,7 +47,6 @@ from .._engine.linear import (
     unrow,
 )
 from .._engine.options import check_flag
-from .._engine.primitive import Primitive
 from .._engine.reading import read
 from .._engine.tape import as_constant
 from .._spectrum.undefined import KEEP_OUT, Policy, Undefined, check_undefined
@@ -123,21 +122,13 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
     return (multiply(share, w, axes=1),), P, Q
 
 
-def _inverse_or_words(what: str, remedy: str) -> Primitive:
-    """1/a, that says what a stands for where it counts as zero."""
-
-    def no_value(inputs: Arrays, outputs: Arrays) -> Exception | None:
-        about, values = Undefined("kabsch"), inputs[0][..., None]
-        return about.explain(values, (), outputs[0], lambda values: what, remedy, order=0)
-
-    return replace(inverse, no_value=no_value)
+def _no_weight(inputs: Arrays, outputs: Arrays) -> Exception | None:
+    about, total = Undefined("kabsch"), inputs[0][..., None]
+    what = "no point has a weight"
+    return about.explain(total, (), outputs[0], lambda values: what, KEEP_OUT, order=0)
 
 
-_inverse_of_total = _inverse_or_words("no point has a weight", KEEP_OUT)
-_inverse_of_square = _inverse_or_words(
-    "no scale is fitted to points P that coincide, to their rounding",
-    f"{KEEP_OUT}, or leave the scale at 1 by scale=False",
-)
+_inverse_of_total = replace(inverse, no_value=_no_weight)
 # a scale of 1, with a derivative of zero that one may ask for
 unfitted = replace(filled, carried=())
 
@@ -241,7 +232,7 @@ def kabsch(
         square_p, floor_p = inner(identity_like(H), gram(p, p, *w), axes=2), point_floor(size_p)
         most = greatest(H, R, mean)
         c = multiply(inverse_or_zero(square_p, floor_p), most, axes=0)
-        ratio = multiply(_inverse_of_square(square_p, floor_p), most, axes=0)
+        ratio = multiply(inverse(square_p, floor_p), most, axes=0)
         ratio = measured(
             measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
         )

@@ -165,7 +165,7 @@ class Search:
         values = w[: self.k]
         last = rows_at(Y, state.filled - self.plan.width, self.plan.width)[:, : self.k]
         excess = xp.max(norms(state.R @ last) / self.allowed(values))
-        slow, invalid = excess > SLOW * state.best, xp.isnan(excess)
+        slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (state.scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
         same = xp.max(xp.abs(values - state.known)) <= SAME * xp.max(xp.abs(values))
         ready = ((excess <= 1) | (stalls >= PATIENCE)) & ~same
