@@ -24,13 +24,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
 from .._bindings.host import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
 from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 
-SAME = 1e-10  # of the largest: what values change by where nothing new is found
+SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
 LOOKS = 6  # in a turn at least: a few steps find little, however many columns they have
 TRACED = 12  # looks where no value can be read
@@ -167,7 +167,8 @@ class Search:
         excess = xp.max(norms(state.R @ last) / self.allowed(values))
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (state.scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
-        same = xp.max(xp.abs(values - state.known)) <= SAME * xp.max(xp.abs(values))
+        change = xp.max(xp.abs(values - state.known))
+        same = change <= eps(w) ** SAME * xp.max(xp.abs(values))
         ready = ((excess <= 1) | (stalls >= PATIENCE)) & ~same
         state = state._replace(
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
