@@ -200,6 +200,7 @@ def test_scale_changes_nothing_but_the_scale(library, exponent):
         np.testing.assert_allclose(scaled_Q * q, Q_bar, atol=1e-4)
 
 
+@pytest.mark.thinned
 def test_members_that_are_not_finite_warn_of_nothing(library):
     P, Q = random((3, 5, 3), seed=1), random((3, 5, 3), seed=2)
     P[0, 1, 2], Q[1] = np.inf, np.nan
@@ -216,6 +217,7 @@ def test_no_entries(library):
     assert library.numpy(sg.procrustes(empty, empty).scale) == 0
 
 
+@pytest.mark.thinned
 def test_stacks_broadcast(library):
     P, Q = random((5, 3), seed=1), random((2, 4, 5, 3), seed=2)
     w = np.abs(random((4, 5), seed=3))
@@ -358,6 +360,7 @@ def test_points_without_weight(library, far):
     assert w_bar[0] > 1e6 if far < 1e100 else w_bar[0] == 0
 
 
+@pytest.mark.thinned
 def test_huge_and_negative_weights(library):
     P, Q = map(library.array, points(6, 3))
     plain = sg.kabsch(P, Q)

@@ -219,6 +219,7 @@ def test_an_array_out_of_range_makes_its_member_nan(library, name, value):
         assert np.all(np.isfinite(result[1]))
 
 
+@pytest.mark.thinned
 def test_exponents_that_happen_to_be_whole(library):
     """At zero values an array of 1 or 2 is as good as the number."""
     x, dx = library.array(np.diag([1.0, 0.0])), library.array(np.ones((2, 2)))

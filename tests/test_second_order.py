@@ -247,6 +247,7 @@ def test_factors_have_no_rule_of_second_order(fun):
         sg.hvp(fun, x, x, bars)
 
 
+@pytest.mark.thinned
 def test_several_arguments_and_structures(library):
     """Mixed second derivatives: symmetric in the arguments."""
     x, tau = library.array(random((4, 3), seed=1)), library.array(np.asarray(0.4))

@@ -13,6 +13,7 @@ from spectralgrad._engine.transforms import vjp
 from spectralgrad.testing import check_jvp, check_vjp, random_cotangent
 
 
+@pytest.mark.thinned
 def test_a_pipeline_of_the_users_own(native):
     """Any code at all, through the library's own autodiff."""
     xp = native.xp

@@ -190,6 +190,7 @@ def test_the_krylov_iteration_by_itself(library, is_complex):
         assert np.linalg.norm(residual) < 1e-12 * np.max(S)
 
 
+@pytest.mark.thinned
 def test_seeds_decide(library):
     x = library.array(random((400, 300)) * 0.9 ** np.arange(300))
     runs = [library.compiled(lambda x, seed=s: sg.truncated_svd(x, 3, seed=seed).U) for s in (0, 1)]
@@ -229,6 +230,7 @@ def with_gradient(library):
     return library.compiled(both)
 
 
+@pytest.mark.thinned
 def test_scale_changes_nothing(library):
     x = random((300, 270), seed=4) * 0.95 ** np.arange(270)
     bars = library.array(random((300, 3))), library.array(random((3, 270), seed=1))
@@ -396,6 +398,7 @@ def test_bad_arguments():
         sg.truncated_svd(x, 4, solver="scipy")
 
 
+@pytest.mark.thinned
 def test_single_precision(library):
     x = library.array(random((300, 270)) * 0.9 ** np.arange(270), "float32")
     U_bar, Vh_bar = random((300, 3)), random((3, 270), seed=1)

@@ -128,6 +128,7 @@ def test_a_value_that_is_nan_says_why(library, name):
     fun(library.array(x[1:]))
 
 
+@pytest.mark.thinned
 def test_alignment_without_a_value_says_why(library):
     """Of no point that counts, whose derivatives are NaN too."""
     points, weights = random((2, 4, 3), seed=5), np.ones((2, 4))

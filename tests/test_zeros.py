@@ -110,6 +110,7 @@ def test_orthogonalize_of_a_large_gaussian_in_single_precision(library):
     assert np.linalg.norm(got - wanted) < 1e-2 * np.linalg.norm(wanted)
 
 
+@pytest.mark.thinned
 def test_a_threshold_of_zero_by_its_parameter(library):
     """x_bar of the threshold jumps with tau at a zero value: there is no mixed derivative."""
     x, tau = library.array(np.diag([1.0, 0.0])), library.array(np.asarray(0.0))
