@@ -6,7 +6,6 @@ conjugate of all of it. Its array has the size that it grows to, and zeros in wh
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,11 +81,7 @@ def empty_basis(size: int, rows: int, like: Array) -> Basis:
     return Basis(xp.zeros((size, rows), dtype=like.dtype, device=device(like)), 0)
 
 
-def rounding(rows: int, like: Array) -> float:
-    """What rounding leaves of vectors in a basis that they were made orthogonal to, at most."""
-    return max(math.sqrt(rows) / 2, 8.0) * eps(like)
-
-
+ROUNDING = 8  # eps: above what is left of vectors in a basis that they were made orthogonal to
 KEPT_LENGTH = 0.7  # of columns that are made orthogonal once more: with less they are so again
 
 
@@ -98,7 +93,7 @@ def orthonormal(
     Noise stands in for what is linearly dependent, at `scale` times the level of rounding: well
     above what that leaves of W in the basis, so that its own part decides.
     """
-    xp, level = array_namespace(W), rounding(W.shape[0], W) / W.shape[0] ** 0.5 * scale
+    xp, level = array_namespace(W), ROUNDING * eps(W) / W.shape[0] ** 0.5 * scale
     level = xp.where(level > 0, level, 1.0)
     rest, C = basis.beyond(W + level * noise(place, W.shape[1]))
 

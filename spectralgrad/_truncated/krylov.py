@@ -24,7 +24,7 @@ from .._bindings.loops import loop
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .._spectrum.entries import power_of_two
-from .blocks import Noise, largest_norm, noise_for, norms, rounding
+from .blocks import ROUNDING, Noise, largest_norm, noise_for, norms
 from .lanczos import Pairs, Plan, Search
 from .two_sided import TwoSided, blocks_of
 
@@ -73,7 +73,7 @@ def leading_triplets(
         return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
     noise = noise_for(A.shape[1], block, A.like, seed)
     A, unit = _in_units(A, noise(0, plan_for(block).width))
-    allowed = partial(_allowed, tol=tol, least=2 * rounding(A.shape[1], A.like))
+    allowed = partial(_allowed, tol=tol, least=2 * ROUNDING * eps(A.like))
     search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan_for(block), allowed)
     xp = array_namespace(A.like)
     pairs = search.run(maxiter) if fits(A.shape, block) else _by_gram_matrix(A, block)
