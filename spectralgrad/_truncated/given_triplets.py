@@ -37,7 +37,7 @@ def _rule(
     (A,), (U, S, Vh), function = inputs, triplets, f"sg.rules.truncated_svd_{kind}"
     operand, k = whole(A), S.shape[-1]
     products = operand.products(A)
-    method = adjoint or by_size(operand, (A,), products, k)
+    method = adjoint or by_size(operand, (A,), products)
     options = Options(
         ties=ties,
         gap_rtol=gap_rtol,

@@ -77,10 +77,9 @@ def leading_triplets(
     search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan_for(block), allowed)
     xp = array_namespace(A.like)
     pairs = search.run(maxiter) if fits(A.shape, block) else _by_gram_matrix(A, block)
-    U, S, V, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
+    U, S, V, residual, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
     other = largest_norm(A.matmat(V[:, :k]) - U[:, :k] * S[None, :k], S)
-    residual = xp.maximum(other, _adjoint_residual(A, U, S, V, k))
-    return Triplets(U, S * unit, adjoint(V), residual, turns)
+    return Triplets(U, S * unit, adjoint(V), xp.maximum(other, residual), turns)
 
 
 def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
@@ -101,23 +100,26 @@ def _allowed(w: Array, *, tol: float, least: float) -> Array:
 def _refined(
     A: Products, found: Pairs, noise: Noise, sizes: tuple[int, int], tol: float, maxiter: int
 ) -> Arrays:
-    """U, S, V of A near the eigenvectors of A^H A, and the turns that were made in all."""
+    """U, S, V of A near the eigenvectors of A^H A, A^H U - V S, and all turns that were made."""
     k, block = sizes
     U, S, V = _rayleigh_ritz(A, found.Q[:, :block])
 
     def inaccurate(state: Arrays) -> Array:
-        U, S, V, _ = state
-        return _adjoint_residual(A, U, S, V, k) > tol
+        *_, residual, _ = state
+        return residual > tol
 
     def again(state: Arrays) -> Arrays:
-        _, _, V, turns = state
+        _, _, V, _, turns = state
         if blocks_of(A.shape, block) < 4:
-            return *_decomposed(A, block), turns
-        left = noise_for(A.shape[0], block, A.like, 0)
-        U, S, V, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
-        return U[:, :block], S[:block], V[:, :block], turns + more
+            U, S, V = _decomposed(A, block)
+        else:
+            left = noise_for(A.shape[0], block, A.like, seed=0)  # stands in for what is dependent
+            *factors, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
+            (U, S, V), turns = (X[..., :block] for X in factors), turns + more
+        return U, S, V, _adjoint_residual(A, U, S, V, k), turns
 
-    refined: Arrays = loop(inaccurate, again, (U, S, V, found.turns), 1, traced=1)
+    start = U, S, V, _adjoint_residual(A, U, S, V, k), found.turns
+    refined: Arrays = loop(inaccurate, again, start, 1, traced=1)
     return refined
 
 

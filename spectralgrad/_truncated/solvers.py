@@ -23,7 +23,7 @@ SMALL = 256  # up to this side a full SVD is the fastest
 EXTRA = 8  # triplets looked for beyond those of another library's solver
 
 
-def by_size(operand: Any, leaves: Arrays, A: Products, block: int) -> Method:
+def by_size(operand: Any, leaves: Arrays, A: Products) -> Method:
     """Whether "full" or "krylov" is the choice for this size."""
     if operand is DENSE:
         x = leaves[0]

@@ -131,8 +131,9 @@ def truncated_svd(
 
     Block Lanczos iteration on the shorter side, with blocks of 4 to 16 vectors, then Rayleigh-Ritz
     on x itself, and an iteration on both sides for what is below some 1e-2 S[0]. Memory is that of
-    4 to 6 (k + oversample) vectors of the shorter side and 3 of the longer one, or 18 of both where
-    small values take the second iteration. The derivative takes one product with A and with A^H an
+    a basis on the shorter side, of at most 100 + 5 (k + oversample) vectors, twice while it
+    restarts, and a few blocks of k + oversample vectors of the longer one, or some 25 such blocks
+    of both where small values take the second iteration. The derivative takes one product with A and with A^H an
     iteration, for the columns that are not solved yet. Golub and Underwood (1977) for the
     iteration; Francuz, Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what is
     kept.
@@ -186,7 +187,7 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
     k, extra = check_rank(k, A, function), options.oversample
     extra = 8 if extra is None else check_count(extra, function, "oversample", 1)
     block = min(k + extra, *A.shape)
-    chosen, fine = by_size(operand, leaves, A, block), default_tol(A)
+    chosen, fine = by_size(operand, leaves, A), default_tol(A)
     solver = chosen if options.solver is None else options.solver
     own = solver in ("krylov", "full")
     loose = fine if own else eps(A.like) ** 0.75
