@@ -35,7 +35,7 @@ def _rule(
 ) -> Arrays:
     """A rule of `truncated_svd`, once the largest triplets beyond the given ones are found."""
     (A,), (U, S, Vh), function = inputs, triplets, f"sg.rules.truncated_svd_{kind}"
-    operand, k = whole(A), S.shape[-1]
+    operand = whole(A)
     products = operand.products(A)
     method = adjoint or by_size(operand, (A,), products)
     options = Options(

@@ -132,11 +132,11 @@ def truncated_svd(
     Block Lanczos iteration on the shorter side, with blocks of 4 to 16 vectors, then Rayleigh-Ritz
     on x itself, and an iteration on both sides for what is below some 1e-2 S[0]. Memory is that of
     a basis on the shorter side, of at most 100 + 5 (k + oversample) vectors, twice while it
-    restarts, and a few blocks of k + oversample vectors of the longer one, or some 25 such blocks
-    of both where small values take the second iteration. The derivative takes one product with A and with A^H an
-    iteration, for the columns that are not solved yet. Golub and Underwood (1977) for the
-    iteration; Francuz, Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what is
-    kept.
+    restarts, and 4 blocks of k + oversample vectors of the longer one, or some 25 such blocks of
+    both where small values take the second iteration. The derivative takes one product with A and
+    with A^H an iteration, for the columns that are not solved yet. Golub and Underwood (1977) for
+    the iteration; Francuz, Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what
+    is kept.
 
     Examples
     --------
