@@ -2,6 +2,9 @@
 
 from . import functions, operators, testing
 from ._bindings.explaining import explain_nan
+from ._diagnosis.diagnose import diagnose
+from ._diagnosis.explain import Explanation, explain
+from ._diagnosis.report import Diagnosis
 from ._engine.errors import (
     ConvergenceError,
     ConvergenceWarning,
@@ -35,17 +38,21 @@ __all__ = [
     "ConvergenceWarning",
     "DerivativeUndefinedError",
     "DerivativeUndefinedWarning",
+    "Diagnosis",
     "EighResult",
+    "Explanation",
     "KabschResult",
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
     "cut",
+    "diagnose",
     "eigenprojector",
     "eigh",
     "eigh_function",
     "eigvalsh",
     "eigvalsh_sum",
+    "explain",
     "explain_nan",
     "expm",
     "functions",

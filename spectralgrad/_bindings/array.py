@@ -49,6 +49,7 @@ __all__ = [
     "product",
     "real",
     "skew",
+    "to_numpy",
     "trailing_columns",
     "transposed_copy",
     "unboxed",
@@ -220,6 +221,13 @@ def is_plain_matrix(x: Any) -> bool:
 def is_surely_finite(x: Array) -> bool:
     """Whether x holds neither NaN nor Inf, of NumPy's arrays: of others it is not asked."""
     return type(x) is np.ndarray and bool(np.isfinite(x).all())
+
+
+def to_numpy(x: Array) -> Array:
+    """The values of x on the host."""
+    for move in ("detach", "resolve_conj", "cpu", "get", "compute"):
+        x = getattr(x, move)() if hasattr(x, move) else x
+    return np.asarray(x)
 
 
 def real(x: Array) -> Array:

@@ -15,6 +15,7 @@ import numpy as np
 from .._bindings.array import Arrays
 from .._bindings.explaining import is_explaining
 from .._bindings.lookup import common_library, is_dense, library_of
+from .each_reason import collect, is_collecting
 from .errors import line_of_user, warn, warn_at
 from .operators import LowRank
 from .reading import holds_nan, values_of
@@ -27,7 +28,7 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
     """Warn or raise where the result holds a NaN and the Primitive can say why."""
     inputs, outputs, directions, result = groups
     groups = inputs, outputs, directions, tuple(map(array_of, result))
-    insist = is_explaining() or call.primitive.insists(**dict(call.static))
+    insist = is_explaining() or is_collecting() or call.primitive.insists(**dict(call.static))
     _explain(partial(call.primitive.undefined, **dict(call.static)), groups, batch, insist)
 
 
@@ -40,7 +41,8 @@ def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
     batch = value.ndim - core if isinstance(core, int) else inputs[0].ndim - 2
     if 0 in value.shape:
         return
-    entry, insist = value[(..., *(0,) * (value.ndim - batch))], is_explaining()
+    insist = is_explaining() or is_collecting()
+    entry = value[(..., *(0,) * (value.ndim - batch))]
     if isinstance(entry, np.generic):  # of a single matrix
         is_nan = bool(entry != entry)
     else:
@@ -60,7 +62,11 @@ def _explain(reason: Reason, groups: Groups, batch: int, insist: bool) -> None:
         _explain_later(reason, groups, batch)
     if not found:
         return
-    problem = reason(*(tuple(map(values_of, arrays)) for arrays in groups))
+    known = tuple(tuple(map(values_of, arrays)) for arrays in groups)
+    if is_collecting():
+        collect(reason, known, batch)
+        return
+    problem = reason(*known)
     if isinstance(problem, Warning):
         warn(problem)
     elif problem is not None:
