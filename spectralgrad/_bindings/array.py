@@ -48,6 +48,7 @@ __all__ = [
     "on_one_device",
     "product",
     "real",
+    "running_sum",
     "skew",
     "to_numpy",
     "trailing_columns",
@@ -313,6 +314,12 @@ def beside(blocks: list[Array]) -> Array:
     xp = array_namespace(*blocks)
     # torch.concat has no rule for batched gradients, and its older name does (2.13)
     return xp.cat(blocks, -1) if is_torch_array(blocks[0]) else xp.concat(blocks, axis=-1)
+
+
+def running_sum(x: Array) -> Array:
+    """The sums of the first, the first two, ... of the last axis."""
+    # array_api_compat's (1.15) asks a cache, of which Dynamo warns the user
+    return x.cumsum(-1) if is_torch_array(x) else array_namespace(x).cumulative_sum(x, axis=-1)
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

@@ -30,6 +30,7 @@ from .._bindings.array import (
     eps,
     leading_columns,
     leading_rows,
+    running_sum,
 )
 from .._engine.primitive import constant
 from .._engine.tape import current_tape, recording
@@ -104,7 +105,7 @@ def clusters(S: Array) -> Array:
     xp = array_namespace(S)
     apart = S[..., :-1] - S[..., 1:] > gap_tolerance(first(S))
     steps = beside([xp.zeros(first(S).shape, dtype=xp.bool, device=device(S)), apart])
-    return xp.cumulative_sum(xp.astype(steps, xp.int32), axis=-1)
+    return running_sum(xp.astype(steps, xp.int32))
 
 
 def zeros(found: Spectrum) -> Array:
@@ -114,9 +115,10 @@ def zeros(found: Spectrum) -> Array:
 
 def gap(S: Array, leading: int) -> Array:
     """The smallest relative gap that one of the leading values has; infinite for one value."""
-    xp, steps = array_namespace(S), (S[..., :-1] - S[..., 1:])[..., :leading]
+    xp, steps = array_namespace(S), S[..., :-1] - S[..., 1:]
     if steps.shape[-1] == 0:
         return xp.full(S.shape[:-1], float("inf"), dtype=S.dtype, device=device(S))
+    steps = leading_columns(steps, min(leading, steps.shape[-1]))
     return _over_top(xp.min(steps, axis=-1), S)
 
 
@@ -164,6 +166,6 @@ def at_cut(found: Spectrum, k: int, zero: Array) -> tuple[Array, Array, Array]:
 
 def undefined_columns(found: Spectrum, leading: int) -> Array:
     """Leading columns in a tie, at a cut that splits one, or of a zero that leaves them free."""
-    S = found.S[..., : leading + 1]
+    S = leading_columns(found.S, min(leading + 1, found.S.shape[-1]))
     columns = gauge.undefined_columns(S, gap_tolerance(first(S)), free=not found.is_real_square)
     return leading_columns(columns, leading)

@@ -209,7 +209,8 @@ def _for_low_rank(e: Element) -> str:
         )
     names = []
     if e.good_cut(e.rank) and not any(e.undefined[: e.rank]):
-        names.append(f"losses of the {e.rank} leading triplets alone")
+        what = "triplet" if e.rank == 1 else f"{e.rank} triplets"
+        names.append(f"losses of the leading {what} alone")
     if e.complete and e.good_cut(e.rank):
         names.append(f"low_rank(x, {e.rank}) and singular_projector(x, {e.rank})")
     elif e.good_cut(e.rank):
