@@ -1,7 +1,8 @@
 """``python -m spectralgrad``: are derivatives right on this machine, and where do they exist?
 
-``check``: every operation is compared with central differences and by the adjoint identity, in double
-precision, on real and complex matrices, and on repeated values where it has a derivative there.
+``check``: every operation is compared with central differences and by the adjoint identity, in
+double precision, on real and complex matrices, and on repeated values where it has a derivative
+there.
 ``diagnose FILE``: which derivatives exist at the matrices in a file.
 """
 
@@ -105,7 +106,9 @@ def main(argv: list[str] | None = None) -> int:
         "operations", nargs="*", metavar="OPERATION", help="such as svd; default all"
     )
     commands.add_parser("operations", help="print the table of operations, in Markdown")
-    add_arguments(commands.add_parser("diagnose", help="which derivatives exist at a file's matrices"))
+    add_arguments(
+        commands.add_parser("diagnose", help="which derivatives exist at a file's matrices")
+    )
     options = parser.parse_args(argv)
     if options.command == "diagnose":
         return run(options)

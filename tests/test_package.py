@@ -34,8 +34,9 @@ MODULES = sorted(
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
-    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "cut", "explain_nan", "hvp", "jvp", "vjp",
+    "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
+    "PolarResult", "ProcrustesResult", "SVDResult", "cut", "diagnose", "explain", "explain_nan",
+    "hvp", "jvp", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
@@ -72,7 +73,9 @@ def test_import_brings_no_library():
     assert found.stdout.strip() == "[]"
 
 
-LAYERS = ("_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated")
+LAYERS = (
+    "_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_diagnosis",
+)  # fmt: skip
 
 
 def _imports(path):

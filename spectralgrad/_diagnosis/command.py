@@ -37,9 +37,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         reports = _reports(options)
         if options.plot is not None:
-            for path, report in zip(_paths(options.plot, reports), reports.values(), strict=True):
-                report.plot().savefig(path, dpi=150)
-    except (BadFile, ImportError, OSError) as problem:
+            _write_figures(options.plot, reports)
+    except BadFile as problem:
         print(f"diagnose: {problem}", file=sys.stderr)
         return 2
     if options.json:
@@ -85,7 +84,7 @@ def _in_pieces(x: Any, k: int | None, advance: Any) -> Diagnosis:
     for start in starts:
         parts.append(diagnose(flat[start : start + starts.step], k=k))
         advance()
-    joined = {}
+    joined: dict[str, Any] = {}
     for name in (field.name for field in fields(Diagnosis)):
         values = [getattr(part, name) for part in parts]
         if isinstance(values[0], np.ndarray):
@@ -119,11 +118,14 @@ def _progress(pieces: int) -> Iterator[Any]:
         yield lambda: bar.advance(task)
 
 
-def _paths(path: Path, reports: dict[str, Diagnosis]) -> list[Path]:
-    """A file for each report: of several, with their numbers."""
-    if len(reports) == 1:
-        return [path]
-    return [path.with_stem(f"{path.stem}-{i}") for i in range(len(reports))]
+def _write_figures(path: Path, reports: dict[str, Diagnosis]) -> None:
+    """One for each report: of several, with their numbers."""
+    for i, report in enumerate(reports.values()):
+        own = path if len(reports) == 1 else path.with_stem(f"{path.stem}-{i}")
+        try:
+            report.plot().savefig(own, dpi=150)
+        except (ImportError, OSError, ValueError) as problem:  # no Matplotlib, folder, or format
+            raise BadFile(f"{own}: {problem}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from functools import reduce
+from operator import and_
+from typing import Any, NoReturn
 
 from .._bindings.array import (
     AnyArray,
@@ -15,12 +17,11 @@ from .._bindings.array import (
 from .._bindings.lookup import is_dense, library_of
 from .._engine.arguments import enter
 from .._engine.checks import check_like, check_rank
-from .._operations.svd import SVDResult
 from .._truncated.operands import as_operand, enter_operand
 from .._truncated.solvers import by_size
 from .._truncated.svd import truncated_svd
 from . import measures
-from .cotangents import Gauge, gauge_of
+from .cotangents import gauge_of
 from .measures import Spectrum, all_finite
 from .report import Diagnosis
 
@@ -43,6 +44,8 @@ def diagnose(
     cotangents : (U_bar, S_bar, Vh_bar), optional
         Those of a loss, with None for zero, at what ``svd(x)`` returned, with or without full
         matrices, or ``truncated_svd(x, k)``: the report says whether it has a gradient for them.
+        The factors are computed again, and residuals mean nothing where vectors come out otherwise:
+        in ties, in a library whose SVD is not reproducible.
 
     Returns
     -------
@@ -79,10 +82,10 @@ def diagnose(
     >>> report.findings(0)[0].cause
     'tie'
     """
-    if not is_dense(x) and k is None and not hasattr(x, "ndim"):
-        _refuse_without_k(x)
     if k is None:
-        x, _ = enter(x, "diagnose")  # which refuses what is no array
+        if not is_dense(x) and len(getattr(x, "shape", ())) == 2:
+            _refuse_without_k(x)
+        x, _ = enter(x, "diagnose")
     else:
         x, _ = enter_operand(x, None, "diagnose")
         operand, leaves = as_operand(x, None, "diagnose")
@@ -99,10 +102,11 @@ def diagnose(
     finite = all_finite(x, axes=2)
     kept = U[..., :k], S[..., :k], Vh[..., :k, :]
     factors = (U, S, Vh) if k is None else kept
-    return _reported(x, found, k, k_or_all, finite, factors, cotangents)
+    with library_of(S).computing(S):
+        return _reported(x, found, k, k_or_all, finite, factors, cotangents)
 
 
-def _refuse_without_k(x: Any) -> None:
+def _refuse_without_k(x: Any) -> NoReturn:
     raise TypeError(
         f"diagnose: argument `x` is a {type(x).__name__} and no `k` came; wanted an array "
         "(..., m, n), or k, the number of its leading triplets, for a sparse matrix or an operator."
@@ -116,7 +120,8 @@ def _of_leading(x: Any, k: int, cotangents: Any) -> Diagnosis:
     factors = (None, S[..., :k], None) if cotangents is None else truncated_svd(x, k)
     finite = all_finite(x, axes=2) if is_dense(x) else all_finite(S, axes=1)
     found = Spectrum((m, n), S, S, bool(array_namespace(S).isdtype(x.dtype, "complex floating")))
-    return _reported(x, found, k, k, finite, factors, cotangents)
+    with library_of(S).computing(S):
+        return _reported(x, found, k, k, finite, factors, cotangents)
 
 
 def _wants_full(x: Array, k: int | None, cotangents: Any) -> bool:
@@ -154,35 +159,47 @@ def _reported(
     zero, columns = measures.zeros(found), measures.undefined_columns(found, leading)
     gap = measures.gap(S, leading)
     error = measures.vector_error(found, leading, gap)
-    condition = measures.polar_condition(found, zero) if found.complete else None
-    cut = (None, None, None) if k is None or k == 0 else measures.at_cut(found, k, zero)
-    residuals, bad, vectors = (None, None), xp.any(columns, axis=-1), True
-    finite = finite & all_finite(S, axes=1)
+    cut = (None, None, None) if k is None else measures.at_cut(found, k, zero)
+    finite, bad, seen = finite & all_finite(S, axes=1), xp.any(columns, axis=-1), None
+    sees_vectors = True
     if cotangents is not None:
-        bars = _as_three(cotangents)
-        for name, bar, factor in zip(("U_bar", "S_bar", "Vh_bar"), bars, factors, strict=True):
-            if bar is not None:
-                check_like(bar, factor, f"diagnose: the cotangent {name}")
-                finite = finite & all_finite(bar, axes=bar.ndim - len(S.shape[:-1]))
-        seen: Gauge = gauge_of(x, found, SVDResult(*factors), bars, cut=k is not None)
-        residuals, bad = (seen.tie, seen.phase), seen.undetermined
-        vectors = bars[0] is not None or bars[2] is not None
+        bars = _checked(cotangents, factors)
+        finite = finite & _finite_bars(bars, len(S.shape) - 1)
+        seen = gauge_of(x, found, factors, bars, cut=k is not None)
+        bad, sees_vectors = seen.undetermined, not bars[0] is bars[2] is None
     ok = finite & ~bad
     return Diagnosis(
-        found.shape,
-        k,
-        S,
-        measures.clusters(S),
-        zero,
-        columns,
-        gap,
-        error,
-        xp.sum(xp.astype(~zero & xp.isfinite(S), xp.int32), axis=-1),
-        condition,
-        *cut,
-        *residuals,
-        finite,
-        ok,
-        ok & (error <= eps(S) ** 0.5) if vectors else ok,
-        found.is_complex,
+        shape=found.shape,
+        k=k,
+        S=S,
+        cluster=measures.clusters(S),
+        zero=zero,
+        undefined=columns,
+        gap=gap,
+        vector_error=error,
+        rank=xp.sum(xp.astype(~zero & xp.isfinite(S), xp.int32), axis=-1),
+        polar_condition=measures.polar_condition(found, zero) if found.complete else None,
+        cut_gap=cut[0],
+        cut_tied=cut[1],
+        nearest_cut=cut[2],
+        tie_residual=None if seen is None else seen.tie,
+        phase_residual=None if seen is None else seen.phase,
+        finite=finite,
+        ok=ok,
+        mask=ok & (error <= eps(S) ** 0.5) if sees_vectors else ok,
+        is_complex=found.is_complex,
     )
+
+
+def _checked(cotangents: Any, factors: Arrays) -> Arrays:
+    bars = _as_three(cotangents)
+    for name, bar, factor in zip(("U_bar", "S_bar", "Vh_bar"), bars, factors, strict=True):
+        if bar is not None:
+            check_like(bar, factor, f"diagnose: the cotangent {name}")
+    return bars
+
+
+def _finite_bars(bars: Arrays, batch: int) -> Any:
+    """Whether cotangents are finite, of each batch element."""
+    masks = [all_finite(bar, axes=bar.ndim - batch) for bar in bars if bar is not None]
+    return reduce(and_, masks, True)

@@ -20,8 +20,8 @@ def figure_of(report: Any) -> Any:
         raise ImportError(
             "Diagnosis.plot: Matplotlib is not installed; install it, or spectralgrad[plot]."
         ) from None
-    figure = Figure(figsize=(12, 4.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.1)
+    figure = Figure(figsize=(12, 4.5))
+    figure.set_layout_engine("constrained", w_pad=0.1)
     panels = figure.subplots(1, 3)
     draw = _of_stack if report.batch else _of_matrix
     draw(report, panels)
@@ -86,12 +86,18 @@ def _draw_gaps(axes: Any, steps: Any, small: float) -> None:
 def _draw_errors(axes: Any, report: Any, steps: Any, small: float) -> None:
     """eps over what gradients divide by."""
     axes.set(title="Errors of gradients", xlabel="i", ylabel="relative error, eps / gap")
-    at, error, tied = np.arange(len(steps)) + 0.5, small / _shown(steps, small), steps <= small**0.75
+    at, error, tied = (
+        np.arange(len(steps)) + 0.5,
+        small / _shown(steps, small),
+        steps <= small**0.75,
+    )
     if not tied.all():
         axes.plot(at[~tied], error[~tied], "o", color=BLUE, markersize=4, label="U and Vh")
     if tied.any():
         axes.plot(at[tied], np.ones(tied.sum()), "x", color=RED, label="U and Vh, undefined")
-    condition = np.inf if report.polar_condition is None else float(to_numpy(report.polar_condition))
+    condition = (
+        np.inf if report.polar_condition is None else float(to_numpy(report.polar_condition))
+    )
     if np.isfinite(condition):
         level = max(condition, 1.0) * small
         axes.axhline(level, color=BLUE, linestyle="-.", label="polar factor")
@@ -121,10 +127,10 @@ def _histogram(
     bad, shown = finite & ~mask, _shown(values.ravel(), *bounds)
     labels = [f"well-conditioned ({mask.sum()})", f"others ({bad.sum()})"]
     bins = np.geomspace(*bounds, BINS)
+    axes.set(xlim=bounds, ylim=(0.5, 3 * max(1, len(shown))), xscale="log", yscale="log")
     axes.hist([shown[mask], shown[bad]], bins, stacked=True, color=[BLUE, RED], label=labels)
     axes.axvline(line, color="black", linestyle=":", label=words)
-    axes.set(xscale="log", yscale="log", title=title, xlabel=xlabel, ylabel="batch elements")
-    axes.set_ylim(0.5, 3 * max(1, len(shown)))
+    axes.set(title=title, xlabel=xlabel, ylabel="batch elements")
 
 
 def _worst_spectra(axes: Any, report: Any, small: float) -> None:

@@ -64,9 +64,7 @@ def _lines(report: Any) -> Iterator[tuple[str, str]]:
 def text(report: Any) -> str:
     lines = list(_lines(report))
     width = max((len(label) for label, _ in lines), default=0)
-    return "\n".join(
-        [_heading(report), *(f"  {label:<{width}}  {what}" for label, what in lines)]
-    )
+    return "\n".join([_heading(report), *(f"  {label:<{width}}  {what}" for label, what in lines)])
 
 
 def html(report: Any) -> str:

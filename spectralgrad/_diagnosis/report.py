@@ -10,7 +10,8 @@ import numpy as np
 from .._bindings.array import Array, array_namespace, is_dask_array, to_numpy
 from .._bindings.lookup import library_of
 from . import printing
-from .sentences import Element, Finding, findings_of
+from .element import Element, Finding
+from .sentences import findings_of
 
 LIMITS = ("eps", "smallest_normal")
 WORST = 5  # batch elements that are described one by one
@@ -100,9 +101,9 @@ class Diagnosis:
         return findings_of(self._element(place))
 
     def worst(self, count: int = WORST) -> list[tuple[int, ...]]:
-        """Indices of the batch elements that are worst off and outside of the mask, at most `count`.
+        """Indices of batch elements outside of the mask, at most `count`, the worst first.
 
-        NaN first, then those without a derivative, then by their error.
+        That is NaN, then those without a derivative, then by their error.
         """
         error = to_numpy(self.vector_error).astype(float)
         grade = np.where(to_numpy(self.ok), 0, 1) + np.where(to_numpy(self.finite), 0, 1)
@@ -152,9 +153,10 @@ class Diagnosis:
 
     def _element(self, place: tuple[int, ...]) -> Element:
         facts = {f.name: getattr(self, f.name) for f in fields(Element) if f.name not in LIMITS}
-        read = {
+        read: dict[str, Any] = {
             name: to_numpy(value[(*place, ...)]).tolist() if hasattr(value, "ndim") else value
             for name, value in facts.items()
         }
         about = array_namespace(self.S).finfo(self.S.dtype)
-        return Element(**read, **{name: float(getattr(about, name)) for name in LIMITS})
+        read.update((name, float(getattr(about, name))) for name in LIMITS)
+        return Element(**read)

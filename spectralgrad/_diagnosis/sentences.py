@@ -7,7 +7,6 @@ or inaccurate. The words for ties and zeros are those of the library's warnings 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from .._spectrum.undefined import (
     BLIND_INSTEAD,
@@ -18,67 +17,7 @@ from .._spectrum.undefined import (
     name_pair,
     name_zero,
 )
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence of a report, and a remedy where it names a cause."""
-
-    about: str  # "entries", "scale", "vectors", "zero values", "polar factor", "cut" or "cotangents"
-    cause: str  # "" where all is well
-    what: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.what}. {self.remedy}." if self.remedy else f"{self.what}."
-
-
-@dataclass(frozen=True)
-class Element:
-    """The fields of a `Diagnosis` at one batch element, as numbers."""
-
-    shape: tuple[int, int]
-    k: int | None
-    is_complex: bool
-    complete: bool
-    S: list[float]
-    cluster: list[int]
-    zero: list[bool]
-    undefined: list[bool]
-    gap: float
-    vector_error: float
-    rank: int
-    polar_condition: float | None
-    cut_gap: float | None
-    cut_tied: bool | None
-    nearest_cut: int | None
-    tie_residual: float | None
-    phase_residual: float | None
-    finite: bool
-    ok: bool
-    eps: float
-    smallest_normal: float
-
-    @property
-    def leading(self) -> int:
-        return len(self.S) if self.k is None else self.k
-
-    @property
-    def is_real_square(self) -> bool:
-        return self.shape[0] == self.shape[1] and not self.is_complex
-
-    def good_cut(self, k: int) -> bool:
-        """Whether a cut after k values splits no tie, as far as values are known."""
-        return 0 < k < len(self.S) and self.cluster[k - 1] != self.cluster[k]
-
-    def ties(self) -> list[tuple[int, int]]:
-        """First and last index of each tie that holds a leading value, but for ties of zeros."""
-        found = []
-        for number in dict.fromkeys(self.cluster[: self.leading]):
-            columns = [i for i, c in enumerate(self.cluster) if c == number]
-            if len(columns) > 1 and not self.zero[columns[0]]:
-                found.append((columns[0], columns[-1]))
-        return found
+from .element import Element, Finding
 
 
 def findings_of(e: Element) -> tuple[Finding, ...]:
@@ -107,8 +46,8 @@ def _scale(e: Element) -> Iterator[Finding]:
         "S[i]^2 - S[j]^2, as is usual, give Inf, NaN or zeros"
     )
     remedy = (
-        "Differentiate by this library, which squares no value, or scale x by a power of two before "
-        "other code sees it; second derivatives are of the size 1/S[0]^2 and want the scaling too"
+        "Differentiate by this library, which squares no value, or scale x by a power of two "
+        "before other code sees it; second derivatives are of the size 1/S[0]^2 and want it too"
     )
     yield Finding("scale", "range", what, remedy)
 
@@ -198,14 +137,14 @@ def _zero_values(e: Element) -> Iterator[Finding]:
 
 def _is_small(e: Element, i: int) -> bool:
     """Whether a value counts as equal to minus itself."""
-    return 2 * e.S[i] <= e.eps**0.75 * e.S[0]
+    return bool(2 * e.S[i] <= e.eps**0.75 * e.S[0])
 
 
 def _for_low_rank(e: Element) -> str:
     if e.rank == 0:
         return (
-            "svd_function(x, f) of a smooth f with f(0) = 0 is differentiable; nuclear_norm has the "
-            "subgradient 0"
+            "svd_function(x, f) of a smooth f with f(0) = 0 is differentiable; nuclear_norm has "
+            "the subgradient 0"
         )
     names = []
     if e.good_cut(e.rank) and not any(e.undefined[: e.rank]):
@@ -225,7 +164,7 @@ def _for_low_rank(e: Element) -> str:
 
 def _turns(e: Element) -> bool:
     """Whether the rotation nearest to x is determined, whatever the sign of det x."""
-    return e.S[-2] - e.S[-1] > 2 * e.shape[0] ** 0.5 * e.eps * e.S[0]
+    return bool(e.S[-2] - e.S[-1] > 2 * e.shape[0] ** 0.5 * e.eps * e.S[0])
 
 
 def _polar(e: Element) -> Iterator[Finding]:
@@ -316,5 +255,8 @@ def _cotangents(e: Element) -> Iterator[Finding]:
         )
         yield Finding("cotangents", "tie", what, functions_of(e) + POLICIES_INSTEAD)
     else:
-        what = f"The loss depends on {NOT_DETERMINED}, or uses S where a zero value leaves its vectors free"
+        what = (
+            f"The loss depends on {NOT_DETERMINED}, or uses S where a zero value leaves its "
+            "vectors free"
+        )
         yield Finding("cotangents", "zero", what, BLIND_INSTEAD)

@@ -65,7 +65,9 @@ def collecting() -> Iterator[list[Collected]]:
         _COLLECTED.reset(token)
 
 
-def collect(reason: Callable[..., Exception | None], groups: tuple[Arrays, ...], batch: int) -> None:
+def collect(
+    reason: Callable[..., Exception | None], groups: tuple[Arrays, ...], batch: int
+) -> None:
     """Note that results, the last of the groups, may hold NaN, with so many axes of a stack."""
     found = _COLLECTED.get()
     results = [x for x in groups[-1] if x is not None and is_dense(x)]
