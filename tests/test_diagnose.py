@@ -306,6 +306,7 @@ def test_overflow_is_named():
     assert "power of two" in finding.remedy
 
 
+@pytest.mark.thinned
 def test_half_precision(library):
     if library.name == "array_api_strict":
         pytest.skip("has no half precision")

@@ -58,6 +58,7 @@ def test_the_words_are_those_of_the_warning(name):
         assert str(caught[-1].message).endswith(str(reason))
 
 
+@pytest.mark.thinned
 def test_factors_name_their_ties(library):
     x = np.stack([np.eye(3), CLEAN, np.full((3, 3), np.nan), np.diag([2.0, 1.0, 1.0])])
     bars = (library.array(np.ones((4, 3, 3))), None, None)

@@ -147,7 +147,8 @@ def _for_low_rank(e: Element) -> str:
             "the subgradient 0"
         )
     names = []
-    if e.good_cut(e.rank) and not any(e.undefined[: e.rank]):
+    apart = len(set(e.cluster[: e.rank])) == e.rank and not _is_small(e, e.rank - 1)
+    if e.good_cut(e.rank) and apart:
         what = "triplet" if e.rank == 1 else f"{e.rank} triplets"
         names.append(f"losses of the leading {what} alone")
     if e.complete and e.good_cut(e.rank):
