@@ -83,6 +83,10 @@ def _run_everything():
                     pullback(sg.testing.random_cotangent(out))
                     sg.jvp(fun, (x,), (x,))
                     fun(x)
+    for is_complex in (False, True):
+        x = random((2, 4, 3), is_complex=is_complex)
+        sg.diagnose(x, k=2)
+        sg.diagnose(x, cotangents=sg.testing.random_cotangent(sg.svd(x)))
     # what sizes beyond a few lead to
     wide, points = random((260, 260)), random((2, 600, 3))
     sg.vjp(sg.orthogonalize, wide)[1](wide)

@@ -379,12 +379,21 @@ def test_dask_stays_lazy():
     assert repr(report).startswith(f"Diagnosis of {len(SPECTRA)} real 3 x 3 matrices")
 
 
-def test_reports_have_no_derivative():
+@pytest.mark.parametrize("k", [None, 3])
+def test_reports_have_no_derivative(k):
     torch = pytest.importorskip("torch")
-    x = torch.diag(torch.asarray([3.0, 2.0])).requires_grad_()
-    report = sg.diagnose(x)
+    x = torch.asarray(large("dense")).requires_grad_()
+    report = sg.diagnose(x, k=k)
     assert not report.S.requires_grad
     assert not report.vector_error.requires_grad
+
+    def shielded(x):
+        for other in (2 * x, x.astype(np.float16)):  # of which sg.vjp knows nothing
+            sg.diagnose(other, k=k)
+        return sg.nuclear_norm(x)
+
+    _, pullback = sg.vjp(shielded, large("dense"))
+    assert np.isfinite(pullback(1.0)[0]).all()
 
 
 def test_a_large_stack_takes_less_than_three_svds():

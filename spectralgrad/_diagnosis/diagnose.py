@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import reduce
 from operator import and_
 from typing import Any, NoReturn
@@ -17,6 +18,7 @@ from .._bindings.array import (
 from .._bindings.lookup import is_dense, library_of
 from .._engine.arguments import enter
 from .._engine.checks import check_like, check_rank
+from .._engine.tape import current_tape, recording
 from .._truncated.operands import as_operand, enter_operand
 from .._truncated.solvers import by_size
 from .._truncated.svd import truncated_svd
@@ -82,6 +84,12 @@ def diagnose(
     >>> report.findings(0)[0].cause
     'tie'
     """
+    # no tape has to know of what is called here
+    with nullcontext() if current_tape(x) is None else recording(None):
+        return _diagnosed(x, k, cotangents)
+
+
+def _diagnosed(x: Any, k: int | None, cotangents: Any) -> Diagnosis:
     if k is None:
         if not is_dense(x) and len(getattr(x, "shape", ())) == 2:
             _refuse_without_k(x)
@@ -93,8 +101,6 @@ def diagnose(
         k = check_rank(k, A, "diagnose")
         if not is_dense(x) or by_size(operand, leaves, A) != "full":
             return _of_leading(x, k, cotangents)
-    known = library_of(x).values(x)
-    x = x if known is None else known
     k_or_all = min(x.shape[-2:]) if k is None else k
     full = _wants_full(x, k, cotangents)
     U, S, Vh, of_functions = measures.factors(x, full_matrices=full)
@@ -116,8 +122,10 @@ def _refuse_without_k(x: Any) -> NoReturn:
 def _of_leading(x: Any, k: int, cotangents: Any) -> Diagnosis:
     """By the values that a truncated SVD finds."""
     m, n = x.shape[-2:]
-    S = truncated_svd(x, min(k + AHEAD, m, n)).S
-    factors = (None, S[..., :k], None) if cotangents is None else truncated_svd(x, k)
+    S = measures.held(truncated_svd(x, min(k + AHEAD, m, n)).S)
+    factors: Any = None, S[..., :k], None
+    if cotangents is not None:
+        factors = tuple(map(measures.held, truncated_svd(x, k)))
     finite = all_finite(x, axes=2) if is_dense(x) else all_finite(S, axes=1)
     found = Spectrum((m, n), S, S, bool(array_namespace(S).isdtype(x.dtype, "complex floating")))
     with library_of(S).computing(S):

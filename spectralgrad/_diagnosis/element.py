@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 
@@ -62,7 +63,7 @@ class Element:
         """First and last index of each tie that holds a leading value, but for ties of zeros."""
         found = []
         for number in dict.fromkeys(self.cluster[: self.leading]):
-            columns = [i for i, c in enumerate(self.cluster) if c == number]
-            if len(columns) > 1 and not self.zero[columns[0]]:
-                found.append((columns[0], columns[-1]))
+            i, j = bisect_left(self.cluster, number), bisect_right(self.cluster, number) - 1
+            if i < j and not self.zero[i]:
+                found.append((i, j))
         return found

@@ -15,7 +15,6 @@ What counts as equal or as zero is the rules' own: `ties`, and `gauge` for cotan
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import reduce
 from operator import and_
@@ -32,8 +31,8 @@ from .._bindings.array import (
     leading_rows,
     running_sum,
 )
+from .._bindings.lookup import library_of
 from .._engine.primitive import constant
-from .._engine.tape import current_tape, recording
 from .._spectrum import factorizations, gauge
 from .._spectrum.ties import (
     first,
@@ -69,14 +68,20 @@ def _decomposed(x: Array, *, full_matrices: bool) -> Arrays:
     return U, S, Vh, factorizations.with_measured_zeros(x, *thin)
 
 
-# A report has no derivative, and no tape has to know of it.
+# A report has no derivative.
 _factors = replace(constant("diagnose", _decomposed), outputs=4)
+_still = constant("diagnose", lambda x: x + 0.0)
+
+
+def held(x: Array) -> Array:
+    """x without its derivative."""
+    known = library_of(x).values(x)
+    return _still(x) if known is None else known
 
 
 def factors(x: Array, *, full_matrices: bool) -> Arrays:
     """U, S, Vh as `svd` has them, and S as functions of x have it."""
-    with nullcontext() if current_tape(x) is None else recording(None):
-        found: Arrays = _factors(x, full_matrices=full_matrices)
+    found: Arrays = _factors(held(x), full_matrices=full_matrices)
     return found
 
 
@@ -158,7 +163,7 @@ def at_cut(found: Spectrum, k: int, zero: Array) -> tuple[Array, Array, Array]:
     good = S[..., :-1] - S[..., 1:] > gap_tolerance(first(S))
     last = xp.full(first(S).shape, found.complete, dtype=xp.bool, device=device(S))
     good = beside([good, last])
-    distance = xp.where(good, xp.abs(places - k), xp.asarray(2 * r, dtype=xp.int32))
+    distance = xp.where(good, xp.abs(places - k), 2 * r)
     nearest = xp.argmin(distance, axis=-1)
     nearest = xp.where(xp.any(good, axis=-1), nearest + 1, xp.zeros_like(nearest))
     return relative, tied, nearest

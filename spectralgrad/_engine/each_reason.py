@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Arrays, array_namespace, to_numpy
+from .._bindings.explaining import explain_nan
 from .._bindings.lookup import is_dense
 
 Index = tuple[int, ...]
@@ -60,7 +61,8 @@ def collecting() -> Iterator[list[Collected]]:
     found: list[Collected] = []
     token = _COLLECTED.set(found)
     try:
-        yield found
+        with explain_nan():  # on a GPU too
+            yield found
     finally:
         _COLLECTED.reset(token)
 

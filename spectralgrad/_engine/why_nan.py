@@ -28,7 +28,7 @@ def explain(call: Any, groups: Groups, batch: int) -> None:
     """Warn or raise where the result holds a NaN and the Primitive can say why."""
     inputs, outputs, directions, result = groups
     groups = inputs, outputs, directions, tuple(map(array_of, result))
-    insist = is_explaining() or is_collecting() or call.primitive.insists(**dict(call.static))
+    insist = is_explaining() or call.primitive.insists(**dict(call.static))
     _explain(partial(call.primitive.undefined, **dict(call.static)), groups, batch, insist)
 
 
@@ -41,8 +41,7 @@ def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
     batch = value.ndim - core if isinstance(core, int) else inputs[0].ndim - 2
     if 0 in value.shape:
         return
-    insist = is_explaining() or is_collecting()
-    entry = value[(..., *(0,) * (value.ndim - batch))]
+    entry, insist = value[(..., *(0,) * (value.ndim - batch))], is_explaining()
     if isinstance(entry, np.generic):  # of a single matrix
         is_nan = bool(entry != entry)
     else:
