@@ -64,7 +64,8 @@ class Explanation:
             problem = collected.problem(place)
             if problem is not None:
                 return Reason(*parts_of(problem))
-        return Reason("The value or the gradient is out of the range of the dtype", "Scale x")
+        what = "The value or the gradient is NaN or Inf, as where it is out of the dtype's range"
+        return Reason(what, "Scale x, as by a power of two")
 
     @property
     def reasons(self) -> dict[Index, Reason]:
