@@ -90,17 +90,20 @@ def descending(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
 
 
 def by_modulus(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
-    """Eigenpairs by the modulus of their values; what is left out comes last.
-
-    Each goes where as many come before it: a permutation matrix, as not all libraries sort.
-    """
+    """Eigenpairs by the modulus of their values; what is left out comes last."""
     xp = array_namespace(w)
-    key = xp.where(left_out, -1.0, xp.abs(w))
-    i = xp.arange(w.shape[-1], device=device(w))
-    before = key[..., None, :] > key[..., :, None]
-    before = before | (key[..., None, :] == key[..., :, None]) & (i[None, :] < i[:, None])
-    place = xp.sum(xp.astype(before, xp.int64), axis=-1)
-    P = place[..., :, None] == i
+    return arranged(w, Y, xp.where(left_out, -1.0, xp.abs(w)))
+
+
+def arranged(w: Array, Y: Array, key: Array) -> Arrays:
+    """Eigenpairs in descending order of a key.
+
+    By a permutation matrix, as not all libraries sort: each goes where as many come before it.
+    """
+    xp, i = array_namespace(w), array_namespace(w).arange(w.shape[-1], device=device(w))
+    other, own = key[..., None, :], key[..., :, None]
+    before = (other > own) | (other == own) & (i[None, :] < i[:, None])
+    P = xp.sum(xp.astype(before, xp.int64), axis=-1)[..., :, None] == i
     return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2), Y @ xp.astype(P, Y.dtype)
 
 
