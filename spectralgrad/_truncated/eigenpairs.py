@@ -1,9 +1,9 @@
 r"""Eigenpairs at an end of the spectrum of a large Hermitian matrix H, from products H X.
 
 Block Lanczos iteration (`lanczos`) of H in units of about its norm, of -H for the smallest values.
-On what it finds H itself decides: T = Q^H H Q = Y diag(w) Y^H has the eigenpairs w, Q Y to rounding
-of the scale of H, which is the largest modulus of an eigenvalue, and the residual H Q Y - Q Y w
-says how good they are.
+On what is wanted of what it finds, H itself decides: T = Q^H H Q = Y diag(w) Y^H has the eigenpairs
+w, Q Y to rounding of the scale of H, which is the largest modulus of an eigenvalue, and the residual
+H Q Y - Q Y diag(w) says how good they are.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, eps
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, eps
 from .._bindings.host import qr
 from .._bindings.loops import as_one, one_by_one
 from .._engine.products import Products
@@ -104,9 +104,10 @@ def leading_eigenpairs(A: Products, options: Options) -> Arrays:
     )
     pairs = search.run(options.maxiter)
     Q, _ = qr(pairs.Q[:, :block])
-    images = A.matmat(Q) / unit
-    w, Y = factorizations.eigh(adjoint(Q) @ images)
-    w, Y = ordered(w, Y, options.which)
-    Q = Q @ Y
-    residual = _residual(images @ Y[:, :k], w[:k], Q[:, :k], pairs.scale)
-    return w * unit, Q, pairs.scale * unit, residual, pairs.turns
+    kept, surplus = Q[:, :k], Q[:, k:]
+    images = A.matmat(kept) / unit
+    w, Y = factorizations.eigh(adjoint(kept) @ images)  # of more, copies to come would mix in
+    kept, images = kept @ Y, images @ Y
+    residual = _residual(images, w, kept, pairs.scale)
+    w = xp.concat([w, sign * pairs.w[k:block]])
+    return w * unit, beside([kept, surplus]), pairs.scale * unit, residual, pairs.turns

@@ -32,6 +32,7 @@ from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 
 SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
+CROWDED = 4  # times as many where more copies come up, of which rounding mixes in part of each
 LOOKS = 6  # in a turn at least: a few steps find little, however many columns they have
 TRACED = 12  # looks where no value can be read
 
@@ -197,9 +198,11 @@ class Search:
         excess = xp.max(norms(state.R @ last) / self.allowed(values, scale))
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
-        change = xp.max(xp.abs(values - state.known))
-        same = change <= eps(w) ** SAME * scale
-        ready = ((excess <= 1) | (stalls >= PATIENCE)) & ~same
+        equal = eps(w) ** SAME * scale
+        same = xp.max(xp.abs(values - state.known)) <= equal
+        crowded = xp.min(xp.abs(values[:, None] - w[None, self.k :])) <= equal
+        patience = xp.where(crowded, CROWDED * PATIENCE, PATIENCE)
+        ready = ((excess <= 1) | (stalls >= patience)) & ~same
         state = state._replace(
             scale=scale,
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
