@@ -34,9 +34,9 @@ from .options import Options
 
 def _signs(w: Array, which: str) -> Array:
     """sigma_i."""
-    xp = array_namespace(w)
-    sign = 1.0 if which == "largest" else -1.0
-    return sign + 0.0 * w if which != "magnitude" else xp.where(w < 0, -1.0, 1.0) + 0.0 * w
+    if which == "magnitude":
+        return array_namespace(w).where(w < 0, -1.0, 1.0 + 0.0 * w)
+    return (1.0 if which == "largest" else -1.0) + 0.0 * w
 
 
 def _inverse_gap(w: Array, e: Array, tolerance: Array) -> Array:

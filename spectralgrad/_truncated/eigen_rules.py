@@ -181,7 +181,8 @@ def _why(
     invalid = nan_where(bad, w)[..., None, None]
     values = beside([w, following])
     columns = beside([columns, xp.zeros_like(following, dtype=xp.bool)])
-    reason = explain(function, ("w", values), columns, given, (invalid,), options.ties)
+    about = ("w", values), columns, given, (invalid,), options.ties
+    reason = explain(function, *about, ", or choose ties='drop' to leave the undefined part out")
     if bool(xp.any(bad & xp.any(jumping, axis=-1))):
         policy: Policy = "raise" if options.ties == "raise" else "nan"
         reason = Undefined(function, policy).explain_elements(

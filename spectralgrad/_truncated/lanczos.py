@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, nan_where, real
 from .._bindings.host import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
@@ -105,7 +105,8 @@ def arranged(w: Array, Y: Array, key: Array) -> Arrays:
     other, own = key[..., None, :], key[..., :, None]
     before = (other > own) | (other == own) & (i[None, :] < i[:, None])
     P = xp.sum(xp.astype(before, xp.int64), axis=-1)[..., :, None] == i
-    return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2), Y @ xp.astype(P, Y.dtype)
+    invalid = nan_where(xp.any(xp.isnan(key), axis=-1, keepdims=True), w)
+    return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2) + invalid, Y @ xp.astype(P, Y.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +202,7 @@ class Search:
         equal = eps(w) ** SAME * scale
         same = xp.max(xp.abs(values - state.known)) <= equal
         crowded = xp.min(xp.abs(values[:, None] - w[None, self.k :])) <= equal
-        patience = xp.where(crowded, CROWDED * PATIENCE, PATIENCE)
+        patience = xp.where(crowded, CROWDED * PATIENCE, PATIENCE + 0.0 * stalls)
         ready = ((excess <= 1) | (stalls >= patience)) & ~same
         state = state._replace(
             scale=scale,
