@@ -115,6 +115,13 @@ def in_tie(values: Array, tolerance: Array) -> Array:
     return near[..., 1:] | near[..., :-1]
 
 
+def ties_of(values: Array, tolerance: Array) -> Array:
+    """The number of the tie that each of the sorted values is in; a value of its own is one too."""
+    xp = array_namespace(values)
+    new = xp.astype(xp.abs(values[..., 1:] - values[..., :-1]) > tolerance, values.dtype)
+    return xp.cumulative_sum(beside([xp.zeros_like(first(values)), new]), axis=-1)
+
+
 def open_gaps(values: Array, width: Array) -> Array:
     """The nearest values, in the mean of two one-sided senses, that lie `width` apart.
 
