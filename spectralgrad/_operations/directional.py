@@ -47,6 +47,7 @@ from .._bindings.array import (
     herm,
     product,
     real,
+    trailing_columns,
     with_diagonal,
 )
 from .._bindings.lookup import adjoint_times
@@ -78,7 +79,10 @@ def _of_svdvals(x: Array, dx: Array, *, gap_rtol: float | None) -> Array:
     U, S, Vh = factors_forward(x)
     xp, tolerance = array_namespace(S), gap_tolerance(first(S), gap_rtol)
     tie = ties_of(S, tolerance)
-    zero = equals_mirror(S[..., -1:], tolerance) & (tie == tie[..., -1:])
+    last = max(0, S.shape[-1] - 1)
+    zero = equals_mirror(trailing_columns(S, last), tolerance) & (
+        tie == trailing_columns(tie, last)
+    )
     kept = xp.astype(~zero, S.dtype)
 
     dx_V = product(dx, adjoint(Vh))

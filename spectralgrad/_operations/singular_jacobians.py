@@ -20,8 +20,8 @@ the Jacobians are sums of two outer products,
 
 The often quoted (v_i^T kron I)/s_i is the first term of du_i with I/s_i in place of L: it leaves
 v_i and s_i as they are. Other values may be tied, or zero: c and d are equal there, and only
-projectors on what is tied remain. A lone s_i = 0 has c = 0 and d_j = -1/s_j: the vector of the shorter side,
-and both of a square matrix, have a Jacobian; that of the longer side is free.
+projectors on what is tied remain. A lone s_i = 0 has c = 0 and d_j = -1/s_j: the vector of the
+shorter side, and both of a square matrix, have a Jacobian; that of the longer side is free.
 
 Sources: Townsend (2016), Differentiating the singular value decomposition, equations 17 to 20;
 Magnus and Neudecker, Matrix Differential Calculus, section 8.

@@ -117,9 +117,13 @@ def in_tie(values: Array, tolerance: Array) -> Array:
 
 def ties_of(values: Array, tolerance: Array) -> Array:
     """The number of the tie that each of the sorted values is in; a value of its own is one too."""
-    xp = array_namespace(values)
+    xp, n = array_namespace(values), values.shape[-1]
+    if n < 2:
+        return xp.zeros_like(values)
     new = xp.astype(xp.abs(values[..., 1:] - values[..., :-1]) > tolerance, values.dtype)
-    return xp.cumulative_sum(beside([xp.zeros_like(first(values)), new]), axis=-1)
+    place = xp.arange(n, device=device(values))
+    # PyTorch 2.13 cannot compile array_api_compat's cumulative_sum (1.15)
+    return xp.sum(xp.where(place[:, None] > place[:-1], new[..., None, :], 0.0), axis=-1)
 
 
 def open_gaps(values: Array, width: Array) -> Array:
