@@ -87,7 +87,7 @@ def _of_svdvals(x: Array, dx: Array, *, gap_rtol: float | None) -> Array:
 
     dx_V = product(dx, adjoint(Vh))
     dP = adjoint_times(U, dx_V)
-    slopes = -_block_eigenvalues(-herm(dP) * kept[..., None, :], tie)
+    slopes = 0.0 - _block_eigenvalues(-herm(dP) * kept[..., None, :], tie)
     rest = (dx_V - product(U * kept[..., None, :], dP)) * (1 - kept)[..., None, :]
     return xp.where(zero, _behind(factorizations.svdvals(rest), kept), slopes)
 
