@@ -270,8 +270,7 @@ def test_compiled_and_mapped():
     wanted = everything(x)
     compiled = torch.compile(everything, backend="eager", fullgraph=True)
     for f, a in (
-        (jax.jit(everything), x),
-        (jax.vmap(everything), x),
+        (jax.jit(jax.vmap(everything)), x),
         (torch.func.vmap(everything), torch.asarray(x)),
         (compiled, torch.asarray(x)),
     ):
@@ -287,6 +286,32 @@ def test_pytorch_and_jax_differentiate_them(native, part):
     h = 1e-5
     there, back = (native.numpy(everything(x + s * dx)[part]) for s in (h, -h))
     np.testing.assert_allclose(native.numpy(tangent), (there - back) / (2 * h), atol=1e-7)
+
+
+def test_a_mask_keeps_what_is_nan_out_of_a_gradient(native):
+    """In a loss of the simple value alone its Jacobian is differentiated as ever."""
+    x = with_spectrum(4, 3, (3.0, 1.0, 1.0), seed=3)
+    C = random((4, 3), seed=4)
+
+    def loss(x):
+        jacobian = sg.singular_value_jacobian(x)
+        xp = native.xp
+        return xp.sum(xp.where(xp.isnan(jacobian), 0.0, jacobian * native.array(C)))
+
+    with pytest.MonkeyPatch.context() if native.name == "jax" else native.warns("count as equal"):
+        (x_bar,) = native.vjp(loss, native.array(x))[1](native.array(1.0))
+    dx, h = random((4, 3), seed=5), 1e-5
+    there, back = (np.sum(sg.singular_value_jacobian(x + s * dx)[0] * C) for s in (h, -h))
+    np.testing.assert_allclose(np.sum(native.numpy(x_bar) * dx), (there - back) / 2 / h, atol=1e-8)
+
+
+def test_values_close_to_zero_and_to_each_other():
+    """Within the tolerance of each other, and neither within half of it of zero."""
+    x = np.diag([1.0, 0.9e-12 * 1.8, 0.6e-12 * 1.8])
+    with pytest.warns(sg.DerivativeUndefinedWarning, match=r"S\[1\] = .* and S\[2\] = .* equal"):
+        found = sg.singular_value_jacobian(x)
+    assert np.all(np.isnan(found[1:]))
+    np.testing.assert_array_equal(found[0], np.diag([1.0, 0, 0]))
 
 
 def test_the_host_refuses_to_differentiate_them():

@@ -23,8 +23,8 @@ v_i and s_i as they are. Other values may be tied, or zero: c and d are equal th
 projectors on what is tied remain. A lone s_i = 0 has c = 0 and d_j = -1/s_j: the vector of the
 shorter side, and both of a square matrix, have a Jacobian; that of the longer side is free.
 
-Sources: Townsend (2016), Differentiating the singular value decomposition, equations 17 to 20;
-Magnus and Neudecker, Matrix Differential Calculus, section 8.
+Sources: Papadopoulo and Lourakis (2000), Estimating the Jacobian of the singular value
+decomposition; Townsend (2016), Differentiating the singular value decomposition.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def _why(
         tied = [j for j in range(k - 1) if values[j] - values[j + 1] <= tolerance]
         if i is not None:
             tied = [j for j in tied if i in (j, j + 1)]
-        if tied and values[tied[0]] > tolerance:
+        if tied and 2 * values[tied[0]] > tolerance:
             return f"{name_pair('S', values, tied[0])}; see gap_rtol"
-        zero = next(j for j in range(k) if 2 * values[j] <= tolerance)
+        zero = next((j for j in range(k) if 2 * values[j] <= tolerance), k - 1)
         return f"{name_zero('S', values, zero if i is None else i)}; see gap_rtol"
 
     elements = xp.any(xp.isnan(outputs[0]), axis=-1)
@@ -164,9 +164,8 @@ def singular_value_jacobian(x: ArrayT, /, *, gap_rtol: float | None = None) -> A
     x, narrow = enter(x, "singular_value_jacobian")
     check_rtol(gap_rtol, "singular_value_jacobian")
     U, S, Vh = svd_factors(x)
-    defined = 1 + _value_gap(S, gap_rtol=gap_rtol)
-    left = array_namespace(U).matrix_transpose(U * defined[..., None, :])
-    return narrow(left[..., :, :, None] * Vh[..., :, None, :])
+    left, gap = array_namespace(U).matrix_transpose(U), _value_gap(S, gap_rtol=gap_rtol)
+    return narrow(left[..., :, :, None] * Vh[..., :, None, :] + gap[..., :, None, None])
 
 
 def singular_vector_jacobian(
@@ -202,8 +201,8 @@ def singular_vector_jacobian(
     makes the derivative complex linear: for its tangents see `sg.jvp` of `svd`. What is NaN has a
     `DerivativeUndefinedWarning`. Errors are eps S[0]/gap of the Jacobian's own size, 1/gap. It
     takes m^2 n and m n^2 numbers; a product with it is one of `sg.jvp` or `sg.vjp` of `svd`.
-    PyTorch and JAX differentiate it where all values are simple; `sg.vjp` refuses it. Townsend
-    (2016), equations 17 to 20.
+    PyTorch and JAX differentiate it where all values are simple; `sg.vjp` refuses it. Papadopoulo
+    and Lourakis (2000), Estimating the Jacobian of the singular value decomposition.
 
     Examples
     --------
