@@ -299,19 +299,3 @@ def test_in_pytorch_programs(stack):
     ):
         found = fun(*map(torch.asarray, stack))
         np.testing.assert_allclose(found, sg.directional_svdvals(*stack), atol=1e-14)
-
-
-def test_dask_stays_lazy():
-    dask = pytest.importorskip("dask")
-    da = pytest.importorskip("dask.array")
-    x = np.stack([with_spectrum(6, 4, (2, 2, 0, 0), seed=s) for s in range(4)])
-    dx = random((4, 6, 4), seed=2)
-
-    def refuse(*_, **__):
-        raise AssertionError("computed early")
-
-    for arrays, chunks in (((x, dx), (2, 6, 4)), ((x[0], dx[0]), (3, 4))):
-        with dask.config.set(scheduler=refuse):
-            lazy = sg.directional_svdvals(*(da.from_array(a, chunks=chunks) for a in arrays))
-        assert lazy.shape == (*arrays[0].shape[:-2], 4)
-        np.testing.assert_allclose(lazy.compute(), sg.directional_svdvals(*arrays), atol=1e-13)

@@ -322,17 +322,3 @@ def test_values_close_to_zero_and_to_each_other():
 def test_the_host_refuses_to_differentiate_them():
     with pytest.raises(TypeError, match=r"sg\.vjp"):
         sg.vjp(sg.singular_value_jacobian, random((4, 3)))
-
-
-def test_dask_stays_lazy():
-    dask = pytest.importorskip("dask")
-    da = pytest.importorskip("dask.array")
-    x = random((4, 5, 3), seed=1)
-
-    def refuse(*_, **__):
-        raise AssertionError("computed early")
-
-    with dask.config.set(scheduler=refuse):
-        lazy = everything(da.from_array(x, chunks=(2, 5, 3)))
-    for graph, wanted in zip(lazy, everything(x), strict=True):
-        np.testing.assert_allclose(np.abs(graph.compute()), np.abs(wanted), atol=1e-13)
