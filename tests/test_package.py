@@ -35,7 +35,9 @@ SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "cut", "explain_nan", "hvp", "jvp", "vjp",
+    "SVDResult", "SingularVectorJacobianResult", "cut", "directional_eigvalsh",
+    "directional_svdvals", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
+    "singular_vector_jacobian", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
