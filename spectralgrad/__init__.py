@@ -13,6 +13,7 @@ from ._engine.errors import (
 )
 from ._engine.transforms import hvp, jvp, vjp
 from ._operations.alignment import KabschResult, ProcrustesResult, kabsch, procrustes
+from ._operations.directional import directional_eigvalsh, directional_svdvals
 from ._operations.eigenprojector import eigenprojector, sum_largest_eigvalsh
 from ._operations.eigh import EighResult, eigh
 from ._operations.eigh_function import eigh_function
@@ -22,11 +23,17 @@ from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
+from ._operations.singular_jacobians import (
+    SingularVectorJacobianResult,
+    singular_value_jacobian,
+    singular_vector_jacobian,
+)
 from ._operations.sums import eigvalsh_sum, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
 from ._truncated.cut import cut
+from ._truncated.eigh import truncated_eigh
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
 
@@ -45,8 +52,11 @@ __all__ = [
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
+    "SingularVectorJacobianResult",
     "cut",
     "diagnose",
+    "directional_eigvalsh",
+    "directional_svdvals",
     "eigenprojector",
     "eigh",
     "eigh_function",
@@ -74,7 +84,9 @@ __all__ = [
     "rules",
     "schatten_norm",
     "singular_projector",
+    "singular_value_jacobian",
     "singular_value_threshold",
+    "singular_vector_jacobian",
     "spectral_norm",
     "sqrtm",
     "sum_largest_eigvalsh",
@@ -83,6 +95,7 @@ __all__ = [
     "svdvals",
     "svdvals_sum",
     "testing",
+    "truncated_eigh",
     "truncated_svd",
     "truncation_error",
     "vjp",

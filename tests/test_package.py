@@ -35,8 +35,9 @@ SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
-    "PolarResult", "ProcrustesResult", "SVDResult", "cut", "diagnose", "explain", "explain_nan",
-    "hvp", "jvp", "vjp",
+    "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult", "cut",
+    "diagnose", "directional_eigvalsh", "directional_svdvals", "explain", "explain_nan", "hvp",
+    "jvp", "singular_value_jacobian", "singular_vector_jacobian", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 

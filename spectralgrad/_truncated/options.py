@@ -31,6 +31,7 @@ class Options:
     unconverged: Unconverged = "warn"
     # what `decompose` adds
     function: str = "truncated_svd"  # that was called
+    which: str = ""  # end of the spectrum, of `truncated_eigh`
     k: int = 0
     block: int = 0  # columns of the iteration
     accepted: float = 0.0  # residual over S[0]
