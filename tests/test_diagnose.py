@@ -200,6 +200,8 @@ def test_remedies_exist(m, n, is_complex, spectrum):
         for name, fun in GRADIENTS.items():
             if re.search(rf"\b{name}\b(?! is NaN)", f"{finding.what} {finding.remedy}"):
                 assert exists(fun, x), (name, str(finding))
+        if "directional_svdvals" in finding.remedy:
+            assert np.isfinite(sg.directional_svdvals(x, x)).all()
         if finding.about == "polar factor":
             assert exists(sg.orthogonalize, x) == (not np.isinf(report.polar_condition))
         for k in re.findall(

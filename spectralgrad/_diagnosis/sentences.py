@@ -74,6 +74,7 @@ def functions_of(e: Element) -> str:
         shown = ", ".join(map(str, cuts[:3])) + (", ..." if len(cuts) > 3 else "")
         names.append(f"low_rank and singular_projector with k = {shown}")
     names.append("nuclear_norm and svdvals, a subgradient at kinks")
+    names.append("directional_svdvals, one-sided")
     return "Differentiate a function of the matrix instead of its factors: " + "; ".join(names)
 
 
