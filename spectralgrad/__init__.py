@@ -26,6 +26,7 @@ from ._operations.svdvals import eigvalsh, svdvals
 from ._truncated.cut import cut
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
+from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 
 # isort: split
 from . import rules  # which the declarations of the operations above fill
@@ -40,6 +41,8 @@ __all__ = [
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
+    "TruncatedSVDResult",
+    "Truncation",
     "cut",
     "eigenprojector",
     "eigh",
@@ -77,6 +80,7 @@ __all__ = [
     "svdvals_sum",
     "testing",
     "truncated_svd",
+    "truncation",
     "truncation_error",
     "vjp",
 ]

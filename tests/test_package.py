@@ -35,7 +35,8 @@ SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "cut", "explain_nan", "hvp", "jvp", "vjp",
+    "SVDResult", "TruncatedSVDResult", "Truncation", "cut", "explain_nan", "hvp", "jvp",
+    "truncation", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
