@@ -167,7 +167,8 @@ def _iterated(
 
     norm = xp.sqrt(_dot(rhs, rhs))
     z = preconditioned(rhs, held[1])
-    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), xp.ones_like(norm), norm, *held
+    least = xp.full_like(norm, float("inf"))  # and it stays so where nothing is to be solved
+    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), least, norm, *held
     state = loop_columns(unsolved, body, state, options.most, traced=TRACED)
     return state[0], unsolved(state), state[4]
 
