@@ -150,6 +150,24 @@ def test_derivatives_are_those_of_the_rank(library, shape, options, is_complex):
         np.testing.assert_allclose(found, moved(*wanted), atol=1e-12)
 
 
+@pytest.mark.thinned
+def test_the_error_of_an_adaptive_rank(library):
+    names = (*UNTIED, "all tied")
+    stack, k = stack_of((12, 9), False, names), sg.truncation(6, rtol=0.05)
+    function = lambda x: sg.truncation_error(x, k)
+    e, pullback = library.vjp(function, library.array(stack))
+    (x_bar,) = pullback(library.xp.ones_like(e))
+    for i, r in enumerate((*UNTIED.values(), 0)):
+        if r:
+            value, of_number = sg.vjp(sg.truncation_error, stack[i], k=r)
+            wanted = of_number(1.0)[0]
+        else:  # nothing is kept
+            value = np.linalg.norm(stack[i])
+            wanted = stack[i] / (value or 1)
+        assert np.isclose(library.numpy(e)[i], value, atol=1e-14)
+        np.testing.assert_allclose(library.numpy(x_bar)[i], wanted, atol=1e-12)
+
+
 def total(x, k, xp, **options):
     U, S, Vh = sg.truncated_svd(x, k, **options)[:3]
     return xp.sum(((U * S[..., None, :]) @ Vh) ** 3) + xp.sum(S**3)

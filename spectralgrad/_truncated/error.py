@@ -1,12 +1,8 @@
 r"""The error of a truncation: the norm of what it leaves out.
 
-The error e = ||R|| of k triplets has the derivative <R, dA>/e, R being what is left over: to first
-order the best approximation moves within its tangent space, to which R is orthogonal. R is taken as
-P_U (A - U S V^H) P_V with P_U = I - U U^H and P_V = I - V V^H: the difference alone has a rounding
-error of eps s_1 along the kept vectors too, which 1/e makes large. The value as sqrt(||A||^2 - sum
-s^2) would lose all digits at 1e-8 ||A||. So R is multiplied out, in slices of columns where A is an
-operator. Only a sparse matrix, too large for that, takes the difference, as (||A|| - ||S||)(||A|| +
-||S||): NaN where half of the digits are gone.
+The error e = ||R|| of k triplets has the derivative <R, dA>/e, R being what is left over
+(`left_over`): to first order the best approximation moves within its tangent space, to which R is
+orthogonal. Of a sparse matrix e comes from a difference: NaN where half of the digits are gone.
 
 At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none: NaN.
 """

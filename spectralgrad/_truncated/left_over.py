@@ -1,9 +1,9 @@
 r"""What k triplets leave of a matrix: R = P_U (A - U S V^H) P_V, and its norm.
 
 P_U = I - U U^H and P_V = I - V V^H: the difference alone has a rounding error of eps s_1 along the
-kept vectors too. The norm as sqrt(||A||^2 - sum s^2) would lose all digits at 1e-8 ||A||. So R is
-multiplied out, in slices of columns where A is an operator. Only a sparse matrix, too large for
-that, takes the difference, as (||A|| - ||S||)(||A|| + ||S||).
+kept vectors too, which is large beside a small R. The norm as sqrt(||A||^2 - sum s^2) would lose
+all digits at 1e-8 ||A||. So R is multiplied out, in slices of columns where A is an operator. Only
+a sparse matrix, too large for that, takes the difference, as (||A|| - ||S||)(||A|| + ||S||).
 """
 
 from __future__ import annotations
