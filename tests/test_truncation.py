@@ -15,6 +15,7 @@ import spectralgrad as sg
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning",
+    "ignore:truncat.*nothing is kept:UserWarning",
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
 )
 KRYLOV = {"solver": "krylov", "adjoint": "krylov"}
@@ -350,6 +351,16 @@ def test_dask_computes_nothing_early():
     assert isinstance(found.mask, da.Array)
     for part, other in zip(found, wanted, strict=True):
         np.testing.assert_allclose(part.compute(), other, atol=1e-13)
+
+
+def test_a_multiplet_that_is_too_large_is_told_of():
+    k, words = sg.truncation(3), r"truncated_svd: `k` has most = 3 where.*nothing is kept"
+    with pytest.warns(UserWarning, match=words):
+        sg.truncated_svd(np.stack([np.eye(5), np.diag(np.arange(5.0))]), k)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sg.truncated_svd(np.zeros((2, 5, 5)), k)
+        sg.truncated_svd(np.eye(5), sg.truncation(5))
 
 
 def test_arguments_out_of_range():

@@ -30,11 +30,13 @@ from .._bindings.array import (
     leading_columns,
     trailing_columns,
 )
+from .._engine.errors import warn
 from .._engine.primitive import constant
+from .._engine.reading import read
 from .._spectrum.ties import unit_of
 from .left_over import is_sparse, squared_norm
 from .options import Options
-from .split import next_value
+from .split import Found, next_value
 
 # which columns are kept: kept values are above zero
 kept_columns = constant("kept", lambda S: S != 0)
@@ -52,6 +54,23 @@ def check_error(operand: Any, leaves: Arrays, like: Array, options: Options) -> 
             f"{bound:.2g} for a sparse matrix, whose norm the values are subtracted from. Give it "
             "as an operator (sg.operators.from_matmat) or an array, or a truncation by rtol."
         )
+
+
+def report_empty(found: Found, options: Options) -> None:
+    """Say where nothing is kept of a matrix that is not zero."""
+    if options.rank is None:
+        return
+    S, e = (read(values, insist=False) for values in (found.S, found.e))
+    if S is None or e is None or 0 in S.shape:
+        return
+    xp = array_namespace(S)
+    if bool(xp.any((S[..., :1] == 0) & (next_value(e) > 0))):
+        message = (
+            f"{options.function}: `k` has most = {options.rank.most} where the largest value has "
+            "more copies, within gap_rtol of it, and nothing is kept, since no cut splits a "
+            "multiplet. Raise most, or take a number for k."
+        )
+        warn(UserWarning(message))
 
 
 def kept(operand: Any, leaves: Arrays, triplets: Arrays, e: Array, options: Options) -> Array:
@@ -75,10 +94,9 @@ def kept(operand: Any, leaves: Arrays, triplets: Arrays, e: Array, options: Opti
 
 def _left_out(operand: Any, leaves: Arrays, triplets: Arrays, e: Array) -> tuple[Array, Array]:
     """The squares over s_1^2 of what 1, ..., K triplets leave out, and of the whole."""
-    S = triplets[1]
+    U, S, Vh = triplets
     xp, unit, K = array_namespace(S), unit_of(S), S.shape[-1]
-    shape = operand.products(*leaves).shape
-    if K + e.shape[-1] == min(shape[-2:]):
+    if K + e.shape[-1] == min(U.shape[-2], Vh.shape[-1]):
         rest = xp.sum((e / unit) ** 2, axis=-1, keepdims=True)
     else:
         square, _ = squared_norm(operand, leaves, triplets, unit[..., 0])

@@ -18,7 +18,7 @@ from .._operations.declaration import operation
 from .._operations.svd import SVDResult
 from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
-from .adaptive import check_error, kept_columns
+from .adaptive import check_error, kept_columns, report_empty
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
 from .options import Choices, Method, Options, Params, Solver, Unconverged
@@ -127,6 +127,8 @@ def truncated_svd(
 
     Warns
     -----
+    UserWarning
+        Where a truncation keeps nothing of a matrix that is not zero, on the host.
     ConvergenceWarning
         With the residual, where tol was not reached; the values are the best found. Where arrays
         are traced, as under `jax.jit`, `grad` and `vmap`, and no warning can be raised, they are
@@ -191,9 +193,9 @@ def decompose(
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
     options = _resolved(options, k, operand, leaves, function)
-    check_error(operand, leaves, operand.products(*leaves).like, options)
     found = Found(*primitive(*leaves, operand=operand, options=options))
     _report(found, operand.products(*leaves), options)
+    report_empty(found, options)
     return operand, leaves, found, narrow
 
 
@@ -209,7 +211,7 @@ def _resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: 
     solver = chosen if options.solver is None else options.solver
     own = solver in ("krylov", "full")
     loose = fine if own else eps(A.like) ** 0.75
-    return replace(
+    options = replace(
         options,
         function=function,
         k=k,
@@ -223,6 +225,8 @@ def _resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: 
         adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
         reported=all(library_of(x).values(x) is not None for x in leaves),
     )
+    check_error(operand, leaves, A.like, options)
+    return options
 
 
 def _cause(A: Products, turns: int, options: Options) -> str:

@@ -62,8 +62,8 @@ def truncation(most: int, *, rtol: float | None = None, error: float | None = No
     Where `most` or `rtol` would, the multiplet is left out; where `error` would, it is kept, or
     left out if the other two ask for that. So `most` and `rtol` always hold, and what is left out
     is above `error` only if they want it so: `truncation_error` with the same truncation says how
-    much it is. Zeros are a multiplet too, and never kept. The rank is 0 for x = 0, and where the
-    largest value alone has more than `most` copies.
+    much it is. Zeros are a multiplet too, and never kept. The rank is 0 for x = 0, and, with a
+    warning on the host, where the largest value alone has more than `most` copies.
 
     For `error` the norm of what is left out is that of x - U S Vh with `most` triplets, and to its
     square come those of the triplets that are dropped: a sum of squares in which nothing cancels.
