@@ -24,6 +24,7 @@ from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
 from ._truncated.cut import cut
+from ._truncated.eigh import truncated_eigh
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
 from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
@@ -79,6 +80,7 @@ __all__ = [
     "svdvals",
     "svdvals_sum",
     "testing",
+    "truncated_eigh",
     "truncated_svd",
     "truncation",
     "truncation_error",

@@ -60,7 +60,7 @@ def _cotangent(out: Any, rng: np.random.Generator) -> Any:
         return SVDResult(*_svd_cotangent(*out, rng))
     if isinstance(out, EighResult):
         w, Q = out
-        c, C = normal_like(w, rng), normal_like(Q, rng)
+        c, C = normal_like(w, rng), normal_like(Q @ adjoint(Q), rng)
         return EighResult(normal_like(w, rng), (C + adjoint(C)) @ Q * c[..., None, :])
     if isinstance(out, tuple):
         return rebuild(out, iter([_cotangent(part, rng) for part in leaves_of(out)]))

@@ -43,6 +43,7 @@ def explain(
     directions: Arrays,
     result: Arrays,
     ties: str,
+    policies: str = POLICIES_INSTEAD,
 ) -> Exception | None:
     """Name the first batch element that came out NaN and the columns to blame, on readable arrays.
 
@@ -59,7 +60,7 @@ def explain(
         what, remedy = OVERFLOW
     elif bool(xp.any(columns)):
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
-        remedy = FUNCTIONS_INSTEAD + (POLICIES_INSTEAD if ties != "split" else "")
+        remedy = FUNCTIONS_INSTEAD + (policies if ties != "split" else "")
     elif _are_finite(directions):
         what = (
             "the loss depends on what x does not determine, such as the phase of a complex vector, "
@@ -288,14 +289,13 @@ def check_undefined(policy: object, function: str) -> Undefined:
 
 
 def _name_columns(symbol: str, values: Array, columns: Array) -> str:
-    """The first column to blame, with the neighbour that it is tied to if it is no lone zero."""
+    """The first column to blame, with the nearest other if it is no lone zero."""
     xp = array_namespace(values)
     i = int(xp.argmax(xp.astype(columns, xp.int8)))
     v = [float(values[j]) for j in range(values.shape[0])]
     largest = max(map(abs, v))
-    j = min(
-        (j for j in (i - 1, i + 1) if 0 <= j < len(v)), key=lambda j: abs(v[j] - v[i]), default=i
-    )
+    others = (j for j in range(len(v)) if j != i)
+    j = min(others, key=lambda j: abs(v[j] - v[i]), default=i)
     if i != j and abs(v[i]) > abs(v[i] - v[j]):
         i, j = min(i, j), max(i, j)
         return (

@@ -48,6 +48,7 @@ class Options:
     unconverged: Unconverged = "warn"
     # what `decompose` adds
     function: str = "truncated_svd"  # that was called
+    which: str = ""  # end of the spectrum, of `truncated_eigh`
     k: int = 0
     rank: Truncation | None = None  # how many of the k are kept, if not all
     block: int = 0  # columns of the iteration

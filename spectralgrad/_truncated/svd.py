@@ -192,18 +192,20 @@ def decompose(
     check_solver(options.solver, options.adjoint)
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
-    options = _resolved(options, k, operand, leaves, function)
+    options = resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
-    _report(found, operand.products(*leaves), options)
+    report(found, operand, leaves, options)
     report_empty(found, options)
     return operand, leaves, found, narrow
 
 
-def _resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: str) -> Options:
+def resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: str) -> Options:
     """The options with every choice made, for a matrix of this kind, size and dtype."""
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
-    rank, extra = k if isinstance(k, Truncation) else None, options.oversample
+    extra, rank = options.oversample, None
+    if isinstance(k, Truncation) and not options.which:
+        rank = k
     k = check_rank(k if rank is None else min(rank.most, *A.shape), A, function)
     extra = 8 if extra is None else check_count(extra, function, "oversample", 1)
     block = min(k + extra, *A.shape)
@@ -234,14 +236,14 @@ def _cause(A: Products, turns: int, options: Options) -> str:
     mismatch = read(adjoint_mismatch(A)) if A.given else None
     if mismatch is not None and bool(mismatch > options.accepted):
         return (
-            f"and the products of `x` are each other's adjoint to {float(mismatch):.2g} alone, as "
+            f"and the products of `x` and its adjoint agree to {float(mismatch):.2g} alone, as "
             "where they round to another precision or large terms cancel. Raise tol, or compute "
             "them more exactly."
         )
     if options.solver == "full":
         return (
-            "and a full SVD leaves no more than rounding: the operator's products are less "
-            "accurate than that. Raise tol to their accuracy."
+            "and a full decomposition leaves no more than rounding: the operator's products are "
+            "less accurate than that. Raise tol to their accuracy."
         )
     if options.solver != "krylov":
         return (
@@ -260,7 +262,7 @@ def _cause(A: Products, turns: int, options: Options) -> str:
     )
 
 
-def _report(found: Found, A: Products, options: Options) -> None:
+def report(found: Any, operand: Any, leaves: Arrays, options: Options) -> None:
     """Say that the iteration did not converge."""
     residual, turns = read(found.residual), read(found.turns)
     if residual is None or turns is None or 0 in residual.shape:
@@ -269,9 +271,11 @@ def _report(found: Found, A: Products, options: Options) -> None:
     worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
     if worst <= options.accepted:
         return
-    cause = _cause(A, int(xp.max(turns)), options)
+    cause = _cause(operand.products(*leaves), int(xp.max(turns)), options)
+    residual = "an eigenpair has a residual" if options.which else "a triplet has a residual"
+    unit = "of the largest modulus" if options.which else "S[0]"
     message = (
-        f"{options.function}: a triplet has a residual of {worst:.2g} S[0] where "
+        f"{options.function}: {residual} of {worst:.2g} {unit} where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
     if options.unconverged == "raise":
