@@ -34,9 +34,11 @@ MODULES = sorted(
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
-    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "TruncatedSVDResult", "Truncation", "cut", "explain_nan", "hvp", "jvp",
-    "truncation", "vjp",
+    "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
+    "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult",
+    "TruncatedSVDResult", "Truncation", "cut", "diagnose", "directional_eigvalsh",
+    "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
+    "singular_vector_jacobian", "truncation", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
@@ -73,7 +75,9 @@ def test_import_brings_no_library():
     assert found.stdout.strip() == "[]"
 
 
-LAYERS = ("_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated")
+LAYERS = (
+    "_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_diagnosis",
+)  # fmt: skip
 
 
 def _imports(path):

@@ -32,6 +32,8 @@ def right(x: Matrix, tensor: Tensor) -> None:
     assert_type(sg.svd_function(tensor, sg.functions.power(2.5)), Tensor)
     assert_type(sg.eigh_function(tensor, (np.tanh, lambda w: np.cosh(w) ** -2)), Tensor)
     assert_type(sg.kabsch(tensor, tensor).rotation, Tensor)
+    assert_type(sg.directional_svdvals(x, x), Matrix)
+    assert_type(sg.singular_vector_jacobian(tensor, 0).u, Tensor)
     assert_type(sg.cut(np.ones(3), 2), int)
     value, pullback = sg.vjp(sg.svdvals, x)
     (x_bar,) = pullback(value)

@@ -1,8 +1,8 @@
 r"""Eigenpairs at an end of the spectrum of a large Hermitian matrix H, from products H X.
 
 Block Lanczos iteration (`lanczos`) of H in units of about its norm, of -H for the smallest values.
-On what is wanted of what it finds, H itself decides: T = Q^H H Q = Y diag(w) Y^H has the eigenpairs
-w, Q Y to rounding of the scale of H, which is the largest modulus of an eigenvalue, and the residual
+On what is wanted of it, H itself decides: T = Q^H H Q = Y diag(w) Y^H has the eigenpairs w, Q Y to
+rounding of the scale of H, which is the largest modulus of an eigenvalue, and the residual
 H Q Y - Q Y diag(w) says how good they are.
 """
 
