@@ -36,6 +36,7 @@ from ._truncated.cut import cut
 from ._truncated.eigh import truncated_eigh
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
+from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 
 # isort: split
 from . import rules  # which the declarations of the operations above fill
@@ -53,6 +54,8 @@ __all__ = [
     "ProcrustesResult",
     "SVDResult",
     "SingularVectorJacobianResult",
+    "TruncatedSVDResult",
+    "Truncation",
     "cut",
     "diagnose",
     "directional_eigvalsh",
@@ -97,6 +100,7 @@ __all__ = [
     "testing",
     "truncated_eigh",
     "truncated_svd",
+    "truncation",
     "truncation_error",
     "vjp",
 ]

@@ -35,9 +35,10 @@ SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
-    "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult", "cut",
-    "diagnose", "directional_eigvalsh", "directional_svdvals", "explain", "explain_nan", "hvp",
-    "jvp", "singular_value_jacobian", "singular_vector_jacobian", "vjp",
+    "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult",
+    "TruncatedSVDResult", "Truncation", "cut", "diagnose", "directional_eigvalsh",
+    "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
+    "singular_vector_jacobian", "truncation", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 

@@ -18,7 +18,7 @@ TRACED = 100  # iterations where none may be read
 class Solved(NamedTuple):
     """The solution, and of each column, (..., 1, k), whether it is none, and a Rayleigh quotient.
 
-    That is the least <p, N p>/<p, p> of the directions p that were taken.
+    That is the least <p, N p>/<p, p> of the directions p that were taken, inf of none.
     """
 
     solution: Array
@@ -65,7 +65,8 @@ def conjugate_gradients(
     size = xp.where(size == 0, float("inf"), size)
     rhs = rhs / size
     norm, z = xp.sqrt(_dot(rhs, rhs)), preconditioned(rhs, *held)
-    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), xp.ones_like(norm), norm, *held
+    least = xp.full_like(norm, float("inf"))
+    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), least, norm, *held
     state = loop_columns(unsolved, body, state, most, traced=TRACED)
     y = state[0] * xp.where(xp.isinf(size), 0.0, size)
     return Solved(y, unsolved(state), state[4])
