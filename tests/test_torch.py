@@ -55,12 +55,18 @@ def bare(x):
     return sg.svd_function(x, lambda s: s**3 / (1 + s * s))
 
 
-GAUGED = ("svd", "svd_full", "eigh", "truncated_svd")
+def blind_truncated_eigh(x):
+    w, Q = sg.truncated_eigh(x, 2, solver="krylov")
+    return w, Q.abs()
+
+
+GAUGED = ("svd", "svd_full", "eigh", "truncated_svd", "truncated_eigh")
 BY_NAME = {op.name: op for op in OPERATIONS if op.name not in GAUGED}
 FUNCTIONS = {name: op.call for name, op in BY_NAME.items()}
 FUNCTIONS |= {
     "svd": blind_svd,
     "truncated_svd": blind_truncated,
+    "truncated_eigh": blind_truncated_eigh,
     "eigh": blind_eigh,
     "svd_function:bare": bare,
 }
@@ -115,7 +121,8 @@ def test_gradcheck_full_matrices(is_complex, device):
 @pytest.mark.parametrize(
     "name",
     [
-        "svd", "truncated_svd", "truncation_error", "eigh", "svdvals", "eigvalsh",
+        "svd", "truncated_svd", "truncated_eigh", "truncation_error", "eigh", "svdvals",
+        "eigvalsh",
         "svd_function:bare",
     ],
 )  # fmt: skip

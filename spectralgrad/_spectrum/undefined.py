@@ -9,7 +9,7 @@ from math import isinf
 from operator import or_
 from typing import Any, Literal, cast, get_args
 
-from .._bindings.array import Array, Arrays, array_namespace
+from .._bindings.array import Array, Arrays, array_namespace, eps
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning, reasoned
 from .._engine.options import check_choice
 
@@ -295,8 +295,8 @@ def _name_columns(symbol: str, values: Array, columns: Array) -> str:
     i = int(xp.argmax(xp.astype(columns, xp.int8)))
     v = [float(values[j]) for j in range(values.shape[0])]
     largest = max(map(abs, v))
-    others = (j for j in range(len(v)) if j != i)
-    j = min(others, key=lambda j: abs(v[j] - v[i]), default=i)
+    others, equal = (j for j in range(len(v)) if j != i), 16 * eps(values) * largest
+    j = min(others, key=lambda j: (max(abs(v[j] - v[i]), equal), abs(j - i)), default=i)
     if i != j and abs(v[i]) > abs(v[i] - v[j]):
         i, j = min(i, j), max(i, j)
         return (
