@@ -69,11 +69,13 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Arrays
     """All eigenpairs, of the matrix itself."""
     dense = operand.of is DENSE
     w, Q = factorizations.eigh(leaves[0] if dense else multiplied_out(A))
-    scale, nothing = largest(w)[..., 0], 0.0 * w[..., 0]
+    scale, turns, k = largest(w)[..., 0], 0.0 * w[..., 0], options.k
     w, Q = ordered(w, Q, options.which)
-    k = options.k
-    residual = nothing if dense else _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale)
-    return w, Q, scale, residual, nothing
+    if dense:
+        residual = 0.0 * scale  # another array: PyTorch takes none for two results
+    else:
+        residual = _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale)
+    return w, Q, scale, residual, turns
 
 
 def _residual(images: Array, w: Array, Q: Array, scale: Array) -> Array:
