@@ -14,6 +14,7 @@ import numpy as np
 
 from ._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, is_complex
 from ._bindings.lookup import autodiff_of
+from ._engine.reading import to_numpy
 from ._engine.transforms import jvp, vjp
 from ._engine.tree import leaves_of, rebuild
 from ._operations.eigh import EighResult
@@ -94,13 +95,6 @@ def inner(a: Any, b: Any) -> float:
         for x, y in zip(leaves_of(a), leaves_of(b), strict=True)
         if x is not None and y is not None
     )
-
-
-def to_numpy(x: Array) -> Array:
-    """The values of `x` on the host."""
-    for move in ("detach", "resolve_conj", "cpu", "get", "compute"):
-        x = getattr(x, move)() if hasattr(x, move) else x
-    return np.asarray(x)
 
 
 def _transforms_of(x: Array) -> tuple[Callable[..., Any], Callable[..., Any]]:
