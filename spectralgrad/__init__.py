@@ -23,6 +23,7 @@ from ._operations.sums import eigvalsh_sum, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
+from ._paths.analytic import AnalyticSVDResult, analytic_svd
 from ._truncated.cut import cut
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
@@ -31,6 +32,7 @@ from ._truncated.svd import truncated_svd
 from . import rules  # which the declarations of the operations above fill
 
 __all__ = [
+    "AnalyticSVDResult",
     "ConvergenceError",
     "ConvergenceWarning",
     "DerivativeUndefinedError",
@@ -40,6 +42,7 @@ __all__ = [
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
+    "analytic_svd",
     "cut",
     "eigenprojector",
     "eigh",

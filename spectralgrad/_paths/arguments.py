@@ -85,6 +85,7 @@ def matrices_of(
 ) -> Callable[[float], Array]:
     """t -> matrix, in double precision on the host."""
     if callable(path):
+
         def called(value: float) -> Array:
             x = path(number(value))
             if is_array(x) and x.ndim != 2:

@@ -9,9 +9,10 @@ let X = U_o^H dA V and Y = V_o^H dA^H U. As in `svd` of the operations, with sig
     (I - U_all U_all^H) dU = (I - U_all U_all^H) dA V/s,   alike dV with dA^H U
 
 and ds = Re diag(U^H dA V), at ties too, for analytic vectors (Bunse-Gerstner, Byers, Mehrmann and
-Nichols 1991, section 3). Blocks of zeros have no part along themselves or in the complements. At a
-tie the vectors' quotients are 0/0; there dU and dV are the slopes of the polynomials that continue the
-vectors, less their parts along the block.
+Nichols 1991). A block of zeros stays at right angles to all others, and has no change in the null
+spaces: its dU is -U_o (dU_o^H U). At a tie the quotients are 0/0, and near to one they err by
+noise/gap^2. There dU and dV are the slopes of the polynomials that continue the vectors, less their
+parts along the block.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 
 from .._bindings.array import Array, skew
 from .continuation import Continuation, Fit
-from .matching import Frame, off
+from .matching import Frame
 from .transport import rotation
 
 
@@ -34,13 +35,19 @@ def derivatives(continuation: Continuation, frame: Frame, dA: Array) -> tuple[Ar
     with np.errstate(divide="ignore", invalid="ignore"):
         quotients = np.linalg.norm(dA) / (frame.gaps * frame.point.top)
         errors = tolerances.noise * quotients * (1 + 1 / frame.gaps)
-    for block in map(int, np.flatnonzero(~(errors * span <= tolerances.promised))):
+    doubtful = ~(errors * span <= tolerances.promised) & ~blocks.is_zero
+    for block in map(int, np.flatnonzero(doubtful)):
         columns, fit = blocks.columns[block], continuation.fit(frame.t, block)
         if frame.gaps[block] == 0 and not fit.slope_error * span <= tolerances.promised**0.5:
             dU[:, columns] = dV[:, columns] = np.nan
         elif not fit.slope_error >= errors[block]:
             slope = _along(frame, block, fit)
             dU[:, columns], dV[:, columns] = slope[:m], slope[m:]
+    if blocks.zeros:
+        own = slice(blocks.starts[-1], blocks.ends[-1])
+        for W, dW in ((frame.U, dU), (frame.V, dV)):
+            others = slice(0, blocks.starts[-1])
+            dW[:, own] = -W[:, others] @ (dW[:, others].conj().T @ W[:, own])
     return dU, dS, dV
 
 
@@ -69,11 +76,9 @@ def _by_quotients(frame: Frame, flow: Array, flow_back: Array) -> tuple[Array, A
 
 def _along(frame: Frame, block: int, fit: Fit) -> Array:
     """The slope of a polynomial, in the gauge of the frame and without its part in the block."""
-    columns, m, zero = frame.blocks.columns[block], len(frame.U), frame.blocks.is_zero[block]
+    columns, m = frame.blocks.columns[block], len(frame.U)
     U, V = frame.U[:, columns], frame.V[:, columns]
-    left, right = rotation(U, V, fit.vectors[:m], fit.vectors[m:], zero)
-    dU, dV = fit.slope[:m] @ left, fit.slope[m:] @ right
-    if zero:
-        return np.concatenate([off(dU, U), off(dV, V)])
+    R = rotation(U, V, fit.vectors[:m], fit.vectors[m:])
+    dU, dV = fit.slope[:m] @ R, fit.slope[m:] @ R
     part = (U.conj().T @ dU + V.conj().T @ dV) / 2
     return np.concatenate([dU - U @ part, dV - V @ part])

@@ -53,7 +53,7 @@ def _start(path: Path, order: Array, k: int) -> Frame:
     best: tuple[float, ...] = ()
     for t in (*candidates, *map(float, order[1:])):
         point = path.at(t)
-        count = int(np.searchsorted(point.starts, k))
+        count = int(np.searchsorted(point.ends, k, side="right"))
         zeros = point.has_zeros and count == len(point.starts)
         apart = np.minimum(point.gaps, point.heights)[: count - zeros]
         score = (count - zeros, float(np.min(apart, initial=1.0)))
@@ -100,4 +100,4 @@ def _at_each(path: Path, continuation: Continuation, order: Array) -> list[Frame
 
 def _turns(blocks: Blocks, point: Point) -> bool:
     """Whether anything but a sign is free in the vectors of a block."""
-    return bool(np.iscomplexobj(point.A) or np.any(blocks.sizes > 1))
+    return bool(np.iscomplexobj(point.A) or np.any(blocks.sizes > 1) or blocks.zeros)

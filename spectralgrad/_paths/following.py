@@ -55,43 +55,40 @@ def follow(path: Path, start: Frame, targets: Array, guess: bool) -> list[Frame]
 
 def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
     found = match(start, path.at(t))
-    between: float | None
-    if np.min(found.overlap) >= CLOSE:
+    block = int(np.argmin(found.overlap))
+    between, reason = start.t + FRACTIONS[0] * (t - start.t), "their overlap is too small"
+    if found.overlap[block] >= CLOSE:
         if np.any(found.tied):
             return []
-        if not path.refinable:
+        mixture = next(_mixtures(path, start, found), None) if path.refinable else None
+        if mixture is None:
             return [found]
-        between = next(_mixtures(path, start, found), None)
-        if between is None:
-            return [found]
-    else:
-        between = start.t + FRACTIONS[0] * (t - start.t)
-    middle = _divide(path, start, found, between, halvings)
+        (between, block), reason = mixture, "values change places and do not meet"
+    if not path.refinable or halvings == 0:
+        raise Unresolved(start, found, block, reason)
+    middle = _divide(path, start, found, between)
+    if middle is None:
+        raise Unresolved(start, found, block, f"{reason}, and no point between them is free of ties")
     first = _reach(path, start, middle, halvings - 1)
     return first + _reach(path, first[-1] if first else start, t, halvings - 1)
 
 
-def _divide(path: Path, start: Frame, end: Frame, between: float, halvings: int) -> float:
+def _divide(path: Path, start: Frame, end: Frame, between: float) -> float | None:
     """Where to divide a step: at a point without a tie."""
-    worst = int(np.argmin(end.overlap))
-    if not path.refinable:
-        raise Unresolved(start, end, worst, "the points are given")
     for t in (between, *(start.t + f * (end.t - start.t) for f in FRACTIONS)):
-        if halvings == 0:
-            break
         found = match(start, path.at(t))
         inside = min(start.t, end.t) < found.t < max(start.t, end.t)
         if inside and not np.any(found.tied):
             return found.t
-    raise Unresolved(start, end, worst, "the step cannot be divided further")
+    return None
 
 
-def _mixtures(path: Path, start: Frame, end: Frame) -> Iterator[float]:
-    """Where values that change places between two frames do not meet."""
+def _mixtures(path: Path, start: Frame, end: Frame) -> Iterator[tuple[float, int]]:
+    """Where values that change places between two frames do not meet, and a block of theirs."""
     for difference, block in _events(start, end):
         t = _unmet(path, start, end, difference, block)
         if t is not None:
-            yield t
+            yield t, int(block[0])
 
 
 Difference = Callable[[Frame], float]

@@ -9,9 +9,17 @@ continues in the group with the largest. If that group has B's size, the vectors
 
 over sigma = 1 and -1, the sign that the value has then taken (orthogonal Procrustes problem: Golub
 and Van Loan, Matrix Computations, section 6.4.1; along a path: Bunse-Gerstner, Byers, Mehrmann and
-Nichols 1991, section 4). The least singular value of half that sum is the *overlap*: 1 for vectors
-that stay. In a block of zeros U and V turn independently of each other, each in the complement of
-all vectors of other values, which for a long side is larger than its columns of the thin factor.
+Nichols 1991). The least singular value of half that sum is the *overlap*: 1 for vectors
+that stay.
+
+In a block of zeros U and V turn independently of each other, and on a long side the null space is
+larger than the block. It is carried as a whole from the complement of O, all other vectors, to that
+of O': with X = (I - O O^H) O' = L diag(sines) R^H, what changes null vectors U least is
+
+    (I - O' O'^H) (I - X X^H)^(-1/2) U = (I - O' O'^H) (U + L diag(1/cosines - 1) L^H U),
+
+the direct rotation of the two complements (Davis and Kahan 1970; Kato, Perturbation theory for linear
+operators, section I.4.6).
 """
 
 from __future__ import annotations
@@ -23,6 +31,9 @@ import numpy as np
 
 from .._bindings.array import Array
 from .points import Point
+
+
+LEAST_COSINE = 0.1  # of null spaces that are still carried, however badly
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +131,8 @@ def match(frame: Frame, point: Point) -> Frame:
             overlap[i] = min(1.0, share[i]) ** 0.5
         elif blocks.is_zero[i]:
             others = slice(0, point.starts[group[i]])
-            U[:, block], a = polar_factor(off(frame.U[:, block], point.U[:, others]))
-            V[:, block], b = polar_factor(off(frame.V[:, block], point.V[:, others]))
+            U[:, block], a = carried_zeros(frame.U, block, point.U[:, others])
+            V[:, block], b = carried_zeros(frame.V, block, point.V[:, others])
             sign[block], overlap[i] = 1, min(a, b)
         elif blocks.sizes[i] > 1:
             members = slice(point.starts[group[i]], point.ends[group[i]])
@@ -179,6 +190,16 @@ def polar_factor(M: Array) -> tuple[Array, float]:
     """The nearest matrix with orthonormal columns, and the least singular value."""
     left, values, right = np.linalg.svd(M, full_matrices=False)
     return left @ right, float(values[-1])
+
+
+def carried_zeros(U: Array, block: slice, others: Array) -> tuple[Array, float]:
+    """A block of null vectors, of U, carried to the complement of `others`, and the overlap."""
+    X = off(others, np.delete(U, block, axis=1))
+    L, sines, _ = np.linalg.svd(X, full_matrices=False)
+    cosines = np.sqrt(np.maximum((1 - sines) * (1 + sines), 0.0))
+    stretch = 1 / np.maximum(cosines, LEAST_COSINE) - 1
+    carried = U[:, block] + L @ (stretch[:, None] * (L.conj().T @ U[:, block]))
+    return polar_factor(off(carried, others))[0], float(np.min(cosines, initial=1.0))
 
 
 def off(U: Array, W: Array) -> Array:

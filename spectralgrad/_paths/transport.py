@@ -5,11 +5,11 @@ triplet, nothing but a constant sign for a real one. The integral of |U'|^2 + |V
 
     U^H U' + V^H V' = 0
 
-(Bunse-Gerstner, Byers, Mehrmann and Nichols 1991, section 4; for one vector it is the parallel
+(Bunse-Gerstner, Byers, Mehrmann and Nichols 1991; for one vector it is the parallel
 transport of Berry's phase). From a point to the next, changing least by the polar factor of
-`matching` satisfies this up to an error that has an expansion in even powers of the step, since it is its
-own inverse backwards. So steps of 1, 1/2, 1/4, ... are extrapolated as in Romberg's quadrature. In
-blocks of zeros U^H U' = 0 and V^H V' = 0, each by itself.
+`matching` satisfies this up to an error that has an expansion in even powers of the step, since it
+is its own inverse backwards. So steps of 1, 1/2, 1/4, ... are extrapolated as in Romberg's
+quadrature. In blocks of zeros U and V change by themselves, and not within the null spaces.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dataclasses import replace
 import numpy as np
 
 from .._bindings.array import Array
-from .matching import Frame, polar_factor
+from .matching import Frame, carried_zeros, polar_factor
 
 ROWS = 6  # of the extrapolation, the last in 32 steps
 
@@ -47,18 +47,20 @@ def carried(at: Callable[[float], Frame], start: Frame, t: float, tolerance: flo
 
 def aligned(frame: Frame, other: Frame) -> Frame:
     """The other frame with its blocks turned to change least from a frame."""
-    U, V = other.U.copy(), other.V.copy()
-    for zero, block in zip(other.blocks.is_zero, other.blocks.columns, strict=True):
-        X, Y = U[:, block], V[:, block]
-        left, right = rotation(frame.U[:, block], frame.V[:, block], X, Y, zero)
-        U[:, block], V[:, block] = X @ left, Y @ right
+    blocks, (U, V) = other.blocks, (other.U.copy(), other.V.copy())
+    phase = np.sum(U.conj() * frame.U, axis=0) + np.sum(V.conj() * frame.V, axis=0)
+    phase = phase / np.where(phase == 0, 1.0, np.abs(phase))
+    U, V = U * phase, V * phase
+    for i, block in enumerate(blocks.columns):
+        if blocks.is_zero[i]:  # beside which all columns are followed
+            for W, X, Y in ((U, frame.U, other.U), (V, frame.V, other.V)):
+                W[:, block] = carried_zeros(X, block, np.delete(Y, block, axis=1))[0]
+        elif blocks.sizes[i] > 1:
+            R = rotation(frame.U[:, block], frame.V[:, block], other.U[:, block], other.V[:, block])
+            U[:, block], V[:, block] = other.U[:, block] @ R, other.V[:, block] @ R
     return replace(other, U=U, V=V)
 
 
-def rotation(U: Array, V: Array, X: Array, Y: Array, zero: bool) -> tuple[Array, Array]:
-    """What turns the vectors X and Y of a block to U and V: one for both, but in a zero block."""
-    P, Q = X.conj().T @ U, Y.conj().T @ V
-    if zero:
-        return polar_factor(P)[0], polar_factor(Q)[0]
-    R = polar_factor(P + Q)[0]
-    return R, R
+def rotation(U: Array, V: Array, X: Array, Y: Array) -> Array:
+    """What turns the vectors X and Y of a block to U and V."""
+    return polar_factor(X.conj().T @ U + Y.conj().T @ V)[0]
