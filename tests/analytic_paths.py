@@ -113,7 +113,9 @@ def deviations(known: Known, t: Array, found) -> dict[str, float]:
         if slopes is not None:
             compare("dU", dQ @ R, slopes.U[..., columns])
             compare("dV", dP @ R * sign, np.conj(np.swapaxes(slopes.Vh, 1, 2))[..., columns])
-            compare("dS", sign * np.stack([known.slopes(x)[block] for x in t]), slopes.S[:, columns])
+            compare(
+                "dS", sign * np.stack([known.slopes(x)[block] for x in t]), slopes.S[:, columns]
+            )
     for name, turning, W in (("U", known.left, U), ("V", known.right, V)):
         if free:
             N, dN = map(np.stack, zip(*(known.null_space(turning, x) for x in t), strict=True))
