@@ -1,9 +1,9 @@
 """Paths with known analytic factors of minimal variation.
 
-A(t) = Q(t) diag(d(t)) P(t)^H with Q(t) the leading columns of exp(t K) and P(t) those of exp(t L), K
-and L skew-Hermitian. Over a multiplet b, Q^H Q' + P^H P' is the constant matrix K_bb + L_bb, so
-Q_b exp(-t (K_bb + L_bb)/2), and P_b alike, have minimal variation. Over zeros, whose null spaces are
-spanned by the columns z of exp(t K), exp(t K)_z exp(-t K_zz) has.
+A(t) = Q(t) diag(d(t)) P(t)^H with Q(t) the leading columns of exp(t K) and P(t) those of exp(t L),
+K and L skew-Hermitian. Over a multiplet b, Q^H Q' + P^H P' is the constant matrix K_bb + L_bb, so
+Q_b exp(-t (K_bb + L_bb)/2), and P_b alike, have minimal variation. Over zeros, whose null spaces
+are spanned by the columns z of exp(t K), exp(t K)_z exp(-t K_zz) has.
 """
 
 from __future__ import annotations

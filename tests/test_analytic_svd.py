@@ -181,7 +181,7 @@ def test_a_jump_and_noise_are_named():
         noise = np.random.default_rng(int(1e9 * (t + 2))).standard_normal((3, 3))
         return np.diag([2 + t, 2 - t, 1]) + 1e-10 * noise
 
-    with pytest.raises(sg.ConvergenceError, match="do not meet.*give `gap_rtol`"):
+    with pytest.raises(sg.ConvergenceError, match=r"do not meet.*give `gap_rtol`"):
         sg.analytic_svd(noisy, np.linspace(-1, 1, 6))
     S = sg.analytic_svd(noisy, np.linspace(-1, 1, 6), gap_rtol=1e-7).S
     np.testing.assert_allclose(S[-1], [1, 3, 1], rtol=1e-8)
@@ -204,8 +204,8 @@ def test_a_stack_is_matched_as_it_is():
 
 
 def test_a_tie_in_a_coarse_stack_is_an_error_and_its_slopes_nan_if_allowed():
-    known = contact("crossing", rates=(2.0, 3.0))
-    t = np.linspace(-0.6, 0.6, 7)
+    known = contact("crossing")
+    t = np.linspace(-0.4, 0.4, 5)
     x, dx = (np.stack([f(s) for s in t]) for f in (known, known.derivative))
     with pytest.raises(sg.ConvergenceError, match="no polynomial continues them"):
         sg.analytic_svd(x, t)
@@ -293,10 +293,9 @@ def test_every_library(library, dtype):
     kind = float if library.name == "numpy" else type(parameters)
     assert all(type(s) is kind for s in seen[:3])
 
-    stack = library.array(np.stack([known(s) for s in t]), dtype)
-    np.testing.assert_allclose(
-        library.numpy(sg.analytic_svd(stack[::3], t[::3]).S), library.numpy(found.S)[::3], atol=1e-5
-    )
+    before = library.array(np.stack([known(s) for s in t[:4]]), dtype)
+    S = library.numpy(sg.analytic_svd(before, t[:4]).S)
+    np.testing.assert_allclose(S, library.numpy(found.S)[:4], atol=1e-5)
 
 
 def to_host(found, library):
@@ -340,7 +339,7 @@ def test_bad_input():
             (lambda t: np.eye(2) * (np.nan if t else 1), T),
             {},
             ValueError,
-            "at t = 1 holds NaN or Inf",
+            "at t = 0.5 holds NaN or Inf",
         ),
         ((lambda t: np.eye(2 + int(t)), T), {}, ValueError, r"has shape \(3, 3\); wanted \(2, 2\)"),
         ((lambda t: np.eye(2, dtype="f" if t else "d"), T), {}, TypeError, "of float32; wanted"),

@@ -33,8 +33,8 @@ MODULES = sorted(
 )
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
-    "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
-    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
+    "AnalyticSVDResult", "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
+    "DerivativeUndefinedWarning", "analytic_svd", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
     "SVDResult", "cut", "explain_nan", "hvp", "jvp", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
@@ -72,7 +72,7 @@ def test_import_brings_no_library():
     assert found.stdout.strip() == "[]"
 
 
-LAYERS = ("_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated")
+LAYERS = ("_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_paths")
 
 
 def _imports(path):

@@ -30,6 +30,7 @@ def right(x: Matrix, tensor: Tensor) -> None:
     assert_type(sg.eigh_function(tensor, (np.tanh, lambda w: np.cosh(w) ** -2)), Tensor)
     assert_type(sg.kabsch(tensor, tensor).rotation, Tensor)
     assert_type(sg.cut(np.ones(3), 2), int)
+    assert_type(sg.analytic_svd(lambda t: x, [0.0, 1.0]).U, Matrix)
     value, pullback = sg.vjp(sg.svdvals, x)
     (x_bar,) = pullback(value)
     _, tangent = sg.jvp(sg.svdvals, (x,), (x_bar,))

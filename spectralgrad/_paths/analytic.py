@@ -68,8 +68,8 @@ def analytic_svd(
     -------
     AnalyticSVDResult
         U (len(t), m, k), S (len(t), k) and Vh (len(t), k, n), of the library, device and dtype of
-        the matrices. S[0] is descending and not negative, to the tolerance. `derivative` is None, or
-        an SVDResult with the derivatives of all three by t.
+        the matrices. S[0] is descending and not negative, to the tolerance. `derivative` is None,
+        or an SVDResult with the derivatives of all three by t.
 
     Raises
     ------
@@ -90,9 +90,10 @@ def analytic_svd(
     all along the path: up to a constant sign of u and v, whose product is that of s. Those of a
     complex one up to a phase exp(i phi(t)) that u and v share, and the factors of a multiplet,
     equal all along, up to a unitary matrix W(t). These are chosen for the least variation, the
-    integral of |dU|^2 + |dV|^2, which leaves a constant: U^H dU + V^H dV is zero for each triplet or
-    multiplet. (Where a value is zero all along, U^H dU and V^H dV are, and also the part of the
-    change in the null space.)
+    integral of |dU|^2 + |dV|^2, which leaves a constant: U^H dU + V^H dV is zero for each triplet
+    or multiplet. (Where a value is zero all along, U^H dU and V^H dV are, and also the part of the
+    change in the null space.) For an array of complex matrices, multiplets or null vectors this
+    holds to second order in the spacing: each entry changes least from the one before.
 
     *Crossings.* Vectors are matched from a point to the next by their overlaps. Of a callable, a
     step with an overlap below 0.9 is halved, up to 60 times. Where values change places in a step,
@@ -155,8 +156,8 @@ def analytic_svd(
     if derivative is not None:
         if callable(derivative) != callable(path):
             raise TypeError(
-                f"{NAME}: `derivative` is {_kind(derivative)} where `path` is {_kind(path)}; wanted "
-                "both a callable, or both an array."
+                f"{NAME}: `derivative` is {_kind(derivative)} where `path` is {_kind(path)}; "
+                "wanted both a callable, or both an array."
             )
         slope = matrices_of(derivative, "derivative", order, number, matrices)
     tie = float(matrices.noise**0.75 if gap_rtol is None else max(gap_rtol, matrices.noise))
@@ -195,16 +196,16 @@ def _unresolved(problem: Unresolved, refinable: bool) -> str:
     values = other.point.S[np.sort(np.argsort(-shares)[:2])]
     between, shared = sorted((frame.t, other.t)), " and ".join(f"{value:.9g}" for value in values)
     remedy = (
-        "The path is not analytic there, or turns faster than numbers can tell, or is computed less "
-        "accurately than to rounding: give `gap_rtol` then."
+        "The path is not analytic there, or turns faster than numbers can tell, or is computed "
+        "less accurately than to rounding: give `gap_rtol` then."
         if refinable
         else "How they continue would be a guess: give more points, or a callable that can be "
         "evaluated between them."
     )
     return (
         f"{NAME}: `path` cannot be followed between t = {between[0]!r} and t = {between[1]!r}, "
-        f"where the vectors of the value {frame.S[column]:.9g} go over into those of {shared}, with "
-        f"an overlap of {other.overlap[block]:.2g}: {problem.reason}. {remedy} "
+        f"where the vectors of the value {frame.S[column]:.9g} go over into those of {shared}, "
+        f"with an overlap of {other.overlap[block]:.2g}: {problem.reason}. {remedy} "
         'unresolved="match" takes the columns that match best.'
     )
 

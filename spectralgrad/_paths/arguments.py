@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -109,8 +109,8 @@ def matrices_of(
 def _check_not_differentiated(x: Any, argument: str) -> None:
     if library_of(x).is_differentiated(x):
         raise TypeError(
-            f"{NAME}: `{argument}` is being differentiated or traced, and the factors of a path have "
-            "no derivative here: they are found by decisions on values. Detach it (in PyTorch "
+            f"{NAME}: `{argument}` is being differentiated or traced, and the factors of a path "
+            "have no derivative here: they are found by decisions on values. Detach it (in PyTorch "
             "`x.detach()` or torch.no_grad()), or call this outside of jit and grad. Derivatives "
             "along the path itself come with `derivative`."
         )

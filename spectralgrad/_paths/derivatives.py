@@ -1,6 +1,6 @@
 r"""Derivatives of the factors along a path, in the gauge of minimal variation.
 
-For a block with vectors U, V and value s (signed), and all other triplets U_o, s_o, V_o at the point,
+For a block with vectors U, V and value s (signed), and all other triplets U_o, s_o, V_o at a point,
 let X = U_o^H dA V and Y = V_o^H dA^H U. As in `svd` of the operations, with signed values,
 
     U_o^H dU = ((X + Y)/(s - s_o) + (X - Y)/(s + s_o))/2
@@ -33,7 +33,7 @@ def derivatives(continuation: Continuation, frame: Frame, dA: Array) -> tuple[Ar
     dS = np.real(np.sum(frame.U.conj() * flow, axis=0))
     dU, dV = _by_quotients(frame, flow, flow_back)
     with np.errstate(divide="ignore", invalid="ignore"):
-        quotients = np.linalg.norm(dA) / (frame.gaps * frame.point.top)
+        quotients = np.max(np.abs(dA)) * dA.size**0.5 / (frame.gaps * frame.point.top)
         errors = tolerances.noise * quotients * (1 + 1 / frame.gaps)
     doubtful = ~(errors * span <= tolerances.promised) & ~blocks.is_zero
     for block in map(int, np.flatnonzero(doubtful)):

@@ -61,9 +61,9 @@ def _start(path: Path, order: Array, k: int) -> Frame:
             best = (*score, t)
         if score[0] == k and score[1] >= path.tolerances.near:
             break
-    point = path.at(best[2])
+    point, first = path.at(best[2]), path.at(candidates[0])
     if k < len(point.S) and k not in point.starts:
-        raise CutError(point)
+        raise CutError(point if k in first.starts else first)
     return first_frame(point, k, point.A.shape[0] != point.A.shape[1] or np.iscomplexobj(point.A))
 
 

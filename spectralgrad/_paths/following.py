@@ -2,8 +2,8 @@ r"""Followed triplets from one point of a path to the next, refined where vector
 
 From a point to the next the vectors are matched (`matching`). A step is taken if every overlap is
 above `CLOSE`; else it is halved. That leaves values that have changed places in one step: they have
-crossed, or come close and turned apart within it, an *avoided crossing*, whose vectors swap within a
-width of gap over slope. Both look the same from outside. So the place where the followed values
+crossed, or come close and turned apart within it, an *avoided crossing*, whose vectors swap within
+a width of gap over slope. Both look the same from outside. So the place where the followed values
 meet is found by regula falsi: if their difference there is within the tolerance of a tie, they
 cross; if not, the vectors mix there, and the step is halved around that place until the turning is
 resolved.
@@ -68,7 +68,9 @@ def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
         raise Unresolved(start, found, block, reason)
     middle = _divide(path, start, found, between)
     if middle is None:
-        raise Unresolved(start, found, block, f"{reason}, and no point between them is free of ties")
+        raise Unresolved(
+            start, found, block, f"{reason}, and no point between them is free of ties"
+        )
     first = _reach(path, start, middle, halvings - 1)
     return first + _reach(path, first[-1] if first else start, t, halvings - 1)
 
@@ -96,13 +98,12 @@ Difference = Callable[[Frame], float]
 
 def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, Array]]:
     """The differences of values that change their sign, and the blocks that they are about."""
-    at = start.blocks.starts
-    a, b = start.S[at], end.S[at]
+    at, zero = start.blocks.starts, start.blocks.is_zero
     for sign in (-1, 1):
-        before, after = a[:, None] + sign * a, b[:, None] + sign * b
-        for i, j in zip(*np.nonzero(np.triu(before * after < 0, k=(1 - sign) // 2)), strict=True):
-            if not (start.blocks.is_zero[i] or start.blocks.is_zero[j]):
-                yield _difference_of(at[i], at[j], sign), np.array([i, j])
+        before, after = (np.sign(f.S[at][:, None] + sign * f.S[at]) for f in (start, end))
+        changed = np.triu(before * after < 0, k=(1 - sign) // 2)  # i = j: a value and its mirror
+        for i, j in zip(*np.nonzero(changed & ~zero & ~zero[:, None]), strict=True):
+            yield _difference_of(at[i], at[j], sign), np.array([i, j])
     if start.S.shape[0] == start.point.S.shape[0]:
         return
     for i, column in enumerate(at):

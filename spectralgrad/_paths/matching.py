@@ -1,8 +1,8 @@
 r"""Which vectors at one point continue those at another.
 
 A *block* is what is followed: a triplet, or several whose values are equal all along, a multiplet.
-Between two points near to each other let P = U^H U' and Q = V^H V'. The share of block B that lies in
-group G of the other point is the mean of |P|^2 and |Q|^2, summed over G, for the vectors of B; B
+Between two points near to each other let P = U^H U' and Q = V^H V'. The share of block B that lies
+in group G of the other point is the mean of |P|^2 and |Q|^2, summed over G, for the vectors of B; B
 continues in the group with the largest. If that group has B's size, the vectors change least for
 
     U' R, sigma V' R    with R the unitary polar factor of U'^H U + sigma V'^H V
@@ -18,8 +18,8 @@ of O': with X = (I - O O^H) O' = L diag(sines) R^H, what changes null vectors U 
 
     (I - O' O'^H) (I - X X^H)^(-1/2) U = (I - O' O'^H) (U + L diag(1/cosines - 1) L^H U),
 
-the direct rotation of the two complements (Davis and Kahan 1970; Kato, Perturbation theory for linear
-operators, section I.4.6).
+the direct rotation of the two complements (Davis and Kahan 1970; Kato, Perturbation theory for
+linear operators, section I.4.6).
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ import numpy as np
 
 from .._bindings.array import Array
 from .points import Point
-
 
 LEAST_COSINE = 0.1  # of null spaces that are still carried, however badly
 

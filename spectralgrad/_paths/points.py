@@ -2,8 +2,8 @@
 
 At a point the sorted singular values fall into *groups*: values that count as equal, by
 `gap_rtol` times the largest. Within a group the decomposition is arbitrary, between groups its
-vectors have an error of noise over gap. `gap_rtol` is noise^(3/4), and the noise eps unless a caller
-says that a path is known to fewer digits.
+vectors have an error of noise over gap. `gap_rtol` is noise^(3/4), and the noise eps unless a
+caller says that a path is known to fewer digits.
 """
 
 from __future__ import annotations
