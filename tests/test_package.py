@@ -34,8 +34,8 @@ MODULES = sorted(
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "AnalyticSVDResult", "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
-    "DerivativeUndefinedWarning", "analytic_svd", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "cut", "explain_nan", "hvp", "jvp", "vjp",
+    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
+    "SVDResult", "analytic_svd", "cut", "explain_nan", "hvp", "jvp", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
