@@ -103,21 +103,35 @@ def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, Array]]:
         before, after = (np.sign(f.S[at][:, None] + sign * f.S[at]) for f in (start, end))
         changed = np.triu(before * after < 0, k=(1 - sign) // 2)  # i = j: a value and its mirror
         for i, j in zip(*np.nonzero(changed & ~zero & ~zero[:, None]), strict=True):
-            yield _difference_of(at[i], at[j], sign), np.array([i, j])
+            yield _difference_of(i, j, sign), np.array([i, j])
     if start.S.shape[0] == start.point.S.shape[0]:
         return
     for i, column in enumerate(at):
         places = [int(np.sum(_rest(f) > f.S[column])) for f in (start, end)]
         for place in range(*sorted(places)):
-            yield _difference_from(column, place), np.array([i])
+            yield _difference_from(i, place), np.array([i])
 
 
 def _difference_of(i: int, j: int, sign: int) -> Difference:
-    return lambda frame: float(frame.S[i] + sign * frame.S[j])
+    def difference(frame: Frame) -> float:
+        last = len(frame.point.starts) - 1
+        if frame.point.has_zeros and frame.group[i] == frame.group[j] == last:
+            return 0.0
+        a, b = frame.S[frame.blocks.starts[[i, j]]]
+        return float(a + sign * b)
+
+    return difference
 
 
-def _difference_from(i: int, place: int) -> Difference:
-    return lambda frame: float(frame.S[i] - _rest(frame)[place])
+def _difference_from(block: int, place: int) -> Difference:
+    def difference(frame: Frame) -> float:
+        other, point, group = _rest(frame)[place], frame.point, frame.group[block]
+        members = point.S[point.starts[group] : point.ends[group]]
+        if frame.tied[block] and members[-1] <= abs(other) <= members[0]:
+            return 0.0  # which of these the block is cannot be told
+        return float(frame.S[frame.blocks.starts[block]] - other)
+
+    return difference
 
 
 def _rest(frame: Frame) -> Array:
