@@ -152,6 +152,30 @@ def test_an_avoided_crossing_with_a_value_not_followed_is_found():
     np.testing.assert_allclose(sg.analytic_svd(avoided(0.0), t, k=1).S[-1], [1])
 
 
+@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("ends", [(0.0, 0.11), (0.0, 0.3), (0.09, 0.3), (0.3, 0.0), (0.11, 0.0)])
+def test_a_tie_beside_a_narrow_avoided_crossing(ends, gap):
+    """The vectors of two values are exchanged at 0.1; at 0.11 the upper one meets a third."""
+    at = 0.1 + np.sqrt(0.01**2 - gap**2)
+
+    def path(t):
+        a, c, s = t - 0.1, np.cos(t), np.sin(t)
+        turn = np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]])
+        return turn @ np.array([[2 + a, gap, 0], [gap, 2 - a, 0], [0, 0, 2.01]])
+
+    inner = [at + x for x in (-1e-6, 0, 1e-6) if min(ends) <= at + x <= max(ends)]
+    t = np.unique([at if x == 0.11 else x for x in (*ends, *inner)])
+    found = sg.analytic_svd(path, t if ends[0] < ends[1] else t[::-1])
+    U, S = (x if ends[0] < ends[1] else x[::-1] for x in found[:2])
+    upper = np.sqrt((t - 0.1) ** 2 + gap**2)
+    values = np.stack([2 + upper, 2 - upper, np.full(len(t), 2.01)], axis=1)
+    order = np.argmin(np.abs(S[0][:, None] - values[0]), axis=1)
+    np.testing.assert_allclose(S, values[:, order], atol=1e-12)
+    if len(inner) == 3:
+        i = list(t).index(at)
+        np.testing.assert_allclose((U[i - 1] + U[i + 1]) / 2, U[i], atol=1e-8)
+
+
 def rellich(t):
     decay = np.exp(-1 / t**2) if t else 0.0
     a = 2 / t if t else 0.0

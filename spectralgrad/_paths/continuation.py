@@ -46,6 +46,9 @@ class Fit(NamedTuple):
     slope_error: float
 
 
+NO_FIT = Fit(np.array(np.nan), np.array(np.nan), np.inf, np.inf)
+
+
 class Continuation:
     """The factors at any point among frames that have been followed."""
 
@@ -96,9 +99,7 @@ class Continuation:
                 worse += 1
             if best.error <= tolerances.tie or worse == WORSE:
                 break
-        if best is None:
-            raise Unresolved(self.nearest(t), self.nearest(t), block, "they turn too fast")
-        return best
+        return NO_FIT if best is None else best
 
     def _start(self, t: float, level: int) -> int:
         """Which interval of a level has t nearest to its middle, in halves of its length."""
@@ -114,17 +115,26 @@ class Continuation:
         x = chebyshev.chebpts1(NODES)
         anchor, frames = self.nearest(middle), []
         for place in sorted(x, key=lambda place: -abs(place)):  # those that fail come first
-            t = min(max(middle + radius * place, lower), upper)
-            frame = match(anchor, self.path.at(t))
+            frame = self._in_gauge(anchor, min(max(middle + radius * place, lower), upper))
             if np.min(frame.overlap) < CLOSE:
                 return None
             frames.append(frame)
         return Nodes(frames, middle, radius, DEGREE)
 
+    def _in_gauge(self, anchor: Frame, t: float) -> Frame:
+        """The frame at t, turned to change least from another; without overlap where that differs.
+
+        What is followed between the two may have been exchanged in an avoided crossing.
+        """
+        point = self.path.at(t)
+        frame = match(anchor, point)
+        same = (frame.group == match(self.nearest(t), point).group) | frame.tied
+        return replace(frame, overlap=np.where(same, frame.overlap, 0.0))
+
     def _given(self, t: float, block: int) -> Fit:
         anchor = self.nearest(t)
         usable = sorted((f for f in self.frames if f.gaps[block] > 0), key=lambda f: abs(f.t - t))
-        frames = [match(anchor, frame.point) for frame in usable[:GIVEN]]
+        frames = [self._in_gauge(anchor, frame.t) for frame in usable[:GIVEN]]
         frames = [frame for frame in frames if frame.overlap[block] > 0.5]
         times = np.array([frame.t for frame in frames] or [t])
         middle, radius = (np.max(times) + np.min(times)) / 2, np.ptp(times) / 2 or 1.0
@@ -144,8 +154,7 @@ class Nodes:
     def fit(self, block: int, t: float, noise: float) -> Fit:
         gaps = np.array([frame.gaps[block] for frame in self.frames])
         if self.degree < LOWER or np.sum(gaps > noise) <= self.degree:
-            nothing = np.array(np.nan)
-            return Fit(nothing, nothing, np.inf, np.inf)
+            return NO_FIT
         columns = self.frames[0].blocks.columns[block]
         data = np.stack([_stacked(frame, columns) for frame in self.frames])
         value, slope, share = self._evaluated(gaps, data, t, self.degree)

@@ -58,11 +58,9 @@ def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
     block = int(np.argmin(found.overlap))
     between, reason = start.t + FRACTIONS[0] * (t - start.t), "their overlap is too small"
     if found.overlap[block] >= CLOSE:
-        if np.any(found.tied):
-            return []
         mixture = next(_mixtures(path, start, found), None) if path.refinable else None
         if mixture is None:
-            return [found]
+            return [] if np.any(found.tied) else [found]
         (between, block), reason = mixture, "values change places and do not meet"
     if not path.refinable or halvings == 0:
         raise Unresolved(start, found, block, reason)
@@ -114,9 +112,9 @@ def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, Array]]:
 
 def _difference_of(i: int, j: int, sign: int) -> Difference:
     def difference(frame: Frame) -> float:
-        last = len(frame.point.starts) - 1
-        if frame.point.has_zeros and frame.group[i] == frame.group[j] == last:
-            return 0.0
+        in_zeros = frame.point.has_zeros & (frame.group == len(frame.point.starts) - 1)
+        if (in_zeros & frame.tied)[[i, j]].all():
+            return 0.0  # whatever the values of a chain of ties are
         a, b = frame.S[frame.blocks.starts[[i, j]]]
         return float(a + sign * b)
 
