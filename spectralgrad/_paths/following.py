@@ -86,6 +86,8 @@ def _divide(path: Path, start: Frame, end: Frame, between: float) -> float | Non
 def _mixtures(path: Path, start: Frame, end: Frame) -> Iterator[tuple[float, int]]:
     """Where values that change places between two frames do not meet, and a block of theirs."""
     for difference, block in _events(start, end):
+        if any(abs(difference(f)) <= f.point.tolerance for f in (start, end)):
+            continue  # they meet there
         t = _unmet(path, start, end, difference, block)
         if t is not None:
             yield t, int(block[0])
