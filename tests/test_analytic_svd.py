@@ -8,10 +8,9 @@ from analytic_paths import Known, deviations
 
 import spectralgrad as sg
 
-NEAR = np.array([1e-12, 1e-9, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3])
-AROUND = np.concatenate(
-    [np.linspace(-1, -0.05, 7), -NEAR[::-1], [0], NEAR, np.linspace(0.05, 1, 8)]
-)
+NEAR = np.array([1e-12, 1e-9, 1e-6, 1e-4])
+COARSE = np.array([0.05, 0.3, 0.6, 1])
+AROUND = np.concatenate([-COARSE[::-1], -NEAR[::-1], [0], NEAR, COARSE])
 SIDES = {"around": AROUND, "from": AROUND[AROUND >= 0], "to": AROUND[AROUND <= 0]}
 
 
@@ -85,7 +84,7 @@ def random_path(seed):
 @pytest.mark.parametrize("seed", range(50))
 def test_random_paths_have_no_jump_and_known_factors(seed):
     known, s = random_path(seed)
-    t = np.unique([*np.linspace(-1, 1, 9), *s, s[0] + 1e-9, s[2] - 1e-9])
+    t = np.unique([*np.linspace(-1, 1, 7), *s, s[0] + 1e-9, s[2] - 1e-9])
     found = sg.analytic_svd(known, t)
     worst = deviations(known, t, found)
     assert max(worst["U"], worst["V"]) < 1e-8, worst
@@ -96,8 +95,7 @@ def test_random_paths_have_no_jump_and_known_factors(seed):
         assert np.all(moved <= rate * np.diff(t)[:, None] + 1e-9)
 
 
-@pytest.mark.parametrize("complex_", [False, True])
-@pytest.mark.parametrize("shape", [(7, 6), (6, 7), (6, 6)])
+@pytest.mark.parametrize(("shape", "complex_"), [((7, 6), False), ((6, 6), False), ((6, 7), True)])
 def test_multiplets_and_null_spaces_have_minimal_variation(shape, complex_):
     d = columns(
         lambda t: 2 + t,
@@ -108,7 +106,7 @@ def test_multiplets_and_null_spaces_have_minimal_variation(shape, complex_):
         lambda t: 0,
     )
     known = Known(*shape, d, multiplets=[[0, 1]], zeros=[4, 5], complex_=complex_)
-    check(known, AROUND[::3])
+    check(known, AROUND[::2])
 
 
 @pytest.mark.parametrize("complex_", [False, True])
@@ -152,7 +150,7 @@ def test_an_avoided_crossing_with_a_value_not_followed_is_found():
     np.testing.assert_allclose(sg.analytic_svd(avoided(0.0), t, k=1).S[-1], [1])
 
 
-@pytest.mark.parametrize("gap", [1e-3, 1e-6, 1e-9])
+@pytest.mark.parametrize("gap", [1e-3, 1e-8])
 @pytest.mark.parametrize("ends", [(0.0, 0.11), (0.0, 0.3), (0.09, 0.3), (0.3, 0.0), (0.11, 0.0)])
 def test_a_tie_beside_a_narrow_avoided_crossing(ends, gap):
     """The vectors of two values are exchanged at 0.1; at 0.11 the upper one meets a third."""
