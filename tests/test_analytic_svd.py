@@ -123,6 +123,18 @@ def test_factors_are_factors(complex_):
     np.testing.assert_allclose(variation, np.zeros_like(variation), atol=1e-12)
 
 
+@pytest.mark.parametrize("turns", [0.5, 1, 1.5, 2, 3, 4, 10])
+def test_vectors_may_turn_fast_between_the_parameters(turns):
+    def path(t):
+        a = 2 * np.pi * turns * t
+        return np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) * [2, 1]
+
+    U, S, Vh, _ = sg.analytic_svd(path, np.arange(4.0))
+    np.testing.assert_allclose(S, np.tile([2, 1], (4, 1)))
+    np.testing.assert_allclose(Vh, np.broadcast_to(Vh[0], Vh.shape), atol=1e-12)
+    np.testing.assert_allclose(U[1], (-1) ** round(2 * turns) * U[0], atol=1e-12)
+
+
 def avoided(gap):
     """Values 2 +- sqrt(t^2 + gap^2)."""
     return lambda t: np.array([[2 + t, gap], [gap, 2 - t]])

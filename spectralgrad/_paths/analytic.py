@@ -96,15 +96,15 @@ def analytic_svd(
     holds to second order in the spacing: each entry changes least from the one before.
 
     *Crossings.* Vectors are matched from a point to the next by their overlaps. Of a callable, a
-    step with an overlap below 0.9 is halved, up to 60 times. Where values change places in a step,
-    the point at which they are nearest is found: if they are equal there, to the tolerance, they
-    cross; if not, the crossing is avoided, and the path is refined there until the vectors'
-    turning is seen. What takes place within one step and ends as it began, such as two avoided
-    crossings of the same values one after the other, is not seen: choose t dense enough for that.
-    Of an array, an overlap above 0.9 is taken for a continuation, so values that change places
-    between two entries while their vectors stay have crossed. An avoided crossing narrower than
-    the spacing looks the same. A lower overlap would be a guess, and raises an error unless
-    allowed.
+    step with an overlap below 0.9, at its end or at a point within, is halved, up to 60 times.
+    Where values change places in a step, the point at which they are nearest is found: if they are
+    equal there, to the tolerance, they cross; if not, the crossing is avoided, and the path is
+    refined there until the vectors' turning is seen. What takes place within one step and ends as
+    it began, such as two avoided crossings of the same values one after the other, is not seen:
+    choose t dense enough for that. Of an array, an overlap above 0.9 is taken for a continuation,
+    so values that change places between two entries while their vectors stay have crossed. An
+    avoided crossing narrower than the spacing looks the same. A lower overlap would be a guess, and
+    raises an error unless allowed.
 
     *At and near a tie* a decomposition does not show the vectors. Polynomials through the vectors
     on both sides do, to the estimated error of eps^(1/2) or better; else it is an error. This holds
@@ -121,8 +121,8 @@ def analytic_svd(
     rounding for |t| < 0.19, no polynomial continues the vectors, and this is an error. On either
     side of that interval the path is followed.
 
-    The cost is that of one SVD for each entry of t, some ten for each crossing, twenty to a hundred
-    for each tie in t, and seven or more for each entry of a complex path.
+    The cost is that of two SVDs for each entry of t, some ten for each crossing, twenty to a
+    hundred for each tie in t, and seven or more for each entry of a complex path.
 
     Bunse-Gerstner, Byers, Mehrmann and Nichols (1991), Numerical computation of an analytic
     singular value decomposition of a matrix valued function, Numer. Math. 60: existence, uniqueness

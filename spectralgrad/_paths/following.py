@@ -1,7 +1,8 @@
 r"""Followed triplets from one point of a path to the next, refined where vectors turn.
 
 From a point to the next the vectors are matched (`matching`). A step is taken if every overlap is
-above `CLOSE`; else it is halved. That leaves values that have changed places in one step: they have
+above `CLOSE`, also with a point between, so that half a turn is not taken for none; else it is
+halved. That leaves values that have changed places in one step: they have
 crossed, or come close and turned apart within it, an *avoided crossing*, whose vectors swap within
 a width of gap over slope. Both look the same from outside. So the place where the followed values
 meet is found by regula falsi: if their difference there is within the tolerance of a tie, they
@@ -12,7 +13,7 @@ resolved.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from .points import Path
 CLOSE = 0.9  # the least overlap of a step
 HALVINGS = 60  # of a step: beyond it parameters in double precision are neighbours
 SECANTS = 100  # steps of regula falsi
+WITHIN = 0.382  # of a step: where it is looked at, no simple fraction, which turns may repeat
 FRACTIONS = (0.5, 0.375, 0.625, 0.4375, 0.5625, 0.25, 0.75)  # where a step is divided
 
 
@@ -57,6 +59,11 @@ def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
     found = match(start, path.at(t))
     block = int(np.argmin(found.overlap))
     between, reason = start.t + FRACTIONS[0] * (t - start.t), "their overlap is too small"
+    if found.overlap[block] >= CLOSE and path.refinable:
+        within = start.t + WITHIN * (t - start.t)
+        if not _confirms(match(start, path.at(within)), found):
+            found = replace(found, overlap=np.zeros_like(found.overlap))
+            between, reason = within, "they turn away and back between"
     if found.overlap[block] >= CLOSE:
         mixture = next(_mixtures(path, start, found), None) if path.refinable else None
         if mixture is None:
@@ -71,6 +78,16 @@ def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
         )
     first = _reach(path, start, middle, halvings - 1)
     return first + _reach(path, first[-1] if first else start, t, halvings - 1)
+
+
+def _confirms(within: Frame, end: Frame) -> bool:
+    """Whether vectors within a step agree with those at its end, which are matched to its start."""
+    if np.min(within.overlap) < CLOSE or np.any(within.tied) or np.any(end.tied):
+        return bool(np.min(within.overlap) >= CLOSE)
+    back = match(end, within.point)
+    left = np.sum(within.U.conj() * back.U, axis=0)
+    right = np.sum(within.V.conj() * back.V, axis=0)
+    return bool(np.min(back.overlap) >= CLOSE and np.min((left + right).real) >= 2 * CLOSE)
 
 
 def _divide(path: Path, start: Frame, end: Frame, between: float) -> float | None:
