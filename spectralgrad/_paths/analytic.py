@@ -111,7 +111,8 @@ def analytic_svd(
     for crossings, contacts of values, zeros, and any number of values at once, at the ends of the
     path too, in an array as far as its spacing allows. Elsewhere vectors have an error of eps over
     the gap. Derivatives of U and V at a tie are slopes of the same polynomials, and NaN where these
-    do not agree. Those of S are Re u^H (dA/dt) v.
+    do not agree; elsewhere they have an error of eps over the gap's square. Those of S are
+    Re u^H (dA/dt) v.
 
     *The limit* is the analytic path. Rellich's example,
 

@@ -2,15 +2,8 @@ r"""The factors at a tie, where a decomposition does not show them: continued fr
 
 Along an analytic path the vectors of a block are analytic functions of t, at ties too. So they are
 the values there of polynomials through the vectors nearby, each turned to change least from one
-frame. Those have errors of noise/gap themselves; they are fitted with weights gap, in a basis of
-Chebyshev polynomials. With Phi the basis at the nodes, D the diagonal matrix of gaps and phi the
-basis at t, the fit is
-
-    phi^T (D Phi)^+ D (vectors at the nodes),
-
-its share of the noise is |phi^T (D Phi)^+|, and the error of the polynomial is what a lower degree
-changes. On a callable path the nodes are Chebyshev's on an interval around t, which is halved until
-the estimate of the error no longer falls; on given points they are the nearest ones.
+frame (`polynomials`). On a callable path the nodes are Chebyshev's on an interval around t, which
+is halved until the estimate of the error no longer falls; on given points they are the nearest.
 
 What the decomposition at t knows better is kept: the span of all columns that are in question, and
 the vectors themselves where noise/gap is less than the estimate. The values are Re u^H A v.
@@ -18,9 +11,8 @@ the vectors themselves where noise/gap is less than the estimate. The values are
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -29,24 +21,12 @@ from .._bindings.array import Array
 from .following import CLOSE, Unresolved
 from .matching import Frame, guessed, match, off, polar_factor
 from .points import KEPT, Path
+from .polynomials import NO_FIT, Fit, Nodes, stacked
 
 NODES, DEGREE = 20, 11  # on an interval
 GIVEN = 10  # the most given points that a polynomial goes through
-LOWER = 2  # the degree that shows the error of another is so much lower
 LEVELS = 40  # of intervals, each half of the last
 WORSE = 3  # intervals without an improvement: smaller ones only have more noise
-
-
-class Fit(NamedTuple):
-    """The vectors of a block, U over V, and their slope, each with its estimated error."""
-
-    vectors: Array
-    slope: Array
-    error: float
-    slope_error: float
-
-
-NO_FIT = Fit(np.array(np.nan), np.array(np.nan), np.inf, np.inf)
 
 
 class Continuation:
@@ -142,48 +122,9 @@ class Continuation:
         return nodes.fit(block, t, self.path.tolerances.noise)
 
 
-@dataclass(frozen=True, eq=False)
-class Nodes:
-    """Frames in one gauge, and the polynomials of a degree through them."""
-
-    frames: list[Frame]
-    middle: float
-    radius: float
-    degree: int
-
-    def fit(self, block: int, t: float, noise: float) -> Fit:
-        gaps = np.array([frame.gaps[block] for frame in self.frames])
-        if self.degree < LOWER or np.sum(gaps > noise) <= self.degree:
-            return NO_FIT
-        columns = self.frames[0].blocks.columns[block]
-        data = np.stack([_stacked(frame, columns) for frame in self.frames])
-        value, slope, share = self._evaluated(gaps, data, t, self.degree)
-        lower, lower_slope, _ = self._evaluated(gaps, data, t, self.degree - LOWER)
-        changes = (np.max(np.abs(value - lower)), np.max(np.abs(slope - lower_slope)))
-        errors = (noise * share + changes[0], changes[1] / self.radius)
-        return Fit(value, slope / self.radius, *map(float, errors))
-
-    def _evaluated(
-        self, gaps: Array, data: Array, t: float, degree: int
-    ) -> tuple[Array, Array, float]:
-        """The value at t, the slope there by radius, and how much of the noise the value has."""
-        x = (np.array([frame.t for frame in self.frames]) - self.middle) / self.radius
-        place = (t - self.middle) / self.radius
-        inverse = np.linalg.pinv(gaps[:, None] * chebyshev.chebvander(x, degree))
-        at = chebyshev.chebvander(place, degree)[0]
-        slopes = chebyshev.chebval(place, chebyshev.chebder(np.eye(degree + 1)))
-        row, slope_row = at @ inverse, slopes @ inverse
-        value = np.tensordot(row * gaps, data, 1)
-        return value, np.tensordot(slope_row * gaps, data, 1), float(np.linalg.norm(row))
-
-
 def _unchanged(frame: Frame, block: int) -> Fit:
-    vectors = _stacked(frame, frame.blocks.columns[block])
+    vectors = stacked(frame, frame.blocks.columns[block])
     return Fit(vectors, np.nan * vectors, np.inf, np.inf)
-
-
-def _stacked(frame: Frame, columns: slice) -> Array:
-    return np.concatenate([frame.U[:, columns], frame.V[:, columns]])
 
 
 def _with_fits(frame: Frame, fits: dict[int, Fit], near: float) -> Frame:

@@ -20,8 +20,9 @@ from __future__ import annotations
 import numpy as np
 
 from .._bindings.array import Array, skew
-from .continuation import Continuation, Fit
+from .continuation import Continuation
 from .matching import Frame
+from .polynomials import Fit
 from .transport import rotation
 
 
