@@ -2,6 +2,9 @@
 
 from . import functions, operators, testing
 from ._bindings.explaining import explain_nan
+from ._diagnosis.diagnose import diagnose
+from ._diagnosis.explain import Explanation, explain
+from ._diagnosis.report import Diagnosis
 from ._engine.errors import (
     ConvergenceError,
     ConvergenceWarning,
@@ -10,6 +13,7 @@ from ._engine.errors import (
 )
 from ._engine.transforms import hvp, jvp, vjp
 from ._operations.alignment import KabschResult, ProcrustesResult, kabsch, procrustes
+from ._operations.directional import directional_eigvalsh, directional_svdvals
 from ._operations.eigenprojector import eigenprojector, sum_largest_eigvalsh
 from ._operations.eigh import EighResult, eigh
 from ._operations.eigh_function import eigh_function
@@ -19,14 +23,21 @@ from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
+from ._operations.singular_jacobians import (
+    SingularVectorJacobianResult,
+    singular_value_jacobian,
+    singular_vector_jacobian,
+)
 from ._operations.sums import eigvalsh_sum, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
 from ._paths.analytic import AnalyticSVDResult, analytic_svd
 from ._truncated.cut import cut
+from ._truncated.eigh import truncated_eigh
 from ._truncated.error import truncation_error
 from ._truncated.svd import truncated_svd
+from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 
 # isort: split
 from . import rules  # which the declarations of the operations above fill
@@ -37,18 +48,27 @@ __all__ = [
     "ConvergenceWarning",
     "DerivativeUndefinedError",
     "DerivativeUndefinedWarning",
+    "Diagnosis",
     "EighResult",
+    "Explanation",
     "KabschResult",
     "PolarResult",
     "ProcrustesResult",
     "SVDResult",
+    "SingularVectorJacobianResult",
+    "TruncatedSVDResult",
+    "Truncation",
     "analytic_svd",
     "cut",
+    "diagnose",
+    "directional_eigvalsh",
+    "directional_svdvals",
     "eigenprojector",
     "eigh",
     "eigh_function",
     "eigvalsh",
     "eigvalsh_sum",
+    "explain",
     "explain_nan",
     "expm",
     "functions",
@@ -70,7 +90,9 @@ __all__ = [
     "rules",
     "schatten_norm",
     "singular_projector",
+    "singular_value_jacobian",
     "singular_value_threshold",
+    "singular_vector_jacobian",
     "spectral_norm",
     "sqrtm",
     "sum_largest_eigvalsh",
@@ -79,7 +101,9 @@ __all__ = [
     "svdvals",
     "svdvals_sum",
     "testing",
+    "truncated_eigh",
     "truncated_svd",
+    "truncation",
     "truncation_error",
     "vjp",
 ]

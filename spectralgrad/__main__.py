@@ -1,7 +1,9 @@
-"""``python -m spectralgrad check``: are derivatives right on this machine, library by library?
+"""``python -m spectralgrad``: are derivatives right on this machine, and where do they exist?
 
-Every operation is compared with central differences and by the adjoint identity, in double
-precision, on real and complex matrices, and on repeated values where it has a derivative there.
+``check``: every operation is compared with central differences and by the adjoint identity, in
+double precision, on real and complex matrices, and on repeated values where it has a derivative
+there.
+``diagnose FILE``: which derivatives exist at the matrices in a file.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ._bindings.array import Array
+from ._diagnosis.command import add_arguments, run
 from ._operations.declaration import OPERATIONS, Operation, table
 from .testing import pullback_error, tangent_errors
 
@@ -103,7 +106,12 @@ def main(argv: list[str] | None = None) -> int:
         "operations", nargs="*", metavar="OPERATION", help="such as svd; default all"
     )
     commands.add_parser("operations", help="print the table of operations, in Markdown")
+    add_arguments(
+        commands.add_parser("diagnose", help="which derivatives exist at a file's matrices")
+    )
     options = parser.parse_args(argv)
+    if options.command == "diagnose":
+        return run(options)
     if options.command == "operations":
         print(table())
         return 0

@@ -12,9 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, is_complex
+from ._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    device,
+    eps,
+    is_complex,
+    to_numpy,
+)
 from ._bindings.lookup import autodiff_of
-from ._engine.reading import to_numpy
 from ._engine.transforms import jvp, vjp
 from ._engine.tree import leaves_of, rebuild
 from ._operations.eigh import EighResult
@@ -61,7 +69,7 @@ def _cotangent(out: Any, rng: np.random.Generator) -> Any:
         return SVDResult(*_svd_cotangent(*out, rng))
     if isinstance(out, EighResult):
         w, Q = out
-        c, C = normal_like(w, rng), normal_like(Q, rng)
+        c, C = normal_like(w, rng), normal_like(Q @ adjoint(Q), rng)
         return EighResult(normal_like(w, rng), (C + adjoint(C)) @ Q * c[..., None, :])
     if isinstance(out, tuple):
         return rebuild(out, iter([_cotangent(part, rng) for part in leaves_of(out)]))

@@ -92,6 +92,7 @@ OPERATIONS = (
     case("singular_projector", "left_projector", k=2, scale_power=0, cut=True),
     case("singular_projector", "right_projector", k=2, side="right", scale_power=0, cut=True),
     case("truncated_svd", k=2, solver="krylov", adjoint="krylov", cut=True),
+    case("truncated_eigh", k=2, solver="krylov", cut=True),
     case("truncation_error", k=2, scale_power=1, cut=True),
     case("nuclear_norm", scale_power=1),
     case("spectral_norm", scale_power=1),

@@ -83,6 +83,15 @@ def _run_everything():
                     pullback(sg.testing.random_cotangent(out))
                     sg.jvp(fun, (x,), (x,))
                     fun(x)
+    for is_complex in (False, True):
+        x = random((2, 4, 3), is_complex=is_complex)
+        sg.diagnose(x, k=2)
+        sg.diagnose(x, cotangents=sg.testing.random_cotangent(sg.svd(x)))
+    for x in (random((4, 3)), np.eye(3), random((3, 4), is_complex=True)):
+        sg.directional_svdvals(x, x)
+        sg.singular_value_jacobian(x)
+    sg.directional_eigvalsh(np.eye(3), np.eye(3))
+    sg.singular_vector_jacobian(random((4, 3)), 0)
     # what sizes beyond a few lead to
     wide, points = random((260, 260)), random((2, 600, 3))
     sg.vjp(sg.orthogonalize, wide)[1](wide)

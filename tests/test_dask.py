@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matrices import random, sample
+from matrices import random, sample, with_spectrum
 from operations import OPERATIONS
 
 import spectralgrad as sg
@@ -91,6 +91,24 @@ def test_values_and_gradients_of_every_operation(operation, kind):
         assert graph.shape == value.shape
         assert graph.dtype == value.dtype
         np.testing.assert_allclose(graph.compute(), value, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["rows", "a stack"])
+def test_slopes_and_jacobians(kind):
+    shape, chunks = CHUNKS[kind]
+    x, dx = with_spectrum(6, 4, (2, 2, 1, 0), seed=3), random(shape, seed=4)
+    simple = random(shape, seed=5)
+    x = np.broadcast_to(x, shape)
+    with dask.config.set(scheduler=refuse):
+        slopes, *jacobians = (
+            sg.directional_svdvals(*(dask.array.from_array(a, chunks=chunks) for a in (x, dx))),
+            sg.singular_value_jacobian(dask.array.from_array(simple, chunks=chunks)),
+            *sg.singular_vector_jacobian(dask.array.from_array(simple, chunks=chunks), 1),
+        )
+    np.testing.assert_allclose(slopes.compute(), sg.directional_svdvals(x, dx), atol=1e-13)
+    wanted = sg.singular_value_jacobian(simple), *sg.singular_vector_jacobian(simple, 1)
+    for graph, values in zip(jacobians, wanted, strict=True):  # whose signs are free
+        np.testing.assert_allclose(np.abs(graph.compute()), np.abs(values), atol=1e-12)
 
 
 @pytest.mark.parametrize("full_matrices", [False, True])

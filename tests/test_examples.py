@@ -32,6 +32,15 @@ def test_inpaint_lowers_its_loss_and_writes_the_picture(name, tmp_path):
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_slopes_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "slopes.png"
+    table = output_of("slopes.py", "--output", picture)
+    assert "slopes [1. 2.] on the left of t = 0, [2. 1.] on the right" in table
+    assert "slopes [ 0. -1.] on the left of t = 0, [0. 1.] on the right" in table
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def output_of(name, *options):
     for needed in ("scipy", "rich", "torch"):
         pytest.importorskip(needed)

@@ -34,8 +34,11 @@ MODULES = sorted(
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
     "AnalyticSVDResult", "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
-    "DerivativeUndefinedWarning", "EighResult", "KabschResult", "PolarResult", "ProcrustesResult",
-    "SVDResult", "analytic_svd", "cut", "explain_nan", "hvp", "jvp", "vjp",
+    "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
+    "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult",
+    "TruncatedSVDResult", "Truncation", "analytic_svd", "cut", "diagnose", "directional_eigvalsh",
+    "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
+    "singular_vector_jacobian", "truncation", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 
@@ -72,7 +75,10 @@ def test_import_brings_no_library():
     assert found.stdout.strip() == "[]"
 
 
-LAYERS = ("_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_paths")
+LAYERS = (
+    "_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_paths",
+    "_diagnosis",
+)  # fmt: skip
 
 
 def _imports(path):

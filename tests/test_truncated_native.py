@@ -188,27 +188,6 @@ def test_unconverged_under_jit_is_nan():
     assert all(bool(jax.numpy.all(jax.numpy.isnan(part))) for part in found)
 
 
-@pytest.mark.slow
-def test_duplicates_in_a_jax_matrix_count_once():
-    jax = pytest.importorskip("jax")
-    from jax.experimental import sparse
-
-    x = matrix(False)
-    rows, cols = np.nonzero(x)
-    places = jax.numpy.asarray(np.stack([np.r_[rows, rows], np.r_[cols, cols]], axis=-1))
-    parts = jax.numpy.asarray(np.r_[0.3 * x[rows, cols], 0.7 * x[rows, cols]])
-    of_parts = lambda parts: sg.truncation_error(sparse.BCOO((parts, places), shape=SHAPE), K)
-    wanted, pullback = sg.vjp(sg.truncation_error, x, k=K)
-    value, gradient = jax.value_and_grad(of_parts)(parts)
-    assert np.isclose(value, wanted)
-    once = pullback(1.0)[0][rows, cols]
-    np.testing.assert_allclose(gradient, np.r_[once, once], atol=1e-12)
-    _, pullback = sg.vjp(sg.truncation_error, sparse.BCOO((parts, places), shape=SHAPE), k=K)
-    np.testing.assert_allclose(
-        pullback(1.0)[0].todense(), sg.vjp(sg.truncation_error, x, k=K)[1](1.0)[0], atol=1e-12
-    )
-
-
 def test_third_derivatives_through_a_sparse_tensor_of_pytorch():
     torch = pytest.importorskip("torch")
     x = matrix(False)

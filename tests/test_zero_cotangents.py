@@ -90,9 +90,8 @@ def test_tangents(library, operation, is_complex):
 
 def invariant(library, operation, bar, out):
     """A cotangent that the function determines: of a value only, where vectors have phases."""
-    if not operation.name.startswith(("svd", "eigh", "truncated_svd")) or not isinstance(
-        bar, tuple
-    ):
+    factors = ("svd", "eigh", "truncated_svd", "truncated_eigh")
+    if not (operation.name.startswith(factors) and isinstance(bar, tuple)):
         return bar
     zero = lambda a: library.xp.zeros_like(a)
     return type(bar)(*(b if b.ndim == 2 else zero(b) for b in bar))

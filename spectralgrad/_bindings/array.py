@@ -48,7 +48,9 @@ __all__ = [
     "on_one_device",
     "product",
     "real",
+    "running_sum",
     "skew",
+    "to_numpy",
     "trailing_columns",
     "transposed_copy",
     "unboxed",
@@ -222,6 +224,13 @@ def is_surely_finite(x: Array) -> bool:
     return type(x) is np.ndarray and bool(np.isfinite(x).all())
 
 
+def to_numpy(x: Array) -> Array:
+    """The values of x on the host."""
+    for move in ("detach", "resolve_conj", "cpu", "get", "compute"):
+        x = getattr(x, move)() if hasattr(x, move) else x
+    return np.asarray(x)
+
+
 def real(x: Array) -> Array:
     return array_namespace(x).real(x) if is_complex(x) else x
 
@@ -305,6 +314,12 @@ def beside(blocks: list[Array]) -> Array:
     xp = array_namespace(*blocks)
     # torch.concat has no rule for batched gradients, and its older name does (2.13)
     return xp.cat(blocks, -1) if is_torch_array(blocks[0]) else xp.concat(blocks, axis=-1)
+
+
+def running_sum(x: Array) -> Array:
+    """The sums of the first, the first two, ... of the last axis."""
+    # array_api_compat's (1.15) asks a cache, of which Dynamo warns the user
+    return x.cumsum(-1) if is_torch_array(x) else array_namespace(x).cumulative_sum(x, axis=-1)
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

@@ -141,9 +141,13 @@ class _Both(_Reverse):
         result = ctx.call.jvp(saved[: ctx.count], outputs, tangents)
         # A pending conjugation would keep users from .numpy(); None fails under vmap (2.13).
         return tuple(
-            torch.zeros_like(y) if t is None else t.resolve_conj()
+            (torch.zeros_like(y) if _is_floating(y) else None) if t is None else t.resolve_conj()
             for y, t in zip(outputs, result, strict=True)
         )
+
+
+def _is_floating(x: torch.Tensor) -> bool:
+    return x.is_floating_point() or x.is_complex()
 
 
 @cache

@@ -12,11 +12,11 @@ from .torch import is_differentiated
 
 
 def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Values, rows and columns of a sparse matrix; its gradient flows to the values."""
+    """Values, rows and columns, one entry for each place; the gradient flows to the values."""
     if A.layout == torch.sparse_csr and A.dense_dim() == 0:
         # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
         rows = torch.repeat_interleave(A.crow_indices().diff())
-        return A.values().clone(), rows, A.col_indices()
+        return _one_for_each_place(A.values().clone(), rows, A.col_indices(), A.shape[1])
     if A.layout != torch.sparse_coo or A.dense_dim() != 0:
         raise TypeError(
             f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
@@ -25,6 +25,18 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     A = A.coalesce()
     rows, cols = A.indices()
     return A.values(), rows, cols
+
+
+def _one_for_each_place(
+    values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, width: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The entries, those of one place added: a CSR that PyTorch does not check may have several."""
+    place = rows * width + cols
+    if bool(torch.all(place[1:] > place[:-1])):
+        return values, rows, cols
+    place, index = torch.unique(place, return_inverse=True)
+    total = values.new_zeros(len(place)).index_add(0, index, values)
+    return total, place // width, place % width
 
 
 def sparse_matrix(

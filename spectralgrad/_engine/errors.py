@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from typing import NoReturn
+from typing import NoReturn, TypeVar
+
+_Problem = TypeVar("_Problem", bound=Exception)
 
 
 class DerivativeUndefinedWarning(UserWarning):
@@ -21,6 +23,18 @@ class ConvergenceWarning(UserWarning):
 
 class ConvergenceError(ArithmeticError):
     """An iteration ended before it reached its tolerance, and the caller asked for an error."""
+
+
+def reasoned(problem: _Problem, what: str, remedy: str) -> _Problem:
+    """The problem, which keeps the parts of its message."""
+    vars(problem).update(what=what, remedy=remedy)
+    return problem
+
+
+def parts_of(problem: Exception) -> tuple[str, str]:
+    """What is wrong and the remedy, as far as they are apart."""
+    facts = vars(problem)
+    return facts.get("what", str(problem)), facts.get("remedy", "")
 
 
 _INSIDE = {"spectralgrad", "torch", "jax", "autograd", "contextlib", "functools"}

@@ -26,13 +26,6 @@ def read(x: Array, *, insist: bool = True) -> Array | None:
     return known if insist or known is None or is_on_host(known) else None
 
 
-def to_numpy(x: Array) -> Array:
-    """The values of `x` on the host."""
-    for move in ("detach", "resolve_conj", "cpu", "get", "compute"):
-        x = getattr(x, move)() if hasattr(x, move) else x
-    return np.asarray(x)
-
-
 SMALL = 4096  # numbers up to which all of an array are looked at
 
 

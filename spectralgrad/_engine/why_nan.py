@@ -15,6 +15,7 @@ import numpy as np
 from .._bindings.array import Arrays
 from .._bindings.explaining import is_explaining
 from .._bindings.lookup import common_library, is_dense, library_of
+from .each_reason import collect, is_collecting
 from .errors import line_of_user, warn, warn_at
 from .operators import LowRank
 from .reading import holds_nan, values_of
@@ -60,7 +61,11 @@ def _explain(reason: Reason, groups: Groups, batch: int, insist: bool) -> None:
         _explain_later(reason, groups, batch)
     if not found:
         return
-    problem = reason(*(tuple(map(values_of, arrays)) for arrays in groups))
+    known = tuple(tuple(map(values_of, arrays)) for arrays in groups)
+    if is_collecting():
+        collect(reason, known, batch)
+        return
+    problem = reason(*known)
     if isinstance(problem, Warning):
         warn(problem)
     elif problem is not None:

@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace, device, eps, is_array
+from .._bindings.array import Array, array_namespace, device, eps, is_array, to_numpy
 from .._bindings.lookup import library_of
 from .._engine.arguments import enter
-from .._engine.reading import to_numpy
 
 NAME = "analytic_svd"
 

@@ -52,17 +52,23 @@ def column_norms(*W_bars: Array | None) -> Array:
     )
 
 
+def phases(Ws: Sequence[Array], W_bars: Sequence[Array | None]) -> list[Array]:
+    """What the phase of each column changes in the loss, by each of the W's with a cotangent."""
+    pairs = [(W, W_bar) for W, W_bar in zip(Ws, W_bars, strict=True) if W_bar is not None]
+    xp = array_namespace(*pairs[0])
+    return [xp.imag(columnwise_dot(W, W_bar)) for W, W_bar in pairs]
+
+
 def phase_residual(
     Ws: Sequence[Array], W_bars: Sequence[Array | None], apart: Array | None = None
 ) -> Array:
     """Members whose loss changes with the phase of a vector, shared by the W's unless `apart`."""
-    pairs = [(W, W_bar) for W, W_bar in zip(Ws, W_bars, strict=True) if W_bar is not None]
-    xp = array_namespace(*pairs[0])
-    phases = [xp.imag(columnwise_dot(W, W_bar)) for W, W_bar in pairs]
-    bound = eps(phases[0]) ** 0.5 * column_norms(*W_bars)
-    seen = xp.abs(sum(phases)) > bound
+    by_side = phases(Ws, W_bars)
+    xp = array_namespace(*by_side)
+    bound = eps(by_side[0]) ** 0.5 * column_norms(*W_bars)
+    seen = xp.abs(sum(by_side)) > bound
     if apart is not None:
-        for phase in phases:
+        for phase in by_side:
             seen = seen | apart & (xp.abs(phase) > bound)
     return xp.any(seen, axis=-1)
 

@@ -115,6 +115,17 @@ def in_tie(values: Array, tolerance: Array) -> Array:
     return near[..., 1:] | near[..., :-1]
 
 
+def ties_of(values: Array, tolerance: Array) -> Array:
+    """The number of the tie that each of the sorted values is in; a value of its own is one too."""
+    xp, n = array_namespace(values), values.shape[-1]
+    if n < 2:
+        return xp.zeros_like(values)
+    new = xp.astype(xp.abs(values[..., 1:] - values[..., :-1]) > tolerance, values.dtype)
+    place = xp.arange(n, device=device(values))
+    # PyTorch 2.13 cannot compile array_api_compat's cumulative_sum (1.15)
+    return xp.sum(xp.where(place[:, None] > place[:-1], new[..., None, :], 0.0), axis=-1)
+
+
 def open_gaps(values: Array, width: Array) -> Array:
     """The nearest values, in the mean of two one-sided senses, that lie `width` apart.
 

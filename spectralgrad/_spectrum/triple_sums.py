@@ -27,7 +27,6 @@ from .._bindings.array import (
     Arrays,
     adjoint,
     array_namespace,
-    beside,
     conj,
     eps,
     herm,
@@ -35,7 +34,7 @@ from .._bindings.array import (
     product,
 )
 from .._bindings.loops import loop, sum_over_rows
-from .ties import first
+from .ties import ties_of
 
 FEW = 16
 NEAR = 1 / 512  # beyond, a product loses 512 eps at most
@@ -92,8 +91,7 @@ def _steps(w: Array) -> Array:
     xp = array_namespace(w)
     size = xp.abs(w)
     bound = EQUAL * eps(w) * xp.maximum(size[..., 1:], size[..., :-1])
-    new = xp.astype(xp.abs(w[..., 1:] - w[..., :-1]) > bound, w.dtype)
-    group = xp.cumulative_sum(beside([xp.zeros_like(first(new)), new]), axis=-1)
+    group = ties_of(w, bound)
     return group[..., None, :] - group[..., :, None]
 
 

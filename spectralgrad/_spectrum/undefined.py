@@ -10,7 +10,7 @@ from operator import or_
 from typing import Any, Literal, cast, get_args
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning
+from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning, reasoned
 from .._engine.options import check_choice
 
 FUNCTIONS_INSTEAD = (
@@ -21,6 +21,14 @@ FUNCTIONS_INSTEAD = (
 POLICIES_INSTEAD = (
     ", or choose ties='split' for losses that are blind to the choice of vectors, or ties='drop' "
     "to leave the undefined part out"
+)
+NOT_DETERMINED = (
+    "what x does not determine, such as the phase of a complex vector, the choice of completing "
+    "columns, or that of vectors in a tie that was split"
+)
+BLIND_INSTEAD = (
+    "Use products that are blind to it (U f(S) Vh, U U^H), full_matrices=False where the "
+    "completing columns are not needed, or a function of the matrix such as svd_function"
 )
 
 ROUNDING = 1e-3  # of the largest: beyond, a value is not called zero in words
@@ -43,6 +51,7 @@ def explain(
     directions: Arrays,
     result: Arrays,
     ties: str,
+    policies: str = POLICIES_INSTEAD,
 ) -> Exception | None:
     """Name the first batch element that came out NaN and the columns to blame, on readable arrays.
 
@@ -59,16 +68,9 @@ def explain(
         what, remedy = OVERFLOW
     elif bool(xp.any(columns)):
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
-        remedy = FUNCTIONS_INSTEAD + (POLICIES_INSTEAD if ties != "split" else "")
+        remedy = FUNCTIONS_INSTEAD + (policies if ties != "split" else "")
     elif _are_finite(directions):
-        what = (
-            "the loss depends on what x does not determine, such as the phase of a complex vector, "
-            "the choice of completing columns, or that of vectors in a tie that was split"
-        )
-        remedy = (
-            "Use products that are blind to it (U f(S) Vh, U U^H), full_matrices=False where the "
-            "completing columns are not needed, or a function of the matrix such as svd_function"
-        )
+        what, remedy = f"the loss depends on {NOT_DETERMINED}", BLIND_INSTEAD
     else:
         return None
     return _problem(name, where, what, remedy, ties)
@@ -99,14 +101,14 @@ def _problem(
     name: str, where: str, what: str, remedy: str, policy: str, order: int = 1
 ) -> Exception:
     if order == 0:
-        return UserWarning(f"{name}: the value is NaN for {where}: {what}. {remedy}.")
+        said = f"{name}: the value is NaN for {where}: {what}. {remedy}."
+        return reasoned(UserWarning(said), what, remedy)
     nth = {1: "", 2: "second "}.get(order, "third ")
     message = (
         f"{name}: the {nth}derivative is undefined for {where}, and NaN there: {what}. {remedy}."
     )
-    if policy == "raise":
-        return DerivativeUndefinedError(message)
-    return DerivativeUndefinedWarning(message)
+    kind = DerivativeUndefinedError if policy == "raise" else DerivativeUndefinedWarning
+    return reasoned(kind(message), what, remedy)
 
 
 @dataclass(frozen=True)
@@ -288,14 +290,13 @@ def check_undefined(policy: object, function: str) -> Undefined:
 
 
 def _name_columns(symbol: str, values: Array, columns: Array) -> str:
-    """The first column to blame, with the neighbour that it is tied to if it is no lone zero."""
+    """The first column to blame, with the nearest other if it is no lone zero."""
     xp = array_namespace(values)
     i = int(xp.argmax(xp.astype(columns, xp.int8)))
     v = [float(values[j]) for j in range(values.shape[0])]
     largest = max(map(abs, v))
-    j = min(
-        (j for j in (i - 1, i + 1) if 0 <= j < len(v)), key=lambda j: abs(v[j] - v[i]), default=i
-    )
+    others = (j for j in range(len(v)) if j != i)
+    j = min(others, key=lambda j: abs(v[j] - v[i]), default=i)
     if i != j and abs(v[i]) > abs(v[i] - v[j]):
         i, j = min(i, j), max(i, j)
         return (

@@ -20,8 +20,7 @@ all of the discarded triplets, in `adjoint="full"`, the same formula is the inve
 Where a cut splits a tie and the pair's part is dropped, as `svd` drops what is over s_i - e_j, the
 E_j tied to s_i are left out of a_i, b_i and the system.
 
-The solution depends on A and on the kept triplets too: N dz = -dN z, by the library's own autodiff
-of the product N z. So the solve is a Primitive, its own adjoint, to every order.
+The solution depends on A and on the kept triplets too (`implicit`).
 
 Sources: Sternheimer's equation of perturbation theory; Francuz, Schuch and Vanhecke (2025), Stable
 and efficient differentiation of tensor network algorithms, for the truncated SVD; the projected
@@ -30,34 +29,15 @@ system in both vectors and its preconditioner are our own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    columnwise_dot,
-    nan_where,
-    real,
-)
-from .._bindings.lookup import adjoint_times, native, project_out
-from .._bindings.loops import loop_columns
-from .._engine.primitive import Primitive
-from .._engine.products import Product, Products
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where
+from .._bindings.lookup import adjoint_times, project_out
+from .._engine.products import Products
 from .._spectrum.ties import guarded
+from .conjugate_gradients import conjugate_gradients
+from .implicit import implicit_solve
 from .options import Options
-
-TRACED = 100  # iterations where none may be read
-
-
-def _system(A: Products, U: Array, V: Array) -> tuple[Product, Product]:
-    """B X and B^H Y."""
-    return (
-        lambda X: project_out(U, A.matmat(project_out(V, X))),
-        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
-    )
 
 
 def _divisors(S: Array) -> Array:
@@ -97,7 +77,7 @@ def _closed_form(
     return x * inverse, y * inverse
 
 
-def _conjugate_gradients(
+def _by_iteration(
     A: Products,
     a: Array,
     b: Array,
@@ -118,58 +98,26 @@ def _conjugate_gradients(
     boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
     outside = project_out(V, b)
     rhs = outside + project_out(V, A.rmatmat(project_out(U, a) * inverse))
-    if tied is not None:
-        rhs = rhs - E_V @ xp.where(tied, adjoint_times(E_V, rhs), 0.0)
-    size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
-    held = (inverse, boost) if tied is None else (inverse, boost, tied)
-    y, unsolved, least = _iterated(A, (V, E_V), rhs / guarded(size, 0.0), held, options)
-    tie = least <= 2 * options.tolerance(S)[..., None] * inverse
-    bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
-    y = y * (size * inverse) + nan_where(bad, S)[..., None, None]
-    return (a + project_out(U, A.matmat(y))) * inverse, y + (b - outside) * inverse
 
+    def untied(y: Array, tied: Array) -> Array:
+        return y - E_V @ xp.where(tied, adjoint_times(E_V, y), 0.0)
 
-def _dot(x: Array, y: Array) -> Array:
-    return real(columnwise_dot(x, y))[..., None, :]
+    def times(p: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
+        q = p - project_out(V, A.rmatmat(A.matmat(p * inverse) * inverse))
+        return untied(q, *tied) if tied else q
 
-
-def _iterated(
-    A: Products, vectors: tuple[Array, Array], rhs: Array, held: Arrays, options: Options
-) -> Arrays:
-    """(I - B^H B/s^2)^-1 rhs, where that is not solved, and the least of the Rayleigh quotients.
-
-    All that is about a column i is in the state, since columns that are done leave it.
-    """
-    (V, E_V), xp = vectors, array_namespace(rhs)
-
-    def unsolved(state: Arrays) -> Array:
-        r, norm = state[1], state[5]
-        return xp.sqrt(_dot(r, r)) > options.adjoint_tol * norm
-
-    def preconditioned(r: Array, boost: Array) -> Array:
+    def preconditioned(r: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
         return r + E_V @ (boost * adjoint_times(E_V, r))
 
-    def body(state: Arrays) -> Arrays:
-        y, r, p, rz, least, norm, inverse, boost, *tied = state
-        active = unsolved(state)
-        q = p - project_out(V, A.rmatmat(A.matmat(p * inverse) * inverse))
-        if tied:
-            q = q - E_V @ xp.where(tied[0], adjoint_times(E_V, q), 0.0)
-        pp, pq = _dot(p, p), _dot(p, q)
-        quotient = xp.where(active, pq / xp.where(pp == 0, 1.0, pp), float("inf"))
-        step = xp.where(active & (pq > 0), rz / xp.where(pq > 0, pq, 1.0), 0.0)
-        y, r = y + step * p, r - step * q
-        z = preconditioned(r, boost)
-        rz_new = _dot(r, z)
-        turn = xp.where(active, rz_new / xp.where(rz == 0, 1.0, rz), 0.0)
-        p, rz, least = z + turn * p, xp.where(active, rz_new, rz), xp.minimum(least, quotient)
-        return y, r, p, rz, least, norm, inverse, boost, *tied
-
-    norm = xp.sqrt(_dot(rhs, rhs))
-    z = preconditioned(rhs, held[1])
-    state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), xp.ones_like(norm), norm, *held
-    state = loop_columns(unsolved, body, state, options.most, traced=TRACED)
-    return state[0], unsolved(state), state[4]
+    held = (inverse, boost) if tied is None else (inverse, boost, tied)
+    rhs = rhs if tied is None else untied(rhs, tied)
+    y, unsolved, least = conjugate_gradients(
+        times, preconditioned, rhs, held, cast("float", options.adjoint_tol), options.most
+    )
+    tie = least <= 2 * options.tolerance(S)[..., None] * inverse
+    bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
+    y = y * inverse + nan_where(bad, S)[..., None, None]
+    return (a + project_out(U, A.matmat(y))) * inverse, y + (b - outside) * inverse
 
 
 def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
@@ -184,9 +132,9 @@ def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
     if options.adjoint == "full":
         x, y = _closed_form(a, b, S, E_U, e, E_V, tied)
     elif A.shape[0] >= A.shape[1]:
-        x, y = _conjugate_gradients(A, a, b, (U, V), S, (e, E_V), tied, options)
+        x, y = _by_iteration(A, a, b, (U, V), S, (e, E_V), tied, options)
     else:
-        y, x = _conjugate_gradients(A.adjoint(), b, a, (V, U), S, (e, E_U), tied, options)
+        y, x = _by_iteration(A.adjoint(), b, a, (V, U), S, (e, E_U), tied, options)
     if tied is None:
         return x, y
     # of a tie that is dropped, the half-difference remains
@@ -194,59 +142,14 @@ def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
     return x + E_U @ minus, y - E_V @ minus
 
 
-def _dependence(
-    inputs: Arrays, solution: Arrays, operand: Any
-) -> tuple[Callable[..., Arrays], list[int]]:
-    """N (x, y) as a function of what N depends on, and the places of that among the inputs."""
-    xp, (x, y) = array_namespace(inputs[0]), solution
-    floating = ("real floating", "complex floating")
-    leaves = [i for i in range(8, len(inputs)) if xp.isdtype(inputs[i].dtype, floating)]
-    places = [2, 3, 4, *leaves]
-
-    def product(*arrays: Array) -> Arrays:
-        held = dict(enumerate(inputs)) | dict(zip(places, arrays, strict=True))
-        U, S, Vh = (held[i] for i in (2, 3, 4))
-        A = operand.products(*(held[i] for i in range(8, len(inputs))))
-        B, Bh = _system(A, U, adjoint(Vh))
-        return x * S[..., None, :] - B(y), y * S[..., None, :] - Bh(x)
-
-    return product, places
-
-
-def _solve_jvp(
-    inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, options: Options
-) -> Arrays:
-    xp = array_namespace(inputs[0])
-    product, places = _dependence(inputs, outputs, operand)
-    dots = [xp.zeros_like(x) if t is None else t for x, t in zip(inputs, tangents, strict=True)]
-    a, b = dots[:2]
-    if any(tangents[i] is not None for i in places):
-        primals = tuple(inputs[i] for i in places)
-        da, db = native(a).pushforward(product, primals, tuple(dots[i] for i in places))
-        a, b = a - da, b - db
-    solution: Arrays = solve(a, b, *inputs[2:], operand=operand, options=options)
-    return solution
-
-
-def _solve_vjp(
-    inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, options: Options
-) -> Arrays:
-    xp = array_namespace(inputs[0])
-    bars = tuple(xp.zeros_like(y) if c is None else c for y, c in zip(outputs, bars, strict=True))
-    a, b = solve(*bars, *inputs[2:], operand=operand, options=options)
-    product, places = _dependence(inputs, outputs, operand)
-    pullback = native(a).vjp(product, *(inputs[i] for i in places))[1]
-    by_place = dict(zip(places, pullback((-a, -b)), strict=True))
-    return a, b, *(by_place.get(i) for i in range(2, len(inputs)))
+def _product(A: Products, factors: Arrays, solution: Arrays, options: Options) -> Arrays:
+    """N (x, y)."""
+    (U, S, Vh), (x, y) = factors, solution
+    V = adjoint(Vh)
+    x_left = project_out(U, A.matmat(project_out(V, y)))
+    y_left = project_out(V, A.rmatmat(project_out(U, x)))
+    return x * S[..., None, :] - x_left, y * S[..., None, :] - y_left
 
 
 # inputs: a, b, U, S, Vh, E_U, e, E_Vh, and the operand's leaves
-solve = Primitive(
-    "complement",
-    _forward,
-    _solve_jvp,
-    _solve_vjp,
-    outputs=2,
-    carried=(5, 6, 7),
-    foreign=True,
-)
+solve = implicit_solve("complement", _forward, _product, unknowns=2, factors=3, carried=3)

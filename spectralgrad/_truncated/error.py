@@ -1,12 +1,8 @@
 r"""The error of a truncation: the norm of what it leaves out.
 
-The error e = ||R|| of k triplets has the derivative <R, dA>/e, R being what is left over: to first
-order the best approximation moves within its tangent space, to which R is orthogonal. R is taken as
-P_U (A - U S V^H) P_V with P_U = I - U U^H and P_V = I - V V^H: the difference alone has a rounding
-error of eps s_1 along the kept vectors too, which 1/e makes large. The value as sqrt(||A||^2 - sum
-s^2) would lose all digits at 1e-8 ||A||. So R is multiplied out, in slices of columns where A is an
-operator. Only a sparse matrix, too large for that, takes the difference, as (||A|| - ||S||)(||A|| +
-||S||): NaN where half of the digits are gone.
+The error e = ||R|| of k triplets has the derivative <R, dA>/e, R being what is left over
+(`left_over`): to first order the best approximation moves within its tangent space, to which R is
+orthogonal. Of a sparse matrix e comes from a difference: NaN where half of the digits are gone.
 
 At e = 0, a kink, the subgradient is 0; where the cut splits a tie there is none: NaN.
 """
@@ -28,7 +24,7 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import is_dense, project_out, sparse_library
+from .._bindings.lookup import is_dense, project_out
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank, PlusMultiple
@@ -36,42 +32,15 @@ from .._engine.primitive import Primitive
 from .._engine.products import Products, identity_slices, products_of
 from .._engine.reading import read
 from .._operations.declaration import operation
-from .._spectrum.ties import is_tied_cut, unit_of, zero_tolerance
+from .._spectrum.ties import first, gap_tolerance, unit_of, zero_tolerance
 from .._spectrum.undefined import Undefined, name_pair
+from .left_over import entries_of, left_over, left_over_of, squared_norm
 from .operands import DENSE, WHOLE, Entries
 from .options import Options, Params, Solver, Unconverged
 from .rules import triplet_factors
+from .split import next_value
 from .svd import decompose
-
-
-def _entries(operand: Any, leaves: Arrays) -> Array | None:
-    """The entries of a sparse matrix, no two at one place; None for all else."""
-    if isinstance(operand, Entries):
-        return leaves[0]
-    if operand is not WHOLE:
-        return None
-    A, sparse = leaves[0], sparse_library(leaves[0])
-    if sparse is not None:
-        return sparse.parts(A)[0]
-    if not hasattr(A, "tocsr"):
-        return None
-    A = A.tocsr()
-    if not A.has_canonical_format:
-        A = A.copy()
-        A.sum_duplicates()
-    return A.data
-
-
-def _left_over(A: Products, U: Array, S: Array, Vh: Array, block: Array) -> Array:
-    """R times a block."""
-    block = project_out(adjoint(Vh), block)
-    return project_out(U, A.matmat(block) - (U * S[..., None, :]) @ (Vh @ block))
-
-
-def _left_over_of(x: Array, U: Array, S: Array, Vh: Array) -> Array:
-    """R of an array."""
-    rest = project_out(U, x - (U * S[..., None, :]) @ Vh)
-    return rest - (rest @ adjoint(Vh)) @ Vh
+from .truncation import Truncation
 
 
 def _low_rank_part(A: Products, U: Array, S: Array, Vh: Array) -> LowRank:
@@ -81,27 +50,13 @@ def _low_rank_part(A: Products, U: Array, S: Array, Vh: Array) -> LowRank:
     return LowRank(-beside([left, U]), beside([V, right]))
 
 
-def _sum_of_squares(x: Array, axes: tuple[int, ...] | None) -> Array:
-    return array_namespace(x).sum(real(conj(x[None, ...])[0, ...] * x), axis=axes)
-
-
 def _forward(*inputs: Any, operand: Any, count: int) -> Array:
     """e, from the leaves, U, S, Vh and the next values."""
-    leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
-    xp, unit = array_namespace(S), unit_of(S)[..., 0]
-    entries = _entries(operand, leaves)
-    if operand is DENSE:
-        R = _left_over_of(leaves[0], U, S, Vh)
-        return unit * xp.sqrt(_sum_of_squares(R / unit[..., None, None], (-2, -1)))
-    if entries is None:
-        A = operand.products(*leaves)
-        slices = (
-            _left_over(A, U, S, Vh, block) / unit for block in identity_slices(A.like, A.shape[1])
-        )
-        return unit * xp.sqrt(sum(_sum_of_squares(R, (-2, -1)) for R in slices))
-    whole, kept = (xp.sqrt(_sum_of_squares(v / unit, None)) for v in (entries, S))
-    square = (whole - kept) * (whole + kept)
-    lost = square < eps(S) ** 0.5 * whole * whole
+    leaves, (U, S, Vh, following) = inputs[:count], inputs[count:]
+    xp = array_namespace(S)
+    unit = unit_of(next_value(beside([S, following])))[..., 0]
+    square, whole = squared_norm(operand, leaves, (U, S, Vh), unit)
+    lost = square < eps(S) ** 0.5 * whole
     return unit * xp.sqrt(xp.where(lost, 0.0, square)) + nan_where(lost, S)
 
 
@@ -113,8 +68,14 @@ def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
     slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, lambda: zero)
     if following.shape[-1] == 0:
         return slope
-    tied = is_tied_cut(beside([S, following]), S.shape[-1])
-    return slope + nan_where(tied & ~zero, S)
+    return slope + nan_where(_splits_tie(S, following) & ~zero, S)
+
+
+def _splits_tie(S: Array, following: Array) -> Array:
+    """Whether the least value, of those an adaptive rank keeps, and the next count as equal."""
+    xp = array_namespace(S)
+    least = xp.min(xp.where(S != 0, S, float("inf")), axis=-1, keepdims=True)
+    return (least - next_value(following) <= gap_tolerance(first(S)))[..., 0]
 
 
 def _is_zero(U: Array, S: Array, Vh: Array, e: Array) -> Array:
@@ -129,7 +90,7 @@ def _undefined(
     if values.shape[-1] == k:
         return None
     return Undefined("truncation_error").explain_elements(
-        is_tied_cut(values, k) & ~_is_zero(U, S, Vh, outputs[0]),
+        _splits_tie(S, following) & ~_is_zero(U, S, Vh, outputs[0]),
         values,
         tuple(d for d in directions[:count] if is_dense(d)),
         lambda S: f"the cut splits a tie, {name_pair('S', S, k - 1)}",
@@ -146,7 +107,7 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
     c = bars[0] * _slope(inputs, outputs, count)
     held = (None,) * 4
     if operand is DENSE:
-        return c[..., None, None] * _left_over_of(leaves[0], U, S, Vh), *held
+        return c[..., None, None] * left_over_of(leaves[0], U, S, Vh), *held
     A = operand.products(*leaves)
     if operand is WHOLE:
         part = _low_rank_part(A, U, S, Vh)
@@ -156,7 +117,7 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
         return c * (values + _low_rank_part(A, U, S, Vh).at(rows, cols)), None, None, *held
     totals: Arrays = ()
     for block in identity_slices(A.like, A.shape[1]):
-        terms = operand.cotangents(leaves, [c * _left_over(A, U, S, Vh, block)], [block])
+        terms = operand.cotangents(leaves, [c * left_over(A, U, S, Vh, block)], [block])
         totals = tuple(map(_sum, totals, terms)) if totals else terms
     return *totals, *held
 
@@ -168,7 +129,7 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
     if all(dx is None for dx in dots):  # what the factors do, the leaves carry
         return None
     if operand is DENSE:
-        R = _left_over_of(leaves[0], U, S, Vh)
+        R = left_over_of(leaves[0], U, S, Vh)
         return slope * xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
     A = operand.products(*leaves)
     if isinstance(operand, Entries):
@@ -181,7 +142,7 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
             dA_X = products_of(dots[0]).matmat(block)
         else:
             dA_X = operand.tangents(leaves, dots, U, block)[0]
-        total = total + xp.sum(real(conj(_left_over(A, U, S, Vh, block)) * dA_X))
+        total = total + xp.sum(real(conj(left_over(A, U, S, Vh, block)) * dA_X))
     return slope * total
 
 
@@ -195,7 +156,7 @@ error_of = Primitive(
 def truncation_error(
     x: ArrayT | Callable[..., Any],
     /,
-    k: int,
+    k: int | Truncation,
     *,
     solver: Solver | None = None,
     oversample: int | None = None,
@@ -211,8 +172,8 @@ def truncation_error(
     ----------
     x : array (..., m, n), sparse matrix, or operator
         As for `truncated_svd`.
-    k : int
-        From 1 to min(m, n).
+    k : int or Truncation
+        From 1 to min(m, n), or what `truncation` makes: then of the triplets that it keeps.
     solver, oversample, tol, maxiter, seed, unconverged, params
         As for `truncated_svd`.
 
@@ -263,7 +224,7 @@ def truncation_error(
     U, S, Vh, _, following, *_ = out
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)
-    if found is not None and _entries(operand, leaves) is not None:
+    if found is not None and entries_of(operand, leaves) is not None:
         xp = array_namespace(found)
         if bool(xp.isnan(found) & xp.all(xp.isfinite(S))):
             message = (

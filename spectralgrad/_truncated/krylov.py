@@ -90,11 +90,11 @@ def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
     return scaled, unit
 
 
-def _allowed(w: Array, *, tol: float, least: float) -> Array:
+def _allowed(w: Array, scale: Array, *, tol: float, least: float) -> Array:
     """Residuals of A^H A for w = s^2, so that those of A are below tol s_1."""
     xp = array_namespace(w)
     w = xp.where(w > 0, w, 0.0)
-    return xp.maximum(tol / 4 * xp.sqrt(w * w[0]), least * w[0] + 0.0 * w)
+    return xp.maximum(tol / 4 * xp.sqrt(w * scale), least * scale + 0.0 * w)
 
 
 def _refined(
@@ -138,7 +138,7 @@ def _by_gram_matrix(A: Products, block: int) -> Pairs:
     columns = (eye[:, i : i + block] for i in range(0, n, block))
     gram = beside([A.rmatmat(A.matmat(X)) for X in columns])
     w, Q = factorizations.eigh(gram)
-    return Pairs(xp.flip(Q, axis=-1)[:, :block], xp.flip(w, axis=-1)[:block], 0.0 * w[0])
+    return Pairs(xp.flip(Q, axis=-1)[:, :block], xp.flip(w, axis=-1)[:block], w[-1], 0.0 * w[0])
 
 
 def _rayleigh_ritz(A: Products, Q: Array) -> Arrays:

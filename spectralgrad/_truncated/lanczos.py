@@ -1,4 +1,4 @@
-r"""Leading eigenpairs of a Hermitian operator M, by block Lanczos iteration with thick restarts.
+r"""Eigenpairs at an end of the spectrum of a Hermitian M, by block Lanczos with thick restarts.
 
 A thin block F of orthonormal columns grows an orthonormal basis B by Z = M F,
 
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, nan_where, real
 from .._bindings.host import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
@@ -32,15 +32,17 @@ from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 
 SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
+CROWDED = 4  # times as many where more copies come up, of which rounding mixes in part of each
 LOOKS = 6  # in a turn at least: a few steps find little, however many columns they have
 TRACED = 12  # looks where no value can be read
 
 
 class Pairs(NamedTuple):
-    """Orthonormal columns, their values in descending order, and the restarts that were made."""
+    """Orthonormal columns and their values, the wanted first, and the restarts that were made."""
 
     Q: Array
     w: Array
+    scale: Array  # of M
     turns: Array
 
 
@@ -52,7 +54,7 @@ class State(NamedTuple):
     filled: Any
     F: Array
     R: Array
-    scale: Array  # of M
+    scale: Array  # of M: the largest length of an image, or Ritz value, up to now
     turns: Any
     best: Array  # residual, over what is allowed
     stalls: Array  # looks that brought no better one
@@ -82,15 +84,41 @@ class Plan(NamedTuple):
         return self.kept + self.looks * self.few * self.width
 
 
+def descending(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
+    """Eigenpairs by value, from ascending ones."""
+    xp = array_namespace(w)
+    return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
+
+
+def by_modulus(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
+    """Eigenpairs by the modulus of their values; what is left out comes last."""
+    xp = array_namespace(w)
+    return arranged(w, Y, xp.where(left_out, -1.0, xp.abs(w)))
+
+
+def arranged(w: Array, Y: Array, key: Array) -> Arrays:
+    """Eigenpairs in descending order of a key.
+
+    By a permutation matrix, as not all libraries sort: each goes where as many come before it.
+    """
+    xp, i = array_namespace(w), array_namespace(w).arange(w.shape[-1], device=device(w))
+    other, own = key[..., None, :], key[..., :, None]
+    before = (other > own) | (other == own) & (i[None, :] < i[:, None])
+    P = xp.sum(xp.astype(before, xp.int64), axis=-1)[..., :, None] == i
+    invalid = nan_where(xp.any(xp.isnan(key), axis=-1, keepdims=True), w)
+    return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2) + invalid, Y @ xp.astype(P, Y.dtype)
+
+
 @dataclass(frozen=True, eq=False)
 class Search:
-    """For the k largest eigenvalues of a product."""
+    """For k eigenpairs of a product."""
 
     product: Callable[[Array], Array]
     noise: Noise
     k: int
     plan: Plan
-    allowed: Callable[[Array], Array]  # how large residuals may be, for these values
+    allowed: Callable[[Array, Array], Array]  # residuals, for these values and that scale of M
+    ordered: Callable[..., Arrays] = descending  # eigenpairs, the wanted first
 
     def run(self, most: int) -> Pairs:
         """The pairs after so many restarts at most."""
@@ -99,7 +127,8 @@ class Search:
         found = loop(_unsettled, self._body, start, most * plan.looks, traced=TRACED)
         state = State(*loop(_unsettled, self._restarted, found, 1, traced=1))
         w = real(array_namespace(state.T).linalg.diagonal(state.T))[: plan.kept]
-        return Pairs(adjoint(state.rows[: plan.kept, :]), w, state.turns + 0.0 * w[0])
+        Q = adjoint(state.rows[: plan.kept, :])
+        return Pairs(Q, w, state.scale, state.turns + 0.0 * w[0])
 
     def _nothing(self) -> State:
         """The state before the first step."""
@@ -141,14 +170,15 @@ class Search:
         return state.turns + state.filled / (4 * self.plan.size)
 
     def _ritz(self, state: State) -> Arrays:
-        """The eigenpairs of T in descending order; what is not filled comes last."""
+        """The eigenpairs of T, the wanted first; what is not filled comes last."""
         xp, filled = array_namespace(state.T), state.filled
         T = adjoint(used(adjoint(used(state.T, filled)), filled))
         T = xp.triu(T) + adjoint(xp.triu(T, k=1))
+        below = 2 * norms(norms(T)[:, None])[0] + 1  # than twice any value
         free = xp.arange(T.shape[0], device=device(T)) >= filled
-        T = T - diagonal(xp.where(free, 4 * state.scale + 1, 0.0 * state.scale), T.dtype)
+        T = T - diagonal(xp.where(free, below, 0.0 * below), T.dtype)
         w, Y = factorizations.eigh(T)
-        return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
+        return self.ordered(w, Y, w < -below / 2)
 
     def _restarted(self, state: Arrays) -> State:
         """The best of the Ritz vectors for a basis."""
@@ -164,13 +194,18 @@ class Search:
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
         values = w[: self.k]
         last = rows_at(Y, state.filled - self.plan.width, self.plan.width)[:, : self.k]
-        excess = xp.max(norms(state.R @ last) / self.allowed(values))
-        slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (state.scale == 0)
+        filled = xp.arange(w.shape[0], device=device(w)) < state.filled
+        scale = xp.maximum(state.scale, xp.max(xp.where(filled, xp.abs(w), 0.0)))
+        excess = xp.max(norms(state.R @ last) / self.allowed(values, scale))
+        slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
-        change = xp.max(xp.abs(values - state.known))
-        same = change <= eps(w) ** SAME * xp.max(xp.abs(values))
-        ready = ((excess <= 1) | (stalls >= PATIENCE)) & ~same
+        equal = eps(w) ** SAME * scale
+        same = xp.max(xp.abs(values - state.known)) <= equal
+        crowded = xp.min(xp.abs(values[:, None] - w[None, self.k :])) <= equal
+        patience = xp.where(crowded, CROWDED * PATIENCE, PATIENCE + 0.0 * stalls)
+        ready = ((excess <= 1) | (stalls >= patience)) & ~same
         state = state._replace(
+            scale=scale,
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
             stalls=xp.where(ready, 0.0, stalls),
             known=xp.where(ready, values, float("inf")),

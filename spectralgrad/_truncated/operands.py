@@ -25,6 +25,7 @@ from .._bindings.array import (
     array_namespace,
     beside,
     device,
+    herm,
     is_jax_array,
     is_torch_array,
 )
@@ -146,6 +147,30 @@ class Entries:
         return dA.matmat(V), dA.rmatmat(U)
 
 
+@dataclass(frozen=True)
+class Hermitian:
+    """An operand that is Hermitian; of an array, the Hermitian part."""
+
+    of: Any
+
+    def products(self, *leaves: Any) -> Products:
+        """A X on both sides."""
+        if self.of is DENSE:
+            return products_of(herm(leaves[0]))
+        A = self.of.products(*leaves)
+        return Products(A.shape, A.matmat, A.matmat, A.like, given=True)
+
+    def cotangents(self, leaves: Arrays, left: Array, right: Array) -> Arrays:
+        """The leaves' cotangents for that of A, herm(left right^H)."""
+        found: Arrays = self.of.cotangents(leaves, [left / 2, right], [right, left / 2])
+        return found
+
+    def tangent(self, leaves: Arrays, dots: Arrays, Q: Array) -> Array:
+        """herm(dA) Q."""
+        dA_Q, dAh_Q = self.of.tangents(leaves, dots, Q, Q)
+        return (dA_Q + dAh_Q) / 2
+
+
 DENSE, WHOLE = _Dense(), _Whole()
 
 
@@ -175,8 +200,8 @@ def whole(x: Any) -> Any:
     return DENSE if is_dense(x) else WHOLE
 
 
-def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
-    """What the user gave as a static operand and its leaves."""
+def as_operand(x: Any, params: Any, function: str, *, adjoint: bool = True) -> tuple[Any, Arrays]:
+    """What the user gave as a static operand and its leaves; products with its adjoint if asked."""
     if params is not None:
         return _of_parameters(x, params, function)
     if is_dense(x):
@@ -190,7 +215,8 @@ def as_operand(x: Any, params: Any, function: str) -> tuple[Any, Arrays]:
     sparse, where = sparse_library(x), f"{function}: argument `x`"
     if sparse is None:
         check_products(x, where)
-        check_adjoint_product(x, where)
+        if adjoint:
+            check_adjoint_product(x, where)
     if sparse is not None and not is_recorded(x):
         values, rows, cols = sparse.parts(x)
         return Entries(sparse, tuple(x.shape)), (values, rows, cols)

@@ -40,12 +40,13 @@ from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
-from .._spectrum.ties import equals_mirror, first
+from .._spectrum.ties import equals_mirror
 from .._spectrum.undefined import explain, insists
+from .adaptive import kept, of_kept, restricted
 from .complement import solve
 from .options import Options
 from .solvers import beyond, find
-from .split import Found, opened, sees_split, values_above_rest, values_before
+from .split import Found, next_value, opened, sees_split, values_above_rest, values_before
 
 
 def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
@@ -56,8 +57,12 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
     if options.adjoint == "full" and options.solver != "full":
         surplus = beyond(operand.products(*leaves), U, Vh, full=True)
+    values = S
     if options.ties == "split":
         S = opened(S, surplus[1])
+    if options.rank is not None:
+        mask = kept(operand, leaves, (U, values, Vh), surplus[1], options)
+        (U, S, Vh), surplus = restricted((U, S, Vh), surplus, values, mask)
     if not options.reported or read(found.residual) is None:
         bad = found.residual > options.accepted
         if false_adjoint is not None:
@@ -93,13 +98,21 @@ def _columns(found: Found, options: Options) -> Arrays:
     U, S, Vh, _, e, *_ = found
     # vectors of a lone zero value are free by a phase, or in a complement
     free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
-    tolerance, extended = options.tolerance(S), beside([S, first(e)])
-    return extended, gauge.undefined_columns(extended, tolerance, free)
+    tolerance, extended = options.tolerance(S), beside([S, next_value(e)])
+    undefined = gauge.undefined_columns(extended, tolerance, free)
+    return extended, undefined & _counted(extended, options)
+
+
+def _counted(S: Array, options: Options) -> Array:
+    """Columns that can be undefined: not those that an adaptive rank leaves zero."""
+    xp = array_namespace(S)
+    return xp.ones_like(S, dtype=xp.bool) if options.rank is None else S != 0
 
 
 def _fragile(S: Array, undefined: Array, options: Options) -> Array:
     """Columns where a second derivative does not follow from the first."""
-    return undefined | fragile(S, options.tolerance(S), options.ties)
+    found = fragile(S, options.tolerance(S), options.ties)
+    return undefined | found & _counted(S, options)
 
 
 def _solved(
@@ -119,7 +132,8 @@ def _solved(
         for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
-        above = xp.max(e, axis=-1) - before[..., -1] > options.tolerance(S)[..., 0]
+        least = xp.min(xp.where(_counted(S, options), before, float("inf")), axis=-1)
+        above = xp.max(e, axis=-1) - least > options.tolerance(S)[..., 0]
         a = a + nan_where(above, S)[..., None, None]
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve if autodiff_of(leaves[0]) else solve.forward
@@ -157,6 +171,8 @@ def truncated_vjp(
     """Cotangents of the operand's leaves; NaN where the cotangents touch what is undefined."""
     found, ties = Found(*outputs), options.ties
     (U, S, Vh, *_), (U_bar, S_bar, Vh_bar) = found, bars[:3]
+    if options.rank is not None:
+        U_bar, S_bar, Vh_bar = of_kept((U_bar, S_bar, Vh_bar), S != 0)
     xp, V, tolerance = array_namespace(S), adjoint(Vh), options.tolerance(S)
     V_bar = None if Vh_bar is None else adjoint(Vh_bar)
     undefined = leading_columns(_columns(found, options)[1], S.shape[-1])

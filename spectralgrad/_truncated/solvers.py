@@ -13,7 +13,7 @@ import numpy as np
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
 from .._bindings.lookup import library_of, project_out
 from .._bindings.loops import as_one, one_by_one
-from .._engine.products import Products, products_of
+from .._engine.products import Product, Products, products_of
 from .._spectrum import factorizations
 from .krylov import DENSE_ENTRIES, Triplets, fits, leading_triplets, multiplied_out, true_residual
 from .operands import DENSE
@@ -109,7 +109,7 @@ def _svds(
             rmatmat=A.rmatmat,
             dtype=A.like.dtype,
         )
-    return partial(linalg.svds, matrix, k=min(options.block, min(A.shape) - 1))
+    return partial(linalg.svds, matrix, k=options.k)
 
 
 def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
@@ -142,19 +142,27 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
         return one_by_one(of_one, A.like, U, Vh)
     V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
-    rest = Products(
-        A.shape,
-        lambda X: project_out(U, A.matmat(project_out(V, X))),
-        lambda Y: project_out(V, A.rmatmat(project_out(U, Y))),
-        A.like,
-    )
     block = min(EXTRA, count)
+    without_U, without_V = partial(project_out, U), partial(project_out, V)
     if full or not fits(A.shape, block):
-        E_U, e, E_Vh = factorizations.svd(multiplied_out(rest))
+        E_U, e, E_Vh = factorizations.svd(multiplied_out(_projected(A, without_U, without_V)))
         block = count
-    else:
+    else:  # what is orthogonal to V goes to what is orthogonal to U, as far as these are triplets
+        tall = A.shape[0] >= A.shape[1]
+        rest = _projected(A, _same, without_V) if tall else _projected(A, without_U, _same)
         E_U, e, E_Vh, *_ = leading_triplets(rest, 1, block, seed, tol=1e-3, maxiter=1)
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
+
+
+def _same(X: Array) -> Array:
+    return X
+
+
+def _projected(A: Products, left: Product, right: Product) -> Products:
+    """A between two projections."""
+    return Products(
+        A.shape, lambda X: left(A.matmat(right(X))), lambda Y: right(A.rmatmat(left(Y))), A.like
+    )
 
 
 def _checked(found: Iterable[Array], shape: tuple[int, int], k: int) -> Arrays:

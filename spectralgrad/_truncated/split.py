@@ -31,6 +31,11 @@ class Found(NamedTuple):
     turns: Array | None = None
 
 
+def next_value(e: Array) -> Array:
+    """The largest value of a surplus, as (..., 1); of none, (..., 0)."""
+    return array_namespace(e).max(e, axis=-1, keepdims=True) if e.shape[-1] else e
+
+
 def opened(S: Array, e: Array) -> Array:
     """S with its ties opened, above e_1."""
     xp, apart = array_namespace(S), split_singular(S)
@@ -53,7 +58,7 @@ def values_above_rest(before: Array, found: Found, options: Options) -> Array:
     if options.ties != "split":
         return before
     xp, e, width = array_namespace(before), found.e, split_width(before, first(found.S))
-    return xp.maximum(before, width + first(e) if e.shape[-1] else width)
+    return xp.maximum(before, width + next_value(e) if e.shape[-1] else width)
 
 
 def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system: Array) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Unpack, cast, overload
 
 from .._bindings.array import Arrays, ArrayT, array_namespace, eps
 from .._bindings.lookup import library_of
@@ -18,14 +18,24 @@ from .._operations.declaration import operation
 from .._operations.svd import SVDResult
 from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
+from .adaptive import check_error, kept_columns, report_empty
 from .krylov import default_tol
 from .operands import as_operand, check_operator_dtype, enter_operand
-from .options import Method, Options, Params, Solver, Unconverged
+from .options import Choices, Method, Options, Params, Solver, Unconverged
 from .rules import triplets
 from .solvers import by_size, check_solver
 from .split import Found
+from .truncation import TruncatedSVDResult, Truncation
 
 
+@overload
+def truncated_svd(
+    x: ArrayT | Callable[..., Any], /, k: int, **options: Unpack[Choices[ArrayT]]
+) -> SVDResult[ArrayT]: ...
+@overload
+def truncated_svd(
+    x: ArrayT | Callable[..., Any], /, k: Truncation, **options: Unpack[Choices[ArrayT]]
+) -> TruncatedSVDResult[ArrayT]: ...
 @operation(
     "large matrices",
     example={"k": 3},
@@ -39,7 +49,7 @@ from .split import Found
 def truncated_svd(
     x: ArrayT | Callable[..., Any],
     /,
-    k: int,
+    k: int | Truncation,
     *,
     ties: Ties = "nan",
     gap_rtol: float | None = None,
@@ -52,7 +62,7 @@ def truncated_svd(
     adjoint_tol: float | None = None,
     unconverged: Unconverged = "warn",
     params: ArrayT | Params | None = None,
-) -> SVDResult[ArrayT]:
+) -> SVDResult[ArrayT] | TruncatedSVDResult[ArrayT]:
     r"""The k largest singular triplets, differentiable without the rest of the spectrum.
 
     Parameters
@@ -62,8 +72,9 @@ def truncated_svd(
         of JAX; a LinearOperator of SciPy or CuPyX, or what `operators.from_matmat` makes; sums of
         these, by `operators.as_operator`. Real or complex. With `params`, a function of them that
         returns one of these.
-    k : int
-        From 1 to min(m, n). `cut` finds one that splits no multiplet.
+    k : int or Truncation
+        From 1 to min(m, n), `cut` finds one that splits no multiplet; or what `truncation` makes, a
+        rank that depends on the values and never splits one.
     ties : {"nan", "raise", "drop", "split"}
         As for `svd`; a cut inside a tie, S[k - 1] and the next value equal, is a tie of S[k - 1].
     gap_rtol : float, optional
@@ -100,7 +111,9 @@ def truncated_svd(
     Returns
     -------
     SVDResult
-        U (..., m, k), S (..., k) in descending order, Vh (..., k, n).
+        U (..., m, k), S (..., k) in descending order, Vh (..., k, n). With a truncation a
+        TruncatedSVDResult: k is most, or min(m, n) if that is less, columns that are not kept are
+        zero, and `mask` (..., k), boolean, is True in those that are.
 
     Raises
     ------
@@ -114,6 +127,8 @@ def truncated_svd(
 
     Warns
     -----
+    UserWarning
+        Where a truncation keeps nothing of a matrix that is not zero, on the host.
     ConvergenceWarning
         With the residual, where tol was not reached; the values are the best found. Where arrays
         are traced, as under `jax.jit`, `grad` and `vmap`, and no warning can be raised, they are
@@ -161,11 +176,14 @@ def truncated_svd(
         unconverged=unconverged,
     )
     _, _, found, narrow = decompose(triplets, x, k, "truncated_svd", options, params)
-    return SVDResult(*map(narrow, found[:3]))
+    U, S, Vh = map(narrow, found[:3])
+    if isinstance(k, Truncation):
+        return TruncatedSVDResult(U, S, Vh, kept_columns(found.S))
+    return SVDResult(U, S, Vh)
 
 
 def decompose(
-    primitive: Primitive, x: Any, k: int, function: str, options: Options, params: Any
+    primitive: Primitive, x: Any, k: int | Truncation, function: str, options: Options, params: Any
 ) -> tuple[Any, Arrays, Found, Callable[[Any], Any]]:
     """The operand, its leaves, all that the Primitive returns, and what narrows a result again."""
     check_choice(options.ties, POLICIES, function, "ties")
@@ -174,27 +192,32 @@ def decompose(
     check_solver(options.solver, options.adjoint)
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
-    options = _resolved(options, k, operand, leaves, function)
+    options = resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
-    _report(found, operand.products(*leaves), options)
+    report(found, operand, leaves, options)
+    report_empty(found, options)
     return operand, leaves, found, narrow
 
 
-def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: str) -> Options:
+def resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: str) -> Options:
     """The options with every choice made, for a matrix of this kind, size and dtype."""
     A = operand.products(*leaves)
     check_operator_dtype(A.like, function)
-    k, extra = check_rank(k, A, function), options.oversample
+    extra, rank = options.oversample, None
+    if isinstance(k, Truncation) and not options.which:
+        rank = k
+    k = check_rank(k if rank is None else min(rank.most, *A.shape), A, function)
     extra = 8 if extra is None else check_count(extra, function, "oversample", 1)
     block = min(k + extra, *A.shape)
     chosen, fine = by_size(operand, leaves, A), default_tol(A)
     solver = chosen if options.solver is None else options.solver
     own = solver in ("krylov", "full")
     loose = fine if own else eps(A.like) ** 0.75
-    return replace(
+    options = replace(
         options,
         function=function,
         k=k,
+        rank=rank,
         block=block,
         solver=solver,
         accepted=check_tol(options.tol, function, "tol", loose),
@@ -204,6 +227,8 @@ def _resolved(options: Options, k: int, operand: Any, leaves: Arrays, function: 
         adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
         reported=all(library_of(x).values(x) is not None for x in leaves),
     )
+    check_error(operand, leaves, A.like, options)
+    return options
 
 
 def _cause(A: Products, turns: int, options: Options) -> str:
@@ -211,14 +236,14 @@ def _cause(A: Products, turns: int, options: Options) -> str:
     mismatch = read(adjoint_mismatch(A)) if A.given else None
     if mismatch is not None and bool(mismatch > options.accepted):
         return (
-            f"and the products of `x` are each other's adjoint to {float(mismatch):.2g} alone, as "
+            f"and the products of `x` and its adjoint agree to {float(mismatch):.2g} alone, as "
             "where they round to another precision or large terms cancel. Raise tol, or compute "
             "them more exactly."
         )
     if options.solver == "full":
         return (
-            "and a full SVD leaves no more than rounding: the operator's products are less "
-            "accurate than that. Raise tol to their accuracy."
+            "and a full decomposition leaves no more than rounding: the operator's products are "
+            "less accurate than that. Raise tol to their accuracy."
         )
     if options.solver != "krylov":
         return (
@@ -237,7 +262,7 @@ def _cause(A: Products, turns: int, options: Options) -> str:
     )
 
 
-def _report(found: Found, A: Products, options: Options) -> None:
+def report(found: Any, operand: Any, leaves: Arrays, options: Options) -> None:
     """Say that the iteration did not converge."""
     residual, turns = read(found.residual), read(found.turns)
     if residual is None or turns is None or 0 in residual.shape:
@@ -246,9 +271,11 @@ def _report(found: Found, A: Products, options: Options) -> None:
     worst = float(xp.max(xp.where(xp.isnan(residual), 0.0, residual)))
     if worst <= options.accepted:
         return
-    cause = _cause(A, int(xp.max(turns)), options)
+    cause = _cause(operand.products(*leaves), int(xp.max(turns)), options)
+    residual = "an eigenpair has a residual" if options.which else "a triplet has a residual"
+    unit = "of the largest modulus" if options.which else "S[0]"
     message = (
-        f"{options.function}: a triplet has a residual of {worst:.2g} S[0] where "
+        f"{options.function}: {residual} of {worst:.2g} {unit} where "
         f"tol = {options.accepted:.2g} was wanted, {cause}"
     )
     if options.unconverged == "raise":

@@ -1,0 +1,1 @@
+"""What is defined at a matrix: reports for people, files and notebooks."""
