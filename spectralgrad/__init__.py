@@ -32,6 +32,7 @@ from ._operations.sums import eigvalsh_sum, svdvals_sum
 from ._operations.svd import SVDResult, svd
 from ._operations.svd_function import singular_value_threshold, svd_function
 from ._operations.svdvals import eigvalsh, svdvals
+from ._paths.analytic import AnalyticSVDResult, analytic_svd
 from ._truncated.cut import cut
 from ._truncated.eigh import truncated_eigh
 from ._truncated.error import truncation_error
@@ -42,6 +43,7 @@ from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 from . import rules  # which the declarations of the operations above fill
 
 __all__ = [
+    "AnalyticSVDResult",
     "ConvergenceError",
     "ConvergenceWarning",
     "DerivativeUndefinedError",
@@ -56,6 +58,7 @@ __all__ = [
     "SingularVectorJacobianResult",
     "TruncatedSVDResult",
     "Truncation",
+    "analytic_svd",
     "cut",
     "diagnose",
     "directional_eigvalsh",

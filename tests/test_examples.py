@@ -60,6 +60,18 @@ def test_ising_agrees_with_onsager_and_with_differences():
             assert abs(float(line.split()[-1])) < 1e-8
 
 
+def test_crossing_is_smooth_and_writes_the_picture(tmp_path):
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "picture.png"
+    command = [sys.executable, EXAMPLES / "crossing.py", "--output", picture]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    analytic, kinked = re.search(r"^crossing: .*analytic (\S+), sorted (\S+)", done.stdout).groups()
+    assert float(analytic) < 1e-12
+    assert float(kinked) > 0.01
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.slow
 def test_embeddings_learn_by_the_gradient_on_a_sparse_pattern():
     found = output_of("embeddings.py", "--steps", "1")

@@ -33,10 +33,10 @@ MODULES = sorted(
 )
 SUBMODULES = {"functions", "operators", "rules", "testing"}
 BESIDE_OPERATIONS = SUBMODULES | {
-    "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
+    "AnalyticSVDResult", "ConvergenceError", "ConvergenceWarning", "DerivativeUndefinedError",
     "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
     "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult",
-    "TruncatedSVDResult", "Truncation", "cut", "diagnose", "directional_eigvalsh",
+    "TruncatedSVDResult", "Truncation", "analytic_svd", "cut", "diagnose", "directional_eigvalsh",
     "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
     "singular_vector_jacobian", "truncation", "vjp",
 }  # fmt: skip
@@ -76,7 +76,8 @@ def test_import_brings_no_library():
 
 
 LAYERS = (
-    "_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_diagnosis",
+    "_bindings", "_engine", "_spectrum", "_functions", "_operations", "_truncated", "_paths",
+    "_diagnosis",
 )  # fmt: skip
 
 

@@ -35,6 +35,7 @@ def right(x: Matrix, tensor: Tensor) -> None:
     assert_type(sg.directional_svdvals(x, x), Matrix)
     assert_type(sg.singular_vector_jacobian(tensor, 0).u, Tensor)
     assert_type(sg.cut(np.ones(3), 2), int)
+    assert_type(sg.analytic_svd(lambda t: x, [0.0, 1.0]).U, Matrix)
     value, pullback = sg.vjp(sg.svdvals, x)
     (x_bar,) = pullback(value)
     _, tangent = sg.jvp(sg.svdvals, (x,), (x_bar,))

@@ -1,0 +1,1 @@
+"""Analytic singular value decompositions along paths of matrices."""
