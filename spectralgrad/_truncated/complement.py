@@ -14,8 +14,9 @@ and conjugate gradients solve it for all i at once, on the shorter side, with A/
 iterates are in the complement and U^H A p = S V^H p = 0 there, so one projection does for B^H B p =
 P_V A^H A p: residuals of the triplets count by their square.
 Surplus triplets (E_U, e, E_V) of the forward iteration precondition it: in their span the inverse
-is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. With
-all of the discarded triplets, in `adjoint="full"`, the same formula is the inverse itself.
+is nearly 1/(1 - e_j^2/s_i^2), so M^-1 = I + E diag(r^2/((1 - r)(1 + r))) E^H with r = e_j/s_i. Ritz
+vectors of the shorter side that have not converged serve too. With all of the discarded triplets,
+in `adjoint="full"`, the same formula is the inverse itself.
 
 Where a cut splits a tie and the pair's part is dropped, as `svd` drops what is over s_i - e_j, the
 E_j tied to s_i are left out of a_i, b_i and the system.
@@ -38,6 +39,7 @@ from .._spectrum.ties import guarded
 from .conjugate_gradients import conjugate_gradients
 from .implicit import implicit_solve
 from .options import Options
+from .split import paired
 
 
 def _divisors(S: Array) -> Array:
@@ -121,7 +123,8 @@ def _by_iteration(
 
 
 def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
-    (a, b, U, S, Vh, E_U, e, E_Vh), leaves = inputs[:8], inputs[8:]
+    (a, b, U, S, Vh, *surplus), leaves = inputs[:8], inputs[8:]
+    E_U, e, E_Vh = paired(*surplus) if options.ties == "drop" else surplus
     V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
     tied = _tied(e, S, options)
     if tied is not None:

@@ -71,11 +71,9 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Arrays
     w, Q = factorizations.eigh(leaves[0] if dense else multiplied_out(A))
     scale, turns, k = largest(w)[..., 0], 0.0 * w[..., 0], options.k
     w, Q = ordered(w, Q, options.which)
-    if dense:
-        residual = 0.0 * scale  # another array: PyTorch takes none for two results
-    else:
-        residual = _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale)
-    return w, Q, scale, residual, turns
+    if dense:  # turns are no array of it too: PyTorch takes none for two results
+        return w, Q, scale, 0.0 * scale, turns
+    return w, Q, scale, _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale), turns
 
 
 def _residual(images: Array, w: Array, Q: Array, scale: Array) -> Array:
@@ -105,11 +103,11 @@ def leading_eigenpairs(A: Products, options: Options) -> Arrays:
         by_modulus if options.which == "magnitude" else descending,
     )
     pairs = search.run(options.maxiter)
-    Q, _ = qr(pairs.Q[:, :block])
+    Q, _ = qr(pairs.Q)
     kept, surplus = Q[:, :k], Q[:, k:]
     images = A.matmat(kept) / unit
     w, Y = factorizations.eigh(adjoint(kept) @ images)  # of more, copies to come would mix in
     kept, images = kept @ Y, images @ Y
     residual = _residual(images, w, kept, pairs.scale)
-    w = xp.concat([w, sign * pairs.w[k:block]])
+    w = xp.concat([w, sign * pairs.w[k:]])
     return w * unit, beside([kept, surplus]), pairs.scale * unit, residual, pairs.turns

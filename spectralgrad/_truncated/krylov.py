@@ -32,7 +32,10 @@ DENSE_ENTRIES = 2**22  # of a matrix with a short side that is multiplied out an
 
 
 class Triplets(NamedTuple):
-    """Approximate triplets in descending order: the wanted ones and a surplus."""
+    """Approximate triplets in descending order: the wanted ones and a surplus.
+
+    On the shorter side there are more: Ritz vectors, which precondition the derivative's systems.
+    """
 
     U: Array
     S: Array
@@ -77,9 +80,10 @@ def leading_triplets(
     search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan_for(block), allowed)
     xp = array_namespace(A.like)
     pairs = search.run(maxiter) if fits(A.shape, block) else _by_gram_matrix(A, block)
-    U, S, V, residual, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
+    U, S, V, further, residual, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
     other = largest_norm(A.matmat(V[:, :k]) - U[:, :k] * S[None, :k], S)
-    return Triplets(U, S * unit, adjoint(V), xp.maximum(other, residual), turns)
+    S, Vh = xp.concat([S, further]) * unit, adjoint(beside([V, pairs.Q[:, block:]]))
+    return Triplets(U, S, Vh, xp.maximum(other, residual), turns)
 
 
 def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
@@ -100,25 +104,30 @@ def _allowed(w: Array, scale: Array, *, tol: float, least: float) -> Array:
 def _refined(
     A: Products, found: Pairs, noise: Noise, sizes: tuple[int, int], tol: float, maxiter: int
 ) -> Arrays:
-    """U, S, V of A near the eigenvectors of A^H A, A^H U - V S, and all turns that were made."""
+    """U, S, V of A near the eigenvectors of A^H A, values of others, A^H U - V S, and all turns.
+
+    The other vectors are orthogonal to V until that is refined; their values are zero then.
+    """
     k, block = sizes
-    U, S, V = _rayleigh_ritz(A, found.Q[:, :block])
+    xp, (U, S, V) = array_namespace(found.Q), _rayleigh_ritz(A, found.Q[:, :block])
+    others = found.w[block:]
 
     def inaccurate(state: Arrays) -> Array:
         *_, residual, _ = state
         return residual > tol
 
     def again(state: Arrays) -> Arrays:
-        _, _, V, _, turns = state
+        _, _, V, others, _, turns = state
         if blocks_of(A.shape, block) < 4:
             U, S, V = _decomposed(A, block)
         else:
             left = noise_for(A.shape[0], block, A.like, seed=0)  # stands in for what is dependent
             *factors, more = TwoSided(A, k, left, noise).run(V, tol, maxiter)
             (U, S, V), turns = (X[..., :block] for X in factors), turns + more
-        return U, S, V, _adjoint_residual(A, U, S, V, k), turns
+        return U, S, V, 0.0 * others, _adjoint_residual(A, U, S, V, k), turns
 
-    start = U, S, V, _adjoint_residual(A, U, S, V, k), found.turns
+    others = xp.sqrt(xp.where(others > 0, others, 0.0))
+    start = U, S, V, others, _adjoint_residual(A, U, S, V, k), found.turns
     refined: Arrays = loop(inaccurate, again, start, 1, traced=1)
     return refined
 
@@ -138,7 +147,8 @@ def _by_gram_matrix(A: Products, block: int) -> Pairs:
     columns = (eye[:, i : i + block] for i in range(0, n, block))
     gram = beside([A.rmatmat(A.matmat(X)) for X in columns])
     w, Q = factorizations.eigh(gram)
-    return Pairs(xp.flip(Q, axis=-1)[:, :block], xp.flip(w, axis=-1)[:block], w[-1], 0.0 * w[0])
+    Q, w = xp.flip(Q, axis=-1)[:, : 2 * block], xp.flip(w, axis=-1)[: 2 * block]
+    return Pairs(Q, w, w[0], 0.0 * w[0])
 
 
 def _rayleigh_ritz(A: Products, Q: Array) -> Arrays:

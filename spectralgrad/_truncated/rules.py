@@ -46,7 +46,7 @@ from .adaptive import kept, of_kept, restricted
 from .complement import solve
 from .options import Options
 from .solvers import beyond, find
-from .split import Found, next_value, opened, sees_split, values_above_rest, values_before
+from .split import Found, next_value, opened, paired, sees_split, values_above_rest, values_before
 
 
 def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
@@ -61,7 +61,7 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     if options.ties == "split":
         S = opened(S, surplus[1])
     if options.rank is not None:
-        mask = kept(operand, leaves, (U, values, Vh), surplus[1], options)
+        mask = kept(operand, leaves, (U, values, Vh), paired(*surplus)[1], options)
         (U, S, Vh), surplus = restricted((U, S, Vh), surplus, values, mask)
     if not options.reported or read(found.residual) is None:
         bad = found.residual > options.accepted

@@ -19,7 +19,10 @@ from .options import Options
 
 
 class Found(NamedTuple):
-    """What the Primitive `triplets` returns: k triplets, a surplus, residual and restarts."""
+    """What the Primitive `triplets` returns: k triplets, a surplus, residual and restarts.
+
+    The surplus may have more vectors on the shorter side, which are no triplets (`paired`).
+    """
 
     U: Array
     S: Array
@@ -29,6 +32,12 @@ class Found(NamedTuple):
     E_Vh: Array
     residual: Array | None = None
     turns: Array | None = None
+
+
+def paired(E_U: Array, e: Array, E_Vh: Array) -> Arrays:
+    """The part of a surplus that has vectors on both sides."""
+    count = min(E_U.shape[-1], E_Vh.shape[-2])
+    return E_U[..., :count], e[..., :count], E_Vh[..., :count, :]
 
 
 def next_value(e: Array) -> Array:
@@ -63,7 +72,8 @@ def values_above_rest(before: Array, found: Found, options: Options) -> Array:
 
 def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system: Array) -> Array:
     """Where the loss sees what moved: S in the inner part, and the system's values outside."""
-    (U, S, Vh, E_U, e, E_Vh, *_), (U_bar, S_bar, V_bar) = found, bars
+    (U, S, Vh, *surplus), (U_bar, S_bar, V_bar) = found, bars
+    E_U, e, E_Vh = paired(*surplus[:3])
     xp, width = array_namespace(S), split_width(S, first(S))
     allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
     bad = gauge.split_pairs(before, S, inner, allowance, width)
