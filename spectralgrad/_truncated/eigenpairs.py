@@ -21,7 +21,7 @@ from .._spectrum.entries import power_of_two
 from .._spectrum.ties import largest
 from .blocks import ROUNDING, largest_norm, noise_for, norms
 from .krylov import DENSE_ENTRIES, fits, multiplied_out, plan_for
-from .lanczos import Search, arranged, by_modulus, descending
+from .lanczos import Key, Search, arranged, by_modulus, by_value, ordered
 from .operands import DENSE
 from .options import Options
 
@@ -40,11 +40,12 @@ class Eigenpairs(NamedTuple):
     turns: Array  # restarts of the iteration
 
 
-def ordered(w: Array, Y: Array, which: str, left_out: Array | bool = False) -> Arrays:
+KEYS: dict[str, Key] = {"largest": by_value, "magnitude": by_modulus}
+
+
+def wanted_first(w: Array, Y: Array, which: str) -> Arrays:
     """Eigenpairs, given in ascending order, with the wanted ones first."""
-    if which == "magnitude":
-        return by_modulus(w, Y, left_out)
-    return descending(w, Y) if which == "largest" else (w, Y)
+    return (w, Y) if which == "smallest" else ordered(w, Y, KEYS[which])
 
 
 def find(operand: Any, leaves: Arrays, options: Options) -> Eigenpairs:
@@ -70,7 +71,7 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Arrays
     dense = operand.of is DENSE
     w, Q = factorizations.eigh(leaves[0] if dense else multiplied_out(A))
     scale, turns, k = largest(w)[..., 0], 0.0 * w[..., 0], options.k
-    w, Q = ordered(w, Q, options.which)
+    w, Q = wanted_first(w, Q, options.which)
     if dense:  # turns are no array of it too: PyTorch takes none for two results
         return w, Q, scale, 0.0 * scale, turns
     return w, Q, scale, _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale), turns
@@ -100,7 +101,7 @@ def leading_eigenpairs(A: Products, options: Options) -> Arrays:
         k,
         plan,
         allowed,
-        by_modulus if options.which == "magnitude" else descending,
+        KEYS.get(options.which, by_value),
     )
     pairs = search.run(options.maxiter)
     Q, _ = qr(pairs.Q)

@@ -11,8 +11,9 @@ it stands. B is orthonormal to rounding: what is linearly dependent (low rank, a
 subspace) is replaced by noise.
 
 A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
-converged, they are set down, and a few steps more start from a fresh random block: copies that were
-hidden show up among the values, and the iteration goes on until such a block changes none.
+converged, they are set down, and steps from a fresh random block follow, up to a full basis: until
+copies that were hidden show up among the values, and the iteration goes on, or what lies beyond the
+wanted values w_1, ..., w_k is seen to lie below, w_j + ||M q_j - w_j q_j|| <= w_k for all others.
 
 Sources: Golub and Underwood (1977), The block Lanczos method for computing eigenvalues; Wu and
 Simon (2000), Thick-restart Lanczos method for large symmetric eigenvalue problems.
@@ -58,8 +59,8 @@ class State(NamedTuple):
     turns: Any
     best: Array  # residual, over what is allowed
     stalls: Array  # looks that brought no better one
-    known: Array  # values that had converged at the last look, else infinite
-    settled: Array  # 1 where a fresh block found no others
+    known: Array  # values that had converged before the fresh block, else infinite
+    settled: Array  # 1 where that found no others
 
     @property
     def basis(self) -> Basis:
@@ -84,16 +85,26 @@ class Plan(NamedTuple):
         return self.kept + self.looks * self.few * self.width
 
 
-def descending(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
-    """Eigenpairs by value, from ascending ones."""
-    xp = array_namespace(w)
-    return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
+def by_value(w: Array) -> Array:
+    """What eigenvalues are ordered by for the largest."""
+    return w
 
 
-def by_modulus(w: Array, Y: Array, left_out: Array | bool = False) -> Arrays:
-    """Eigenpairs by the modulus of their values; what is left out comes last."""
+def by_modulus(w: Array) -> Array:
+    """The same for those of the largest modulus."""
+    return array_namespace(w).abs(w)
+
+
+Key = Callable[[Array], Array]
+
+
+def ordered(w: Array, Y: Array, key: Key, left_out: Array | None = None) -> Arrays:
+    """Eigenpairs, given in ascending order, by a key, the largest first; what is left out last."""
     xp = array_namespace(w)
-    return arranged(w, Y, xp.where(left_out, -1.0, xp.abs(w)))
+    if key is by_value:  # what is left out lies below the others
+        return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
+    keys = key(w)
+    return arranged(w, Y, keys if left_out is None else xp.where(left_out, -1.0, keys))
 
 
 def arranged(w: Array, Y: Array, key: Array) -> Arrays:
@@ -118,7 +129,7 @@ class Search:
     k: int
     plan: Plan
     allowed: Callable[[Array, Array], Array]  # residuals, for these values and that scale of M
-    ordered: Callable[..., Arrays] = descending  # eigenpairs, the wanted first
+    key: Key = by_value  # the wanted have the largest
 
     def run(self, most: int) -> Pairs:
         """The pairs after so many restarts at most."""
@@ -178,7 +189,7 @@ class Search:
         free = xp.arange(T.shape[0], device=device(T)) >= filled
         T = T - diagonal(xp.where(free, below, 0.0 * below), T.dtype)
         w, Y = factorizations.eigh(T)
-        return self.ordered(w, Y, w < -below / 2)
+        return ordered(w, Y, self.key, w < -below / 2)
 
     def _restarted(self, state: Arrays) -> State:
         """The best of the Ritz vectors for a basis."""
@@ -192,24 +203,29 @@ class Search:
     def _judged(self, state: State) -> State:
         """The state after a look: whether it goes on, and from which block."""
         xp, (w, Y) = array_namespace(state.T), self._ritz(state)
-        values = w[: self.k]
-        last = rows_at(Y, state.filled - self.plan.width, self.plan.width)[:, : self.k]
+        values, k = w[: self.k], self.k
+        last = rows_at(Y, state.filled - self.plan.width, self.plan.width)
         filled = xp.arange(w.shape[0], device=device(w)) < state.filled
         scale = xp.maximum(state.scale, xp.max(xp.where(filled, xp.abs(w), 0.0)))
-        excess = xp.max(norms(state.R @ last) / self.allowed(values, scale))
+        residuals, equal = norms(state.R @ last), eps(w) ** SAME * scale
+        excess = xp.max(residuals[:k] / self.allowed(values, scale))
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
-        equal = eps(w) ** SAME * scale
+
+        confirming = state.known[0] < float("inf")
         same = xp.max(xp.abs(values - state.known)) <= equal
-        crowded = xp.min(xp.abs(values[:, None] - w[None, self.k :])) <= equal
+        beyond = xp.where(filled, self.key(w) + residuals, -float("inf"))[k:]
+        below = xp.max(beyond) <= self.key(values)[k - 1] + equal
+        crowded = xp.min(xp.abs(values[:, None] - w[None, k:])) <= equal
         patience = xp.where(crowded, CROWDED * PATIENCE, PATIENCE + 0.0 * stalls)
-        ready = ((excess <= 1) | (stalls >= patience)) & ~same
+        ready = ((excess <= 1) | (stalls >= patience)) & ~confirming
+        still = xp.where(confirming & same, state.known, float("inf"))
         state = state._replace(
             scale=scale,
             best=xp.where(ready, float("inf"), xp.where(slow, state.best, excess)),
             stalls=xp.where(ready, 0.0, stalls),
-            known=xp.where(ready, values, float("inf")),
-            settled=xp.astype(same | invalid, w.dtype),
+            known=xp.where(ready, values, still),
+            settled=xp.astype(same & (below | self._is_full(state)) | invalid, w.dtype),
         )
         return State(*loop(lambda _: ready, self._anew, state, 1, traced=0))
 
