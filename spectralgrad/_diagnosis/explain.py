@@ -56,6 +56,11 @@ class Explanation:
     def why(self, index: int | Index = ()) -> Reason | None:
         """Why the batch element of that index is not `ok`; None if it is."""
         place = (index,) if isinstance(index, int) else tuple(index)
+        if len(place) != self.ok.ndim:
+            raise ValueError(
+                f"Explanation.why: `index` is {index!r} where the stack has shape "
+                f"{tuple(self.ok.shape)}; wanted an index of one of its batch elements."
+            )
         if bool(to_numpy(self.ok)[place]):
             return None
         if not self._finite[place]:

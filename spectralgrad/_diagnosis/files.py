@@ -66,7 +66,7 @@ def _mtx(data: bytes) -> Iterator[tuple[str, Any]]:
 
 def _csv(data: bytes) -> Iterator[tuple[str, Any]]:
     """Rows of numbers, real or complex as 1+2j, after at most one line of headings."""
-    lines = [line for line in data.decode().splitlines() if line.strip()]
+    lines = [line for line in data.decode("utf-8-sig").splitlines() if line.strip()]
     if lines and not any(map(_is_number, lines[0].split(","))):
         lines = lines[1:]
     if not lines:

@@ -126,7 +126,7 @@ def _zero_values(e: Element) -> Iterator[Finding]:
         what = name_zero("S", e.S, first) + others[min(count, 3) - 1]
         rank = f"{what}: x has the numerical rank {e.rank}"
         if free:
-            rank += ", and a gradient through their columns of U, S and Vh is NaN"
+            rank += ", and a gradient that touches vectors which this leaves free is NaN"
         yield Finding("zero values", "zero", rank, _for_low_rank(e))
     elif free:
         what = (

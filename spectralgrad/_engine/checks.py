@@ -185,7 +185,7 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def check_rank(k: object, x: Array, function: str) -> int:
-    """k as a number of singular values of x."""
+    """k as a number of singular values or eigenvalues of x."""
     most = min(x.shape[-2:])
     try:
         number = operator.index(k)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def check_rank(k: object, x: Array, function: str) -> int:
         ) from None
     if isinstance(k, bool) or not 1 <= number <= most:
         raise ValueError(
-            f"{function}: `k` is {k!r}; wanted a whole number from 1 to {most}, as many singular "
+            f"{function}: `k` is {k!r}; wanted a whole number from 1 to {most}, as many "
             f"values as matrices of shape {tuple(x.shape[-2:])} have."
         )
     return number

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, array_namespace, nan_where
+from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
+from .blocks import norms
 from .conjugate_gradients import conjugate_gradients
 from .implicit import implicit_solve
 from .options import Options
@@ -57,7 +58,9 @@ def _forward(
     b: Array, w: Array, Q: Array, scale: Array, e: Array, E: Array, *leaves: Any,
     operand: Any, options: Options,
 ) -> Array:  # fmt: skip
-    outside = project_out(Q, b)
+    xp, outside = array_namespace(w), project_out(Q, b)
+    rounding = norms(outside) <= 32 * eps(w) * norms(b)  # of which nothing lies outside
+    outside = xp.where(rounding[..., None, :], 0.0, outside)
     sigma, norm = _norms(w, scale, options)
     inverse = _inverse_gap(w, e, options.tolerance(scale[..., None]))
     if options.adjoint == "full":
@@ -84,7 +87,7 @@ def _by_iteration(
         return y - E @ xp.where(tied, adjoint_times(E, y), 0.0)
 
     def times(p: Array, factor: Array, shift: Array, inverse: Array, *tied: Array) -> Array:
-        q = shift * p - project_out(Q, A.matmat(p * factor))
+        q = project_out(Q, shift * p - A.matmat(p * factor))  # N_i may be indefinite within Q
         return untied(q, *tied) if tied else q
 
     def preconditioned(r: Array, factor: Array, shift: Array, inverse: Array, *_: Array) -> Array:

@@ -30,7 +30,7 @@ from .._bindings.array import (
     real,
     with_diagonal,
 )
-from .._bindings.lookup import adjoint_times, autodiff_of, project_out
+from .._bindings.lookup import adjoint_times, autodiff_of, is_dense, project_out
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
@@ -192,7 +192,7 @@ def _why(
             lambda v: f"the cut lies between {v[-1]:.6g} and a kept value of the other sign",
             "Take another k, or which='largest' or 'smallest'",
         )
-    finite = all(bool(xp.all(xp.isfinite(d))) for d in (w, *given) if hasattr(d, "ndim"))
+    finite = all(bool(xp.all(xp.isfinite(d))) for d in (w, *filter(is_dense, given)))
     if reason is not None or not finite:
         return reason
     problem = ConvergenceError if options.unconverged == "raise" else ConvergenceWarning

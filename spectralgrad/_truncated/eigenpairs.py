@@ -3,7 +3,8 @@ r"""Eigenpairs at an end of the spectrum of a large Hermitian matrix H, from pro
 Block Lanczos iteration (`lanczos`) of H in units of about its norm, of -H for the smallest values.
 On what is wanted of it, H itself decides: T = Q^H H Q = Y diag(w) Y^H has the eigenpairs w, Q Y to
 rounding of the scale of H, which is the largest modulus of an eigenvalue, and the residual
-H Q Y - Q Y diag(w) says how good they are.
+H Q Y - Q Y diag(w) says how good they are. Where that is not good enough, a matrix that is not
+large is decomposed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, eps
 from .._bindings.host import qr
-from .._bindings.loops import as_one, one_by_one
+from .._bindings.loops import as_one, loop, one_by_one
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .._spectrum.entries import power_of_two
@@ -111,4 +112,16 @@ def leading_eigenpairs(A: Products, options: Options) -> Arrays:
     kept, images = kept @ Y, images @ Y
     residual = _residual(images, w, kept, pairs.scale)
     w = xp.concat([w, sign * pairs.w[k:]])
-    return w * unit, beside([kept, surplus]), pairs.scale * unit, residual, pairs.turns
+    found = w * unit, beside([kept, surplus]), pairs.scale * unit, residual, pairs.turns
+    if math.prod(A.shape) > DENSE_ENTRIES:
+        return found
+
+    def decomposed(state: Arrays) -> Arrays:
+        w, Q = factorizations.eigh(multiplied_out(A))
+        w, Q = wanted_first(w, Q, options.which)
+        w, Q = w[: state[0].shape[0]], Q[:, : state[0].shape[0]]
+        scale = xp.maximum(state[2], xp.max(xp.abs(w)))
+        return w, Q, scale, _residual(A.matmat(Q[:, :k]), w[:k], Q[:, :k], scale), state[4]
+
+    better: Arrays = loop(lambda state: state[3] > options.accepted, decomposed, found, 1, traced=1)
+    return better
