@@ -58,7 +58,8 @@ def _forward(
     b: Array, w: Array, Q: Array, scale: Array, e: Array, E: Array, *leaves: Any,
     operand: Any, options: Options,
 ) -> Array:  # fmt: skip
-    xp, outside = array_namespace(w), project_out(Q, b)
+    # twice, so that of what lies outside nothing but its own rounding is within
+    xp, outside = array_namespace(w), project_out(Q, project_out(Q, b))
     rounding = norms(outside) <= 32 * eps(w) * norms(b)  # of which nothing lies outside
     outside = xp.where(rounding[..., None, :], 0.0, outside)
     sigma, norm = _norms(w, scale, options)
