@@ -1,4 +1,4 @@
-"""Stacks in blocks of Dask: every operation and its derivatives as in NumPy, a task for each block."""
+"""Stacks in blocks of Dask: every derivative is NumPy's, from one task for each block."""
 
 from __future__ import annotations
 
