@@ -1,22 +1,27 @@
 """Dask: as the host, but that no value can be read before the user computes.
 
-Dask has no decompositions of stacks and no `eigh` (2026.8): they are made block by block, of NumPy
-arrays or whatever the blocks are, along the batch. A tall matrix in blocks of rows has Dask's own
-SVD, by a QR decomposition of the blocks.
+Batch elements do not depend on each other, so a call on a stack in blocks, or a derivative of one,
+is one task for each block of the stack, in which NumPy's code runs, or CuPy's: the blocks say. What
+a task returns is known from the same call on a stack without elements. A tall matrix in blocks of
+rows goes step by step, with Dask's own SVD, by a QR decomposition of the blocks.
 """
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from .array import Array, Arrays, adjoint, array_namespace, real
+from . import host
+from .array import Array, Arrays, adjoint, array_namespace
 from .host import adjoint_times as adjoint_times
-from .host import apply as apply
 from .host import as_one as as_one
 from .host import autodiff as autodiff
 from .host import call_later as call_later
@@ -26,7 +31,7 @@ from .host import is_compiled as is_compiled
 from .host import is_differentiated as is_differentiated
 from .host import is_on_host as is_on_host
 from .host import one_by_one as one_by_one
-from .host import repeat
+from .host import quiet, repeat
 from .host import rows_at as rows_at
 from .host import sees_context as sees_context
 from .host import stepped as stepped
@@ -34,6 +39,7 @@ from .host import sum_over_rows as sum_over_rows
 from .host import unmapped as unmapped
 from .host import used as used
 from .host import written as written
+from .threads import in_one_thread
 
 
 def values(x: Any) -> Any:
@@ -55,33 +61,87 @@ def can_loop(x: Array) -> bool:
 loop = partial(repeat, truth)
 
 
+def apply(call: Any, arrays: Arrays) -> Arrays:
+    if call.core is not None and not call.shares:
+        forward = call.silent.forward
+        like = _of_none(forward, arrays)
+        batch = -1 if like is None else like[0].ndim - 1 - call.core
+        if like is not None and _are_alike(batch, arrays):
+            return _by_blocks(forward, like, batch, arrays)
+    return host.apply(call, arrays)
+
+
+def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Arrays | None:
+    like = _of_none(function, arrays) if _are_alike(batch, arrays) else None
+    return None if like is None else _by_blocks(function, like, batch, arrays)
+
+
 def each(
     function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
 ) -> Arrays:
-    """By blocks along the batch; what depends on a batch element's size is known before."""
+    like = _of_none(function, arrays)
+    if like is None:
+        return function(*arrays)
+    return _by_blocks(function, like, arrays[0].ndim - 2, arrays)
+
+
+def _are_alike(batch: int, arrays: Arrays) -> bool:
+    """Whether all arrays have the axes of one stack in front; a lone matrix must be one block."""
+    if batch == 0:
+        return all(x.npartitions == 1 for x in arrays)
+    return all(x.shape[:batch] == arrays[0].shape[:batch] for x in arrays)
+
+
+def _of_none(function: Callable[..., Arrays], arrays: Arrays) -> Arrays | None:
+    """function(*arrays) for an axis of length 0 in front; None where an axis is empty already."""
+    if any(0 in x.shape for x in arrays):
+        return None
+    with quiet():
+        return function(*(np.empty_like(x._meta, shape=(0, *x.shape)) for x in arrays))
+
+
+def _by_blocks(function: Callable[..., Arrays], like: Arrays, batch: int, arrays: Arrays) -> Arrays:
+    """function(*arrays), whose results are like those, a task for each block of the stack."""
     import dask.array as da
 
-    whole = [x.rechunk({x.ndim - 2: -1, x.ndim - 1: -1}) for x in arrays]
-    names = [f"(m{i},n{i})" for i in range(len(arrays))]
-    sizes = {f"k{i}_{j}": n for i, core in enumerate(cores) for j, n in enumerate(core)}
-    results = [",".join(f"k{i}_{j}" for j in range(len(core))) for i, core in enumerate(cores)]
-    signature = f"{','.join(names)}->{','.join(f'({axes})' for axes in results)}"
-    # matrices have the dtype of what is decomposed, values that of its real part
-    like = arrays[0]._meta
-    meta = tuple(like if len(core) == 2 else real(like) for core in cores)
+    taken = [tuple(f"x{i}_{j}" for j in range(batch, x.ndim)) for i, x in enumerate(arrays)]
+    made = {
+        i: {f"y{i}_{j}": n for j, n in enumerate(y.shape[1 + batch :])}
+        for i, y in enumerate(like)
+        if y is not None
+    }
+    whole = [x.rechunk(dict.fromkeys(range(batch, x.ndim), -1)) for x in arrays]
+    named = ((x, (*range(batch), *axes)) for x, axes in zip(whole, taken, strict=True))
+    _, blocks = da.unify_chunks(*chain.from_iterable(named))
+    meta = tuple(like[i] for i in made)
     out = da.apply_gufunc(
-        partial(_tupled, function, len(cores)),
-        signature,
-        *whole,
-        meta=meta if len(cores) > 1 else meta[0],
-        output_sizes=sizes,
+        _Task(function, tuple(made), any(x.npartitions > 1 for x in blocks)),
+        "->".join(",".join(f"({','.join(axes)})" for axes in s) for s in (taken, made.values())),
+        *blocks,
+        meta=meta if len(made) > 1 else meta[0],
+        output_sizes={name: n for sizes in made.values() for name, n in sizes.items()},
     )
-    return tuple(out) if len(cores) > 1 else (out,)
+    found = dict(zip(made, out if len(made) > 1 else (out,), strict=True))
+    return tuple(found.get(i) for i in range(len(like)))
 
 
-def _tupled(function: Callable[..., Arrays], count: int, *blocks: Array) -> Any:
-    results = function(*blocks)
-    return tuple(results) if count > 1 else results[0]
+@dataclass(frozen=True)
+class _Task:
+    """A function of blocks, without what is None of its results; one of `several`, or the only."""
+
+    function: Callable[..., Arrays]
+    shown: tuple[int, ...]
+    several: bool
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+    def __dask_tokenize__(self) -> str:
+        return self.token  # functions hold what has no hash that lasts
+
+    def __call__(self, *blocks: Array) -> Any:
+        with quiet(), in_one_thread() if self.several else nullcontext():
+            results = self.function(*blocks)
+        found = tuple(results[i] for i in self.shown)
+        return found if len(found) > 1 else found[0]
 
 
 def is_blocked(x: Array) -> bool:

@@ -101,6 +101,10 @@ def each(
     return out
 
 
+def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> None:
+    return None
+
+
 def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
     for i in range(count):
         state = body(i, *state)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from . import host, jax_primitives, jax_programs
 from .array import FEW, Arrays, stack_size
+from .host import in_blocks as in_blocks
 from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped

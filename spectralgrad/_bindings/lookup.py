@@ -99,6 +99,12 @@ class Library(Protocol):
         """function(*stacks of matrices), whose results have those shapes for a batch element."""
         ...
 
+    def in_blocks(
+        self, function: Callable[..., Arrays], batch: int, arrays: Arrays
+    ) -> Arrays | None:
+        """function(*arrays) by blocks of a stack with so many axes; None if there are none."""
+        ...
+
     def stepped(self, body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
         """state = body(i, *state) for i in range(count)."""
         ...

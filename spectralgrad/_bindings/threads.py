@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
@@ -24,15 +25,27 @@ def available() -> int:
 
 
 _taken = Lock()
+_ALONE: ContextVar[bool] = ContextVar("spectralgrad_alone", default=False)
+
+
+@contextmanager
+def in_one_thread() -> Iterator[None]:
+    """No threads within, as in one of several tasks whose scheduler has a thread for each."""
+    token = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(token)
 
 
 def in_threads(work: Callable[[int], Any], starts: range, threads: int) -> list[Any]:
     """work(start) for each of them, in so many threads.
 
-    In this thread alone where another caller has the cores already, or where the limits of BLAS
-    are another thread's to set (threadpoolctl 3.8): its threads would wait for each other's turn.
+    In this thread alone under `in_one_thread`, where another caller has the cores already, or where
+    the limits of BLAS are another thread's to set (threadpoolctl 3.8): its threads would wait for
+    each other's turn.
     """
-    if not _taken.acquire(blocking=False):
+    if _ALONE.get() or not _taken.acquire(blocking=False):
         return list(map(work, starts))
     # NumPy's error state travels in the context
     tasks = [partial(copy_context().run, work, start) for start in starts]

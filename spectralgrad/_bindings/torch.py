@@ -16,6 +16,7 @@ from .host import as_one as as_one
 from .host import call_later as call_later
 from .host import each as each
 from .host import exact_one as exact_one
+from .host import in_blocks as in_blocks
 from .host import is_blocked as is_blocked
 from .host import one_by_one as one_by_one
 from .host import repeat

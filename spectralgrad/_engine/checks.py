@@ -20,7 +20,7 @@ from .._bindings.lookup import is_dense
 
 
 def check_plain(x: Any, where: str) -> None:
-    """Refuse what only looks like an array of NumPy's."""
+    """Refuse what only looks like an array of NumPy's, and one whose shape nobody knows."""
     if isinstance(x, np.matrix):
         raise TypeError(
             f"{where} is a numpy.matrix, which multiplies and slices unlike an array; wanted a "
@@ -30,6 +30,11 @@ def check_plain(x: Any, where: str) -> None:
         raise TypeError(
             f"{where} is a masked array, whose masked entries would be used; wanted a plain array. "
             "Fill them, x.filled(value), or take the plain array with x.data."
+        )
+    if any(n != n for n in getattr(x, "shape", ())):
+        raise ValueError(
+            f"{where} has an axis of unknown length, as Dask arrays have after a selection by "
+            "values; wanted known lengths. Call x.compute_chunk_sizes() first."
         )
 
 
@@ -100,6 +105,8 @@ def check_pair(
 ) -> tuple[tuple[int, ...], Any]:
     """The stack's shape and the dtype of two point sets (real), or two matrices, of one shape."""
     check_one_library(A, B, function, names)
+    for name, x in zip(names, (A, B), strict=True):
+        check_plain(x, f"{function}: `{name}`")
     xp = array_namespace(A, B)
     a, b = tuple(A.shape), tuple(B.shape)
     if a[-2:] != b[-2:] or (alike == "points" and 0 in a[-2:]):

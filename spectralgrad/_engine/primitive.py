@@ -23,17 +23,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._bindings.lookup import common_library, is_dense, truth
+from .._bindings.lookup import Library, common_library, is_dense, truth
 from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
-from .slices import by_slices
+from .slices import by_slices, flattened
 from .tape import Tape, current_tape, recording
 from .why_nan import array_of, explain, explain_value
 from .zero_directions import (
@@ -151,9 +151,25 @@ class Call:
     @property
     def shares(self) -> bool:
         """Whether some inputs belong to all batch elements, or the functions know no batch."""
-        if self.primitive.foreign or self.primitive.batched is not None:
+        return self.primitive.foreign or self._shares_inputs
+
+    @property
+    def _shares_inputs(self) -> bool:
+        if self.primitive.batched is not None:
             return True
         return any(getattr(value, "shares", False) for _, value in self.static)
+
+    @property
+    def core(self) -> int | None:
+        """How many axes a batch element of the first output has, where the Primitive says so."""
+        core: Any = self.primitive.core
+        core = dict(self.static)[core] if isinstance(core, str) else core
+        return None if core is None else int(core)
+
+    @property
+    def silent(self) -> Call:
+        """The same, which says nothing of NaN."""
+        return Call(replace(self.primitive, undefined=None, no_value=None), self.static)
 
     def kept(self, inputs: Arrays, outputs: Arrays) -> Arrays:
         """All of these, and None for each that no rule reads."""
@@ -243,10 +259,12 @@ class Call:
             elif is_followed(library, (*inputs, *given)):
                 result = self._shielded(mode, rule, inputs, outputs, directions, batch)
             else:
+                groups = inputs, outputs, directions
+                blocks = self._in_blocks(library, mode, rule, groups, batch)
+                if blocks is not None:
+                    return blocks
                 shared = self.primitive.batched is not None
-                result = (rule if shared else partial(by_slices, rule, batch))(
-                    inputs, outputs, directions
-                )
+                result = (rule if shared else partial(by_slices, rule, batch))(*groups)
                 found = holds_nan(map(array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
                     mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
@@ -255,6 +273,21 @@ class Call:
             if found is not False:
                 self.explain(inputs, outputs, directions, result, batch or 0)
         return result
+
+    def _in_blocks(
+        self,
+        library: Library,
+        mode: Mode,
+        rule: Callable[..., Arrays],
+        groups: tuple[Arrays, Arrays, Arrays],
+        batch: int,
+    ) -> Arrays | None:
+        """The same by blocks of the stack, where the library has arrays in blocks."""
+        if self._shares_inputs:
+            return None
+        silent = partial(self.silent._along, mode, rule)
+        function, arrays = flattened(silent, *groups)
+        return library.in_blocks(function, batch, arrays)
 
     def explain(
         self, inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, batch: int
@@ -269,8 +302,7 @@ class Call:
 
     def _batch(self, mode: Mode, outputs: Arrays, directions: Arrays) -> int | None:
         """The number of axes in front of a batch element's, or None where zeros need no care."""
-        core: Any = self.primitive.core
-        core = dict(self.static)[core] if isinstance(core, str) else core
+        core = self.core
         dense = all(d is None or is_dense(d) for d in directions)
         if mode == "jvp" and self.primitive.batched is not None:
             # along what all elements share none is idle

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
@@ -15,23 +16,30 @@ def by_slices(
     rule: Callable[..., Arrays], batch: int, inputs: Arrays, outputs: Arrays, directions: Arrays
 ) -> Arrays:
     """rule(inputs, outputs, directions), where `batch` axes come before a batch element's own."""
-    arrays = (*inputs, *outputs, *directions)
-    places = [i for i, x in enumerate(arrays) if x is not None]
+    of_arrays, arrays = flattened(rule, inputs, outputs, directions)
     shape = tuple(outputs[0].shape[:batch])
-    if not _are_tiny(shape, [arrays[i] for i in places]):
+    if not _are_tiny(shape, arrays):
         return rule(inputs, outputs, directions)
-    m, n = len(inputs), len(inputs) + len(outputs)
-
-    def of_slice(*given: object) -> Arrays:
-        found = dict(zip(places, given, strict=True))
-        known = tuple(found.get(i) for i in range(len(arrays)))
-        return rule(known[:m], known[m:n], known[n:])
-
-    result: Arrays = in_slices(of_slice, shape, *(arrays[i] for i in places))
+    result: Arrays = in_slices(of_arrays, shape, *arrays)
     return result
 
 
-def _are_tiny(shape: tuple[int, ...], arrays: list[object]) -> bool:
+def flattened(
+    function: Callable[..., Arrays], *groups: Arrays
+) -> tuple[Callable[..., Arrays], Arrays]:
+    """function(*groups) as a function of the arrays alone, of which None is none, and these."""
+    places = [i for i, x in enumerate(chain(*groups)) if x is not None]
+    ends = tuple(accumulate(map(len, groups)))
+
+    def of_arrays(*given: object) -> Arrays:
+        found = dict(zip(places, given, strict=True))
+        known = tuple(found.get(i) for i in range(ends[-1]))
+        return function(*(known[a:b] for a, b in pairwise((0, *ends))))
+
+    return of_arrays, tuple(x for x in chain(*groups) if x is not None)
+
+
+def _are_tiny(shape: tuple[int, ...], arrays: Arrays) -> bool:
     count = math.prod(shape)
     return count >= MANY and all(
         type(x) is np.ndarray
