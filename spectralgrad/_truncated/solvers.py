@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, is_complex
 from .._bindings.lookup import library_of, project_out
 from .._bindings.loops import as_one, one_by_one
 from .._engine.products import Product, Products, products_of
@@ -93,11 +93,13 @@ def _svds(
 ) -> Callable[..., Any]:
     """`svds` of a module, which calls ARPACK, with its matrix and k; for arrays of one library."""
     came = array_namespace(A.like).__name__.rpartition(".")[2]
-    if came != library or options.k >= min(A.shape):
+    most = min(A.shape) - (2 if is_complex(A.like) else 1)  # that ARPACK finds
+    if came != library or options.k > most:
         raise ValueError(
-            f"truncated_svd: solver={options.solver!r} came for a matrix of shape {A.shape} of "
-            f"{came}; svds takes arrays and operators of its own library (NumPy, CuPy), and finds "
-            "fewer than min(m, n) triplets. Choose 'krylov' or 'full'."
+            f"truncated_svd: solver={options.solver!r} came for k = {options.k} and a matrix of "
+            f"shape {A.shape} of {came}; svds takes arrays and operators of its own library "
+            f"(NumPy, CuPy), and finds at most {most} triplets of this one. Choose 'krylov' or "
+            "'full'."
         )
     linalg = import_module(f"{module}.sparse.linalg")
     if callable(getattr(matrix, "matmat", None)) and not isinstance(matrix, linalg.LinearOperator):

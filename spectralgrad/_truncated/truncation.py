@@ -42,7 +42,7 @@ def truncation(most: int, *, rtol: float | None = None, error: float | None = No
         Only values above rtol S[0] are kept; in [0, 1).
     error : float, optional
         No more triplets are kept than it takes for the Frobenius norm of what is left out to be at
-        most error times that of x; above 0, at most 1.
+        most error times that of x, and at least the first multiplet; above 0, at most 1.
 
     Returns
     -------
