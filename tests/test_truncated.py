@@ -394,7 +394,7 @@ def test_bad_arguments():
         sg.operators.from_matmat(lambda X: X, lambda Y: Y, (4, 4), None)
     with pytest.raises(TypeError, match="complex128; wanted real"):
         sg.jvp(sg.truncated_svd, (scipy.sparse.csr_array(x),), (1j * x,), k=2)
-    with pytest.raises(ValueError, match="fewer than min"):
+    with pytest.raises(ValueError, match="finds at most"):
         sg.truncated_svd(x, 4, solver="scipy")
 
 
