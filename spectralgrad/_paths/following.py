@@ -105,28 +105,28 @@ def _mixtures(path: Path, start: Frame, end: Frame) -> Iterator[tuple[float, int
     for difference, block in _events(start, end):
         if any(abs(difference(f)) <= f.point.tolerance for f in (start, end)):
             continue  # they meet there
-        t = _unmet(path, start, end, difference, block)
+        t = _unmet(path, start, end, difference)
         if t is not None:
-            yield t, int(block[0])
+            yield t, block
 
 
 Difference = Callable[[Frame], float]
 
 
-def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, Array]]:
-    """The differences of values that change their sign, and the blocks that they are about."""
+def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, int]]:
+    """The differences of values that change their sign, and a block that they are about."""
     at, zero = start.blocks.starts, start.blocks.is_zero
     for sign in (-1, 1):
         before, after = (np.sign(f.S[at][:, None] + sign * f.S[at]) for f in (start, end))
         changed = np.triu(before * after < 0, k=(1 - sign) // 2)  # i = j: a value and its mirror
         for i, j in zip(*np.nonzero(changed & ~zero & ~zero[:, None]), strict=True):
-            yield _difference_of(i, j, sign), np.array([i, j])
+            yield _difference_of(i, j, sign), int(i)
     if start.S.shape[0] == start.point.S.shape[0]:
         return
     for i, column in enumerate(at):
         places = [int(np.sum(_rest(f) > f.S[column])) for f in (start, end)]
         for place in range(*sorted(places)):
-            yield _difference_from(i, place), np.array([i])
+            yield _difference_from(i, place), i
 
 
 def _difference_of(i: int, j: int, sign: int) -> Difference:
@@ -163,9 +163,7 @@ def _rest(frame: Frame) -> Array:
     return np.concatenate([rest, -rest[::-1]])
 
 
-def _unmet(
-    path: Path, start: Frame, end: Frame, difference: Difference, block: Array
-) -> float | None:
+def _unmet(path: Path, start: Frame, end: Frame, difference: Difference) -> float | None:
     """Where the vectors of values that change places mix, or None if the values meet."""
     (a, b), (f, g) = (start.t, end.t), (difference(start), difference(end))
     middle, moved = a, 0
@@ -177,11 +175,11 @@ def _unmet(
         middle = found.t  # rounded, where t is in single precision
         if middle in (a, b):
             return middle
+        if np.min(found.overlap) < CLOSE:
+            return middle  # first: where vectors mix, two may be matched to the same value
         h = difference(found)
         if abs(h) <= found.point.tolerance:
             return None
-        if np.min(found.overlap[block]) < CLOSE:
-            return middle
         # Illinois: an end that stays twice counts half
         if (h < 0) == (g < 0):
             b, g, f, moved = middle, h, f / (2 if moved == 1 else 1), 1
