@@ -149,6 +149,15 @@ def test_an_avoided_crossing_is_found_however_narrow(gap):
     assert np.all(np.abs(np.sum(U[0] * U[-1], axis=0)) < 1 - turned**2 + 2 * gap)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tie_at_the_end_of_a_long_step(seed):
+    """The plane of the vectors that meet at 1 stays where each of them turns within."""
+    known = Known(4, 3, columns(lambda t: 2 + t, lambda t: 2 - t, lambda t: t), seed=seed)
+    for t in (np.array([0.3, 1.0]), np.array([1.0, 1.9])):
+        worst = deviations(known, t, sg.analytic_svd(known, t))
+        assert max(worst.values()) < 1e-8, worst
+
+
 def turn(a, i, j, n):
     """A rotation by a in the plane of two axes."""
     x = np.eye(n)

@@ -6,7 +6,8 @@ frame (`polynomials`). On a callable path the nodes are Chebyshev's on an interv
 is halved until the estimate of the error no longer falls; on given points they are the nearest.
 
 What the decomposition at t knows better is kept: the span of all columns that are in question, and
-the vectors themselves where noise/gap is less than the estimate. The values are Re u^H A v.
+the vectors themselves where noise/gap is less than the estimate, or where the polynomial differs
+from them by more than both err. The values are Re u^H A v.
 """
 
 from __future__ import annotations
