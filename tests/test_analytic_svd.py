@@ -149,6 +149,62 @@ def test_an_avoided_crossing_is_found_however_narrow(gap):
     assert np.all(np.abs(np.sum(U[0] * U[-1], axis=0)) < 1 - turned**2 + 2 * gap)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_tie_at_the_end_of_a_long_step(seed):
+    """The plane of the vectors that meet at 1 stays where each of them turns within."""
+    known = Known(4, 3, columns(lambda t: 2 + t, lambda t: 2 - t, lambda t: t), seed=seed)
+    for t in (np.array([0.3, 1.0]), np.array([1.0, 1.9])):
+        worst = deviations(known, t, sg.analytic_svd(known, t))
+        assert max(worst.values()) < 1e-8, worst
+
+
+def turn(a, i, j, n):
+    """A rotation by a in the plane of two axes."""
+    x = np.eye(n)
+    x[[i, j], [i, j]], x[i, j], x[j, i] = np.cos(a), -np.sin(a), np.sin(a)
+    return x
+
+
+def test_an_avoided_crossing_is_found_where_the_vectors_turn_besides():
+    middle = lambda t: np.diag([5.12 - 0.46 * t, 5.12 - 0.23 * t]) + 0.004 * np.eye(2)[::-1]
+
+    def path(t):
+        x = np.diag([0.0, 0.0, 5.62 - 0.65 * t])
+        x[:2, :2] = middle(t)
+        return turn(1.3 * t, 0, 1, 3) @ turn(1.8 * t, 1, 2, 3) @ x
+
+    S = sg.analytic_svd(path, [-1.0, 1.0]).S[-1]
+    np.testing.assert_allclose(S, [4.97, *np.linalg.eigvalsh(middle(1.0))[::-1]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("gap", [1e-8, 1e-9, 3e-11])
+@pytest.mark.parametrize("t", [[0.0, 1.0], [-1.0, 0.0], [0.0, 1e-9, 1.0]])
+def test_an_end_within_a_narrow_avoided_crossing(gap, t):
+    U, S, _, _ = sg.analytic_svd(avoided(gap), t)
+    at = t.index(0.0)
+    np.testing.assert_allclose(np.sort(S[at]), [2 - gap, 2 + gap], rtol=1e-15)
+    np.testing.assert_allclose(np.abs(U[at]), np.full((2, 2), 0.5**0.5), atol=1e-15 / gap)
+
+
+@pytest.mark.parametrize("gap", [1e-8, 3e-11])
+@pytest.mark.parametrize("t", [[-1.0, 0.0, 1.0], [-1.0, 1e-9, 1.0]])
+def test_a_tie_at_the_place_of_an_avoided_crossing(gap, t):
+    def path(s):
+        x = np.diag([6 + s, 6 - s, 3.3 + s, 3.3 - s])
+        x[0, 1] = x[1, 0] = gap
+        return turn(0.4 * s, 1, 2, 4) @ turn(0.7 * s, 2, 3, 4) @ x @ turn(s, 0, 3, 4)
+
+    np.testing.assert_allclose(sg.analytic_svd(path, t).S[-1], [7, 5, 2.3, 4.3], rtol=1e-12)
+
+
+def test_one_parameter_near_a_tie():
+    slope = lambda t: np.diag([1.0, -1.0])
+    U, S, _, derivative = sg.analytic_svd(avoided(1e-6), [0.0], derivative=slope)
+    np.testing.assert_allclose(S[0], [2 + 1e-6, 2 - 1e-6], rtol=1e-15)
+    np.testing.assert_allclose(np.abs(U[0]), np.full((2, 2), 0.5**0.5), atol=1e-9)
+    np.testing.assert_allclose(np.abs(derivative.U[0]), 0.5**0.5 / 2e-6, rtol=1e-8)
+
+
 def test_a_gap_within_the_tolerance_is_a_crossing():
     t = np.linspace(-1, 1, 6)
     np.testing.assert_allclose(sg.analytic_svd(avoided(1e-13), t).S[-1], [1, 3])

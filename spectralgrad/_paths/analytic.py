@@ -96,7 +96,8 @@ def analytic_svd(
     holds to second order in the spacing: each entry changes least from the one before.
 
     *Crossings.* Vectors are matched from a point to the next by their overlaps. Of a callable, a
-    step with an overlap below 0.9, at its end or at a point within, is halved, up to 60 times.
+    step with an overlap below 0.9, at its end, shortly before a tie there, or at a point within, is
+    halved, up to 60 times.
     Where values change places in a step, the point at which they are nearest is found: if they are
     equal there, to the tolerance, they cross; if not, the crossing is avoided, and the path is
     refined there until the vectors' turning is seen. What takes place within one step and ends as

@@ -6,11 +6,13 @@ frame (`polynomials`). On a callable path the nodes are Chebyshev's on an interv
 is halved until the estimate of the error no longer falls; on given points they are the nearest.
 
 What the decomposition at t knows better is kept: the span of all columns that are in question, and
-the vectors themselves where noise/gap is less than the estimate. The values are Re u^H A v.
+the vectors themselves where noise/gap is less than the estimate, or where the polynomial differs
+from them by more than both err. The values are Re u^H A v.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import lru_cache
 
@@ -22,10 +24,12 @@ from .following import CLOSE, Unresolved
 from .matching import Frame, guessed, match, off, polar_factor
 from .points import KEPT, Path
 from .polynomials import NO_FIT, Fit, Nodes, stacked
+from .transport import rotation
 
 NODES, DEGREE = 20, 11  # on an interval
 GIVEN = 10  # the most given points that a polynomial goes through
 LEVELS = 40  # of intervals, each half of the last
+BACKWARD = 100  # the most rounding errors in a decomposition, in its norm
 WORSE = 3  # intervals without an improvement: smaller ones only have more noise
 
 
@@ -63,16 +67,14 @@ class Continuation:
         return _with_fits(found, fits, tolerances.near) if fits else found
 
     def _fit(self, t: float, block: int) -> Fit:
-        """The best polynomial for a block."""
-        if not self.path.refinable:
-            return self._given(t, block)
+        """The best polynomial for a block that the decomposition at t does not contradict."""
         best: Fit | None = None
         tolerances, worse = self.path.tolerances, 0
-        for level in range(LEVELS):
-            nodes = self._interval(level, self._start(t, level))
-            if nodes is None:
-                continue
+        found = match(self.nearest(t), self.path.at(t))
+        for nodes in self._nodes(t, block):
             fit = nodes.fit(block, t, tolerances.noise)
+            if _contradicted(fit, found, block, tolerances.noise):
+                continue
             if best is None or fit.error < best.error:
                 best, worse = fit, 0
             else:
@@ -81,14 +83,24 @@ class Continuation:
                 break
         return NO_FIT if best is None else best
 
+    def _nodes(self, t: float, block: int) -> Iterator[Nodes]:
+        """Nodes around t, on intervals that become smaller, or those among given points."""
+        if not self.path.refinable:
+            yield self._given(t, block)
+        elif len(self.path.t) > 1:
+            for level in range(LEVELS):
+                nodes = self._interval(level, self._start(t, level), block)
+                if nodes is not None:
+                    yield nodes
+
     def _start(self, t: float, level: int) -> int:
         """Which interval of a level has t nearest to its middle, in halves of its length."""
         lower, upper = self.path.t[0], self.path.t[-1]
         half = (upper - lower) / 2 ** (level + 1)
         return int(min(max(round((t - lower) / half) - 1, 0), 2 ** (level + 1) - 2))
 
-    def _nodes_on(self, level: int, start: int) -> Nodes | None:
-        """Frames at Chebyshev's nodes, or None where one does not match."""
+    def _nodes_on(self, level: int, start: int, block: int) -> Nodes | None:
+        """Frames at Chebyshev's nodes, or None where the block does not match at one."""
         lower, upper = self.path.t[0], self.path.t[-1]
         radius = (upper - lower) / 2 ** (level + 1)
         middle = lower + (start + 1) * radius
@@ -96,7 +108,7 @@ class Continuation:
         anchor, frames = self.nearest(middle), []
         for place in sorted(x, key=lambda place: -abs(place)):  # those that fail come first
             frame = self._in_gauge(anchor, min(max(middle + radius * place, lower), upper))
-            if np.min(frame.overlap) < CLOSE:
+            if frame.overlap[block] < CLOSE:
                 return None
             frames.append(frame)
         return Nodes(frames, middle, radius, DEGREE)
@@ -111,15 +123,28 @@ class Continuation:
         same = (frame.group == match(self.nearest(t), point).group) | frame.tied
         return replace(frame, overlap=np.where(same, frame.overlap, 0.0))
 
-    def _given(self, t: float, block: int) -> Fit:
+    def _given(self, t: float, block: int) -> Nodes:
         anchor = self.nearest(t)
         usable = sorted((f for f in self.frames if f.gaps[block] > 0), key=lambda f: abs(f.t - t))
         frames = [self._in_gauge(anchor, frame.t) for frame in usable[:GIVEN]]
         frames = [frame for frame in frames if frame.overlap[block] > 0.5]
         times = np.array([frame.t for frame in frames] or [t])
         middle, radius = (np.max(times) + np.min(times)) / 2, np.ptp(times) / 2 or 1.0
-        nodes = Nodes(frames, middle, radius, len(frames) - 1)
-        return nodes.fit(block, t, self.path.tolerances.noise)
+        return Nodes(frames, middle, radius, len(frames) - 1)
+
+
+def _contradicted(fit: Fit, frame: Frame, block: int, noise: float) -> bool:
+    """Whether a polynomial misses the decomposed vectors by more than both may err.
+
+    It does so inside of a narrow avoided crossing, if its nodes are outside.
+    """
+    gap, columns, m = frame.gaps[block], frame.blocks.columns[block], len(frame.U)
+    if gap == 0 or frame.blocks.is_zero[block] or not np.isfinite(fit.error):
+        return False
+    U, V = fit.vectors[:m], fit.vectors[m:]
+    R = rotation(U, V, frame.U[:, columns], frame.V[:, columns])
+    miss = np.max(np.abs(fit.vectors - stacked(frame, columns) @ R))
+    return bool(miss > fit.error + BACKWARD * noise / gap)
 
 
 def _unchanged(frame: Frame, block: int) -> Fit:

@@ -5,9 +5,11 @@ above `CLOSE`, also with a point between, so that half a turn is not taken for n
 halved. That leaves values that have changed places in one step: they have
 crossed, or come close and turned apart within it, an *avoided crossing*, whose vectors swap within
 a width of gap over slope. Both look the same from outside. So the place where the followed values
-meet is found by regula falsi: if their difference there is within the tolerance of a tie, they
-cross; if not, the vectors mix there, and the step is halved around that place until the turning is
-resolved.
+meet is found by regula falsi: if all vectors are followed there and the difference is within the
+tolerance of a tie, the values cross; if not, vectors mix there, and the step is halved around that
+place until the turning is resolved.
+
+At a tie the overlap is that with all that is tied. How vectors turn within is seen shortly before.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ CLOSE = 0.9  # the least overlap of a step
 HALVINGS = 60  # of a step: beyond it parameters in double precision are neighbours
 SECANTS = 100  # steps of regula falsi
 WITHIN = 0.382  # of a step: where it is looked at, no simple fraction, which turns may repeat
+BESIDE = 63 / 64  # of a step to a tie: where vectors are seen
 FRACTIONS = (0.5, 0.375, 0.625, 0.4375, 0.5625, 0.25, 0.75)  # where a step is divided
 
 
@@ -57,27 +60,35 @@ def follow(path: Path, start: Frame, targets: Array, guess: bool) -> list[Frame]
 
 def _reach(path: Path, start: Frame, t: float, halvings: int) -> list[Frame]:
     found = match(start, path.at(t))
-    block = int(np.argmin(found.overlap))
+    kept = _untied(path, start, found)
+    worst = min((found, *kept), key=lambda frame: float(np.min(frame.overlap)))
+    block = int(np.argmin(worst.overlap))
     between, reason = start.t + FRACTIONS[0] * (t - start.t), "their overlap is too small"
-    if found.overlap[block] >= CLOSE and path.refinable:
+    if worst.overlap[block] >= CLOSE and path.refinable:
         within = start.t + WITHIN * (t - start.t)
         if not _confirms(match(start, path.at(within)), found):
-            found = replace(found, overlap=np.zeros_like(found.overlap))
+            worst = replace(found, overlap=np.zeros_like(found.overlap))
             between, reason = within, "they turn away and back between"
-    if found.overlap[block] >= CLOSE:
-        mixture = next(_mixtures(path, start, found), None) if path.refinable else None
+    if worst.overlap[block] >= CLOSE:
+        mixture = next(_mixtures(path, start, [found, *kept]), None) if path.refinable else None
         if mixture is None:
-            return [] if np.any(found.tied) else [found]
+            return kept
         (between, block), reason = mixture, "values change places and do not meet"
     if not path.refinable or halvings == 0:
-        raise Unresolved(start, found, block, reason)
+        raise Unresolved(start, worst, block, reason)
     middle = _divide(path, start, found, between)
     if middle is None:
-        raise Unresolved(
-            start, found, block, f"{reason}, and no point between them is free of ties"
-        )
+        reason = f"{reason}, and no point between them is free of ties"
+        raise Unresolved(start, worst, block, reason)
     first = _reach(path, start, middle, halvings - 1)
     return first + _reach(path, first[-1] if first else start, t, halvings - 1)
+
+
+def _untied(path: Path, start: Frame, end: Frame) -> list[Frame]:
+    """The end of a step, or a frame shortly before a tie there, which hides what turns within."""
+    if path.refinable and np.any(end.tied):
+        end = match(start, path.at(start.t + BESIDE * (end.t - start.t)))
+    return [] if np.any(end.tied) else [end]
 
 
 def _confirms(within: Frame, end: Frame) -> bool:
@@ -100,33 +111,34 @@ def _divide(path: Path, start: Frame, end: Frame, between: float) -> float | Non
     return None
 
 
-def _mixtures(path: Path, start: Frame, end: Frame) -> Iterator[tuple[float, int]]:
-    """Where values that change places between two frames do not meet, and a block of theirs."""
-    for difference, block in _events(start, end):
-        if any(abs(difference(f)) <= f.point.tolerance for f in (start, end)):
-            continue  # they meet there
-        t = _unmet(path, start, end, difference, block)
-        if t is not None:
-            yield t, int(block[0])
+def _mixtures(path: Path, start: Frame, ends: list[Frame]) -> Iterator[tuple[float, int]]:
+    """Where values that change places from a frame to others do not meet, and a block of theirs."""
+    for end in dict.fromkeys(ends):
+        for difference, block in _events(start, end):
+            if any(abs(difference(f)) <= f.point.tolerance for f in (start, end)):
+                continue  # they meet there
+            t = _unmet(path, start, end, difference)
+            if t is not None:
+                yield t, block
 
 
 Difference = Callable[[Frame], float]
 
 
-def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, Array]]:
-    """The differences of values that change their sign, and the blocks that they are about."""
+def _events(start: Frame, end: Frame) -> Iterator[tuple[Difference, int]]:
+    """The differences of values that change their sign, and a block that they are about."""
     at, zero = start.blocks.starts, start.blocks.is_zero
     for sign in (-1, 1):
         before, after = (np.sign(f.S[at][:, None] + sign * f.S[at]) for f in (start, end))
         changed = np.triu(before * after < 0, k=(1 - sign) // 2)  # i = j: a value and its mirror
         for i, j in zip(*np.nonzero(changed & ~zero & ~zero[:, None]), strict=True):
-            yield _difference_of(i, j, sign), np.array([i, j])
+            yield _difference_of(i, j, sign), int(i)
     if start.S.shape[0] == start.point.S.shape[0]:
         return
     for i, column in enumerate(at):
         places = [int(np.sum(_rest(f) > f.S[column])) for f in (start, end)]
         for place in range(*sorted(places)):
-            yield _difference_from(i, place), np.array([i])
+            yield _difference_from(i, place), i
 
 
 def _difference_of(i: int, j: int, sign: int) -> Difference:
@@ -163,9 +175,7 @@ def _rest(frame: Frame) -> Array:
     return np.concatenate([rest, -rest[::-1]])
 
 
-def _unmet(
-    path: Path, start: Frame, end: Frame, difference: Difference, block: Array
-) -> float | None:
+def _unmet(path: Path, start: Frame, end: Frame, difference: Difference) -> float | None:
     """Where the vectors of values that change places mix, or None if the values meet."""
     (a, b), (f, g) = (start.t, end.t), (difference(start), difference(end))
     middle, moved = a, 0
@@ -177,11 +187,11 @@ def _unmet(
         middle = found.t  # rounded, where t is in single precision
         if middle in (a, b):
             return middle
+        if np.min(found.overlap) < CLOSE:
+            return middle  # first: where vectors mix, two may be matched to the same value
         h = difference(found)
         if abs(h) <= found.point.tolerance:
             return None
-        if np.min(found.overlap[block]) < CLOSE:
-            return middle
         # Illinois: an end that stays twice counts half
         if (h < 0) == (g < 0):
             b, g, f, moved = middle, h, f / (2 if moved == 1 else 1), 1
