@@ -9,7 +9,7 @@ from operations import OPERATIONS
 import spectralgrad as sg
 
 torch = pytest.importorskip("torch")
-READ = ("truncated_svd", "truncation_error")  # their rules multiply by x
+READ = ("truncated_svd", "truncated_eigh", "truncation_error")  # their rules multiply by x
 BLIND = [operation for operation in OPERATIONS if operation.name not in READ]
 
 

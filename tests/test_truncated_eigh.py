@@ -19,6 +19,7 @@ import spectralgrad as sg
 NUMPY = Library("numpy", "cpu")
 N, K = 300, 4
 WHICH = ("largest", "smallest", "magnitude")
+slow = partial(pytest.param, marks=pytest.mark.slow)
 by_which = pytest.mark.parametrize("which", WHICH)
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 BRIEF = ("star", "two shifts", "grid", "copies of the first", "zero", "cluster at the cut")
@@ -76,7 +77,7 @@ def check_structured(library, name, which, dtype):
     assert error(x, found, values, which) < 1
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "complex128"])
+@pytest.mark.parametrize("dtype", ["float64", *map(slow, ("float32", "complex128"))])
 @by_which
 @pytest.mark.parametrize("name", SQUARE)
 def test_structured_matrices(name, which, dtype):
