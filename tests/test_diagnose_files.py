@@ -91,6 +91,7 @@ def test_every_format(tmp_path, capsys):
         "x.npz": (npz(w=x, s=STACK, i=np.arange(3), v=x[0]), {"w": x, "s": STACK}),
         "x.mtx": (mtx(x), {"x": x}),
         "x.csv": (csv.encode(), {"x": x}),
+        "marked.csv": (b"\xef\xbb\xbf" + b"1,2\n3,4\n", {"x": np.array([[1.0, 2.0], [3.0, 4.0]])}),
         "complex.csv": (b"1+2j,0\n0,1\n", {"x": np.array([[1 + 2j, 0], [0, 1]])}),
         "x.safetensors": (
             tensors(named),

@@ -120,3 +120,9 @@ def test_what_is_out_of_range_or_not_to_be_read():
     jax = pytest.importorskip("jax")
     with pytest.raises(TypeError, match="explain: `x` is traced"):
         jax.jit(lambda x: sg.explain(sg.orthogonalize, x, x).ok)(jax.numpy.eye(2))
+
+
+def test_an_index_is_asked_for():
+    explanation = sg.explain(sg.orthogonalize, np.zeros((2, 2, 2)), np.ones((2, 2, 2)))
+    with pytest.raises(ValueError, match=r"why: `index` is \(\) where the stack has shape \(2,\)"):
+        explanation.why()

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from .._bindings.array import Array, Arrays, array_namespace, columnwise_dot, real
 from .._bindings.loops import loop_columns
+from .._spectrum.ties import guarded
 
 TRACED = 100  # iterations where none may be read
 
@@ -62,11 +63,9 @@ def conjugate_gradients(
         return y, r, p, rz, least, norm, *held
 
     size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
-    size = xp.where(size == 0, float("inf"), size)
-    rhs = rhs / size
+    rhs = rhs / guarded(size, 0.0)
     norm, z = xp.sqrt(_dot(rhs, rhs)), preconditioned(rhs, *held)
     least = xp.full_like(norm, float("inf"))
     state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), least, norm, *held
     state = loop_columns(unsolved, body, state, most, traced=TRACED)
-    y = state[0] * xp.where(xp.isinf(size), 0.0, size)
-    return Solved(y, unsolved(state), state[4])
+    return Solved(state[0] * size, unsolved(state), state[4])
