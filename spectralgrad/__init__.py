@@ -1,6 +1,7 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
 from . import functions, operators, testing
+from ._bindings.dask_passes import in_passes
 from ._bindings.explaining import explain_nan
 from ._diagnosis.diagnose import diagnose
 from ._diagnosis.explain import Explanation, explain
@@ -73,6 +74,7 @@ __all__ = [
     "expm",
     "functions",
     "hvp",
+    "in_passes",
     "inv_sqrtm",
     "jvp",
     "kabsch",

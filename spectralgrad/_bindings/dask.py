@@ -3,7 +3,7 @@
 Batch elements do not depend on each other, so a call on a stack in blocks, or a derivative of one,
 is one task for each block of the stack, in which NumPy's code runs, or CuPy's: the blocks say. What
 a task returns is known from the same call on a stack without elements. A tall matrix in blocks of
-rows goes step by step, with Dask's own SVD, by a QR decomposition of the blocks.
+rows goes step by step, by Dask's own QR decomposition of the blocks and an SVD of their triangle.
 """
 
 from __future__ import annotations
@@ -149,10 +149,22 @@ def is_blocked(x: Array) -> bool:
 
 
 def blocked_svd(x: Array) -> Arrays:
+    import dask.array as da
+
     if x.shape[0] < x.shape[1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
     with warnings.catch_warnings():  # of an empty array that it casts, for complex x (2026.8)
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-        U, S, Vh = array_namespace(x).linalg.svd(x.rechunk({1: -1}), full_matrices=False)
-    return U, S, Vh
+        Q, R = da.linalg.qr(x.rechunk({1: -1}))
+    U, S, Vh = each(_svd_of_finite, (R.shape, R.shape[:1], R.shape), R)
+    return Q @ U, S, Vh
+
+
+def _svd_of_finite(R: Array) -> Arrays:
+    """Of the triangle, which a NaN or an Inf in any block has reached: no pass for these alone."""
+    xp = array_namespace(R)
+    size = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)
+    U, S, Vh = xp.linalg.svd(xp.where(xp.isfinite(size), R, 0.0), full_matrices=False)
+    invalid = size - size  # zero, or NaN
+    return U + invalid, S + invalid[..., 0], Vh + invalid

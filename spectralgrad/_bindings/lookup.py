@@ -183,7 +183,7 @@ class BlockLibrary(Library, Protocol):
     """What the binding to a library with matrices in blocks has to offer besides."""
 
     def blocked_svd(self, x: Array) -> Arrays:
-        """The thin SVD of one matrix in several blocks."""
+        """The thin SVD of one matrix in several blocks; NaN where one holds a NaN or an Inf."""
         ...
 
 

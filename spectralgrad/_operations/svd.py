@@ -55,7 +55,7 @@ from .._bindings.array import (
     trailing_columns,
     with_diagonal,
 )
-from .._bindings.lookup import adjoint_times
+from .._bindings.lookup import adjoint_times, block_library
 from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_flag, check_rtol
@@ -328,7 +328,8 @@ def svd(
     Raises
     ------
     TypeError, ValueError
-        For an x that is not a floating-point matrix, or an option out of range.
+        For an x that is not a floating-point matrix, an option out of range, or full matrices of one
+        matrix in several blocks.
     DerivativeUndefinedError
         From the derivative, with ties="raise".
 
@@ -362,6 +363,12 @@ def svd(
     full_matrices = check_flag(full_matrices, "svd", "full_matrices")
     if x.shape[-2] == x.shape[-1]:
         full_matrices = False
+    if full_matrices and block_library(x) is not None:
+        raise ValueError(
+            f"svd: argument `x` is one matrix of shape {tuple(x.shape)} in several blocks, and "
+            "full_matrices=True asks for a square matrix of its longer side, which no block has "
+            "room for; pass full_matrices=False."
+        )
     return SVDResult(
         *map(narrow, _svd(x, full_matrices=full_matrices, ties=ties, gap_rtol=gap_rtol))
     )
