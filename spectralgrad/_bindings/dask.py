@@ -148,17 +148,34 @@ def is_blocked(x: Array) -> bool:
     return bool(x.ndim == 2 and x.npartitions > 1)
 
 
+JOINED = 8  # triangles that are decomposed together
+
+
 def blocked_svd(x: Array) -> Arrays:
+    """By the triangles of the blocks, whose other factors are not made for S and Vh alone."""
     import dask.array as da
 
     if x.shape[0] < x.shape[1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
+    x = x.rechunk({1: -1})
+    rows = tuple(min(block, x.shape[1]) for block in x.chunks[0])
+    joined = tuple(sum(rows[i : i + JOINED]) for i in range(0, len(rows), JOINED))
+    triangles = x.map_blocks(_triangle, chunks=(rows, x.chunks[1]), meta=x._meta)
     with warnings.catch_warnings():  # of an empty array that it casts, for complex x (2026.8)
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
-        Q, R = da.linalg.qr(x.rechunk({1: -1}))
+        Q, R = da.linalg.qr(triangles.rechunk((joined, -1)))
     U, S, Vh = each(_svd_of_finite, (R.shape, R.shape[:1], R.shape), R)
-    return Q @ U, S, Vh
+    inner = (Q @ U).rechunk((rows, -1))
+    return da.map_blocks(_basis_times, x, inner, chunks=x.chunks, meta=x._meta), S, Vh
+
+
+def _triangle(block: Array) -> Array:
+    return np.linalg.qr(block, mode="r")
+
+
+def _basis_times(block: Array, inner: Array) -> Array:
+    return np.linalg.qr(block)[0] @ inner
 
 
 def _svd_of_finite(R: Array) -> Arrays:

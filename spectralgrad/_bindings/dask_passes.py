@@ -4,8 +4,8 @@ A tall matrix is needed before a reduction of all its blocks and after it: block
 S and V, and again for U; U for the n x n sums of a derivative, and again for the gradient. Dask
 makes each block once and keeps it until its last use, so all of them are in memory, or on disk.
 
-Here tasks are of two kinds by how many of the same name there are: *tall*, one for each block, and
-*narrow*, the few that join many blocks. A narrow task is known after as many passes as there are
+Here tasks are of two kinds by how many of the same name there are in a row or a column: *tall*, one
+for each block, and *narrow*, the few that join many blocks. A narrow task is known after as many passes as there are
 turns from tall to narrow on the way to it. A tall task is made anew in each pass that uses it, and
 what a pass makes of one block is one task, which waits for the end of the pass before: Dask might
 otherwise begin early, and with the same step of all blocks. So the graph has a few tasks for each
@@ -20,12 +20,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-FEWER = 2  # a name with as many times fewer tasks than there are blocks is narrow
+FEWER = 2  # a name with as many times fewer blocks than others have is narrow
 CUT = 4  # tasks of one name that may be about one block
 
 
 def _name(key: Any) -> Any:
     return key[0] if isinstance(key, tuple) else key
+
+
+def _lengths(keys: Iterable[Any]) -> dict[Any, int]:
+    """How many blocks there are of each name along the axis with the most."""
+    places: dict[Any, list[set[Any]]] = {}
+    for key in keys:
+        index = key[1:] if isinstance(key, tuple) else ()
+        along = places.setdefault(_name(key), [set() for _ in index])
+        for seen, i in zip(along, index, strict=False):
+            seen.add(i)
+    return {name: max(map(len, along), default=1) for name, along in places.items()}
 
 
 @dataclass(frozen=True)
@@ -56,12 +67,12 @@ class _Passes:
         from dask.core import toposort
 
         self.graph, self.order, self.wanted = graph, toposort(graph), wanted
-        counts = Counter(map(_name, graph))
-        most = max(counts.values(), default=0)
+        lengths = _lengths(graph)
+        most = max(lengths.values(), default=0)
         self.tall = {
             key
             for key, task in graph.items()
-            if counts[_name(key)] * FEWER > most and not _is_data(task)
+            if lengths[_name(key)] * FEWER > most and not _is_data(task)
         }
         self.known: dict[Any, int] = {}  # passes before a task can be begun
         self.joined: dict[Any, int] = {}  # by narrow tasks, the pass whose tall tasks these join
