@@ -63,7 +63,7 @@ def cluster(workers: int, limit: str) -> Iterator[Any]:
     options = {"n_workers": workers, "threads_per_worker": 1, "memory_limit": limit}
     with (
         tempfile.TemporaryDirectory() as folder,
-        LocalCluster(**options, dashboard_address=None, local_directory=folder) as own,
+        LocalCluster(**options, dashboard_address=":0", local_directory=folder) as own,
         Client(own) as client,
     ):
         yield client

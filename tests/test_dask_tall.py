@@ -196,5 +196,3 @@ def test_passes_hold_no_block(blocks):
     assert max(held) <= 1
     assert len(made) == 3 * blocks  # for R, for the sums with U, and for the gradient
     same(stored, loss_and_gradient(x)[2].compute())
-
-

@@ -5,15 +5,16 @@ S and V, and again for U; U for the n x n sums of a derivative, and again for th
 makes each block once and keeps it until its last use, so all of them are in memory, or on disk.
 
 Here tasks are of two kinds by how many of the same name there are in a row or a column: *tall*, one
-for each block, and *narrow*, the few that join many blocks. A narrow task is known after as many passes as there are
-turns from tall to narrow on the way to it. A tall task is made anew in each pass that uses it, and
-what a pass makes of one block is one task, which waits for the end of the pass before: Dask might
-otherwise begin early, and with the same step of all blocks. So the graph has a few tasks for each
-block and pass.
+for each block, and *narrow*, the few that join many blocks. A narrow task is known after as many
+passes as there are turns from tall to narrow on the way to it. A tall task is made anew in each
+pass that uses it, and what a pass makes of one block is one task, which waits for the end of the
+pass before: Dask might otherwise begin early, and with the same step of all blocks. So the graph
+has a few tasks for each block and pass.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -66,7 +67,14 @@ class _Passes:
     def __init__(self, graph: dict[Any, Any], wanted: set[Any]) -> None:
         from dask.core import toposort
 
-        self.graph, self.order, self.wanted = graph, toposort(graph), wanted
+        self.graph, self.wanted = graph, wanted
+        # of data in a cluster there are keys that are in no graph
+        self.before = {
+            key: [d for d in task.dependencies if d in graph and d != key]
+            for key, task in graph.items()
+        }
+        self.order = toposort(graph, dependencies={k: set(d) for k, d in self.before.items()})
+        self.token = uuid.uuid4().hex  # the same names may be in use, for tasks that are others
         lengths = _lengths(graph)
         most = max(lengths.values(), default=0)
         self.tall = {
@@ -81,8 +89,7 @@ class _Passes:
         self.needed = self._needed()
 
     def _before(self, key: Any, *, tall: bool) -> list[Any]:
-        own = (d for d in self.graph[key].dependencies if d in self.graph)
-        return [d for d in own if (d in self.tall) == tall]
+        return [d for d in self.before[key] if (d in self.tall) == tall]
 
     def _place(self, key: Any) -> None:
         tall = [self.known[d] for d in self._before(key, tall=True)]
@@ -116,11 +123,10 @@ class _Passes:
                 continue
             before, number = self._before(key, tall=True), self.joined[key]
             shown.setdefault(number, set()).update(before)
-            names = {d: self._key(d, number) for d in before}
-            yield self.graph[key].substitute(names, key=key)
-            ends.setdefault(self.known[key], []).append(TaskRef(key))
+            yield self._alone(key, number, [])
+            ends.setdefault(self.known[key], []).append(TaskRef(self._key(key, number)))
         for number, narrow in ends.items():
-            yield Task(_end(number), _nothing, *narrow)
+            yield Task(self._end(number), _nothing, *narrow)
         for number in sorted(set().union(*self.needed.values())):
             for keys in self._components(number):
                 yield from self._of_block(number, keys, shown[number])
@@ -147,7 +153,7 @@ class _Passes:
     def _of_block(self, number: int, keys: list[Any], shown: set[Any]) -> Iterator[Any]:
         from dask._task_spec import Task, TaskRef
 
-        gate = [TaskRef(_end(number))] if number else []
+        gate = [TaskRef(self._end(number))] if number else []
         if max(Counter(map(_name, keys)).values()) > CUT:  # several blocks that are cut anew
             for key in keys:
                 yield self._alone(key, number, gate)
@@ -155,22 +161,32 @@ class _Passes:
         own, tasks = set(keys), tuple(self.graph[key] for key in keys)
         given = tuple(dict.fromkeys(d for t in tasks for d in t.dependencies if d not in own))
         out = tuple(key for key in keys if key in shown)
-        name = self._key((f"block-{_name(out[0])}", *out[0][1:]), number)
-        yield Task(name, _Block(tasks, given, out), *map(TaskRef, given), *gate)
+        name = f"block-{_name(out[0])}-{self.token}-{number}", *out[0][1:]
+        refs = (TaskRef(self._key(d, number)) for d in given)
+        yield Task(name, _Block(tasks, given, out), *refs, *gate)
         for key in out:
             yield Task(self._key(key, number), _item, TaskRef(name), key)
 
     def _alone(self, key: Any, number: int, gate: list[Any]) -> Any:
         from dask._task_spec import Task
 
-        before, other = self._before(key, tall=True), self._key(key, number)
-        task = self.graph[key].substitute({d: self._key(d, number) for d in before}, key=other)
-        return task if before else Task(other, _first, task, *gate)
+        names = {d: self._key(d, number) for d in self.before[key]}
+        other = self._key(key, number)
+        task = self.graph[key].substitute(names, key=other)
+        started = key in self.tall and not self._before(key, tall=True)
+        return Task(other, _first, task, *gate) if started else task
+
+    def _end(self, number: int) -> str:
+        return f"end-of-pass-{self.token}-{number}"
 
     def _key(self, key: Any, number: int) -> Any:
-        if number == self.known.get(key):
+        """That of a task in a pass; what is asked for keeps its name."""
+        if key not in self.graph:
             return key
-        name = f"{_name(key)}-pass{number}"
+        number = number if key in self.tall else self.known[key]
+        if key in self.wanted and number == self.known[key]:
+            return key
+        name = f"{_name(key)}-{self.token}-{number}"
         return (name, *key[1:]) if isinstance(key, tuple) else name
 
 
@@ -178,10 +194,6 @@ def _is_data(task: Any) -> bool:
     from dask._task_spec import Task
 
     return not task.dependencies and not isinstance(task, Task)
-
-
-def _end(number: int) -> str:
-    return f"end-of-pass-{number}"
 
 
 def _nothing(*_: Any) -> None:
@@ -212,10 +224,10 @@ def optimize(graph: Any, keys: Any, **options: Any) -> Any:
 def in_passes() -> Iterator[None]:
     """A context in which Dask makes the blocks of a tall matrix anew in each pass over them.
 
-    What is computed within, by `dask.compute`, `store` or `to_zarr` of arrays, is the same, and holds
-    as many blocks at a time as there are threads. Without it Dask keeps each block that is needed
-    again: an SVD's U and its gradient need several times the memory of the matrix, or as much of
-    the disk that a cluster spills to.
+    What `dask.compute`, `store` or `to_zarr` find within is the same, and takes the memory of as
+    many blocks as there are threads. Without it Dask keeps each block that is needed again: an
+    SVD's U and its gradient need several times the memory of the matrix, or as much of the disk
+    that a cluster spills to.
 
     Raises
     ------

@@ -13,9 +13,16 @@ from numbers import Number
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, is_array
+from .._bindings.dask_products import is_streamed
 from .._bindings.lookup import SparseLibrary, sparse_library
 from .checks import check_one_device
-from .products import Products, check_products, products_of, sparse_products
+from .products import (
+    Products,
+    check_products,
+    products_of,
+    sparse_products,
+    streamed_products,
+)
 
 
 class Addable:
@@ -72,7 +79,8 @@ class Dense(Addable):
         return Dense(leaves)
 
     def products(self) -> Products:
-        return products_of(self.leaves[0])
+        A = self.leaves[0]
+        return streamed_products(A) if is_streamed(A) else products_of(A)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +113,11 @@ class Sum(Addable):
     def given(self) -> bool:
         """Whether the products are a user's, at least in part."""
         return any(A.given for _, A in self._products)
+
+    @property
+    def costly(self) -> bool:
+        """Whether products pass over blocks that are not in memory."""
+        return any(A.costly for _, A in self._products)
 
     def matmat(self, X: Array) -> Array:
         """A X."""

@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, adjoint, array_namespace, beside, conj, device, real
+from .._bindings import dask_products
+from .._bindings.array import (
+    Array,
+    adjoint,
+    array_namespace,
+    beside,
+    conj,
+    device,
+    is_dask_array,
+    real,
+)
 from .._bindings.lookup import torch_dtype
 from .operator_sums import Addable, added
 from .products import identity_slices, products_of
@@ -165,8 +175,8 @@ class LowRank(Addable):
 
     @property
     def like(self) -> Array:
-        """An array of the library, dtype and device of the matrix."""
-        return self.left
+        """An array of the library, dtype and device that products take."""
+        return dask_products.thin_like(self.left)
 
     def todense(self) -> Array:
         """The matrix itself, (m, n)."""
@@ -189,7 +199,10 @@ class LowRank(Addable):
         """The entries at (rows[i], cols[i]), as on the pattern of a sparse matrix.
 
         Nothing larger than the pattern is needed, in NumPy little beside the entries themselves.
+        Of places in blocks of Dask the entries are found block by block, once they are asked for.
         """
+        if is_dask_array(rows):
+            return dask_products.at_places(_entries_at, rows, cols, self.left, self.right)
         xp = array_namespace(self.left, self.right)
         entries = xp.zeros(rows.shape, dtype=self.dtype, device=device(self.left))
         if type(entries) is not np.ndarray:
@@ -212,6 +225,10 @@ class LowRank(Addable):
         if not isinstance(other, LowRank):
             return added(self, other)
         return LowRank(beside([self.left, other.left]), beside([self.right, other.right]))
+
+
+def _entries_at(rows: Array, cols: Array, left: Array, right: Array) -> Array:
+    return LowRank(left, right).at(rows, cols)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .._bindings import dask_products
 from .._bindings.array import (
     Array,
     adjoint,
@@ -17,6 +18,7 @@ from .._bindings.array import (
     device,
     is_array,
     is_complex,
+    is_dask_array,
     real,
 )
 from .._bindings.lookup import (
@@ -41,9 +43,10 @@ class Products:
     rmatmat: Product
     like: Any = None  # an array of A's library, dtype and device
     given: bool = False  # by two functions, which could be anything
+    costly: bool = False  # so that one with many columns is worth several with few
 
     def adjoint(self) -> Products:
-        return Products(self.shape[::-1], self.rmatmat, self.matmat, self.like, self.given)
+        return replace(self, shape=self.shape[::-1], matmat=self.rmatmat, rmatmat=self.matmat)
 
 
 def products_of(A: Any) -> Products:
@@ -57,11 +60,22 @@ def products_of(A: Any) -> Products:
         return Products(shape, partial(_times, A), partial(_adjoint_times, A), A)
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
         found = _checked(A.matmat, A.rmatmat, shape, like_of(A))
-        return replace(found, given=getattr(A, "given", True))
+        return replace(found, given=getattr(A, "given", True), costly=getattr(A, "costly", False))
     check_products(A, "the operator")
     like = like_of(A)
     Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
     return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
+
+
+def streamed_products(A: Array) -> Products:
+    """Those of a Dask array in blocks, computed for thin arrays in memory."""
+    return Products(
+        tuple(A.shape),
+        partial(dask_products.times, A),
+        partial(dask_products.adjoint_times, A),
+        dask_products.thin_like(A),
+        costly=True,
+    )
 
 
 def _times(A: Array, X: Array) -> Array:
@@ -123,6 +137,8 @@ def _checked(matmat: Product, rmatmat: Product, shape: tuple[int, int], like: Ar
     def of(product: Product, name: str, rows: int) -> Product:
         def checked(X: Array) -> Array:
             out = product(X)
+            if is_dask_array(out) and not is_dask_array(X):  # of factors in blocks
+                (out,) = dask_products.computed(out)
             wanted = (rows, X.shape[-1])
             if not is_array(out) or tuple(out.shape) != wanted:
                 got = tuple(out.shape) if is_array(out) else f"a {type(out).__name__}"

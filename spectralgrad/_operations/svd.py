@@ -328,8 +328,8 @@ def svd(
     Raises
     ------
     TypeError, ValueError
-        For an x that is not a floating-point matrix, an option out of range, or full matrices of one
-        matrix in several blocks.
+        For an x that is not a floating-point matrix, an option out of range, or full matrices of
+        one matrix in several blocks.
     DerivativeUndefinedError
         From the derivative, with ties="raise".
 

@@ -35,7 +35,7 @@ from .._operations.declaration import operation
 from .._spectrum.ties import first, gap_tolerance, unit_of, zero_tolerance
 from .._spectrum.undefined import Undefined, name_pair
 from .left_over import entries_of, left_over, left_over_of, squared_norm
-from .operands import DENSE, WHOLE, Entries
+from .operands import DENSE, STREAMED, WHOLE, Entries
 from .options import Options, Params, Solver, Unconverged
 from .rules import triplet_factors
 from .split import next_value
@@ -222,6 +222,8 @@ def truncation_error(
         triplet_factors, x, k, "truncation_error", options, params
     )
     U, S, Vh, _, following, *_ = out
+    if operand is STREAMED:  # whose factors are Dask's now
+        operand = DENSE
     e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
     found = read(e, insist=False)
     if found is not None and entries_of(operand, leaves) is not None:

@@ -14,6 +14,7 @@ A is taken in units of about its norm, so that its square neither over- nor unde
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -49,18 +50,21 @@ def default_tol(A: Products) -> float:
     return max(8 * math.sqrt(max(A.shape)), 128.0) * eps(A.like)
 
 
-def plan_for(block: int) -> Plan:
+def plan_for(block: int, costly: bool = False) -> Plan:
     """The iteration for so many triplets.
 
-    Of thicker blocks a product takes less for each column, and more columns are needed.
+    Of thicker blocks a product takes less for each column, and more columns are needed. Where each
+    product passes over what is not in memory, few products are wanted.
     """
+    if costly:
+        return Plan(2 * block, block, 1)
     width = min(block, 4 if block < 64 else 8 if block < 128 else 16)
     return Plan(2 * block, width, max(4, block // width // 2))
 
 
-def fits(shape: tuple[int, int], block: int) -> bool:
+def fits(shape: tuple[int, int], block: int, costly: bool = False) -> bool:
     """Whether the shorter side is longer than the basis; else its Gram matrix is as cheap."""
-    plan = plan_for(block)
+    plan = plan_for(block, costly)
     return plan.size + 2 * plan.width <= min(shape)
 
 
@@ -75,11 +79,12 @@ def leading_triplets(
         found = leading_triplets(A.adjoint(), k, block, seed, tol=tol, maxiter=maxiter)
         return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
     noise = noise_for(A.shape[1], block, A.like, seed)
-    A, unit = _in_units(A, noise(0, plan_for(block).width))
+    plan = plan_for(block, A.costly)
+    A, unit = _in_units(A, noise(0, plan.width))
     allowed = partial(_allowed, tol=tol, least=2 * ROUNDING * eps(A.like))
-    search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan_for(block), allowed)
+    search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan, allowed)
     xp = array_namespace(A.like)
-    pairs = search.run(maxiter) if fits(A.shape, block) else _by_gram_matrix(A, block)
+    pairs = search.run(maxiter) if fits(A.shape, block, A.costly) else _by_gram_matrix(A, block)
     U, S, V, further, residual, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
     other = largest_norm(A.matmat(V[:, :k]) - U[:, :k] * S[None, :k], S)
     S, Vh = xp.concat([S, further]) * unit, adjoint(beside([V, pairs.Q[:, block:]]))
@@ -90,8 +95,8 @@ def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
     """A over about its norm, a power of two, so that the scale of A changes no bit."""
     power, u = power_of_two(array_namespace(start).max(norms(A.matmat(qr(start)[0]))))
     unit = power / u
-    scaled = Products(A.shape, lambda X: A.matmat(X) / unit, lambda Y: A.rmatmat(Y) / unit, A.like)
-    return scaled, unit
+    products = {"matmat": lambda X: A.matmat(X) / unit, "rmatmat": lambda Y: A.rmatmat(Y) / unit}
+    return replace(A, **products), unit
 
 
 def _allowed(w: Array, scale: Array, *, tol: float, least: float) -> Array:

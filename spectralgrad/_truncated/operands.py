@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any
 
+from .._bindings import dask_products
 from .._bindings.array import (
     Array,
     Arrays,
@@ -41,6 +42,7 @@ from .._engine.products import (
     check_products,
     products_of,
     sparse_products,
+    streamed_products,
 )
 from .._engine.tape import is_recorded
 from .._engine.tree import leaves_of, paths_of, rebuild
@@ -50,6 +52,11 @@ FLOATING = ("real floating", "complex floating")
 
 class _Dense:
     """An array (..., m, n), the only leaf."""
+
+    name = "DENSE"
+
+    def __reduce__(self) -> str:
+        return self.name  # one object in every process
 
     def products(self, x: Array) -> Products:
         return products_of(x)
@@ -71,8 +78,34 @@ class _Dense:
 class _Whole(_Dense):
     """An object that has products; its cotangent is a `LowRank`."""
 
+    name = "WHOLE"
+
     def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         return (LowRank(beside(left), beside(right)),)
+
+
+class _Streamed(_Dense):
+    """A Dask array in blocks: thin arrays are in memory, and its cotangent is lazy.
+
+    The cotangent of a matrix of sparse blocks is a `LowRank` of Dask's arrays.
+    """
+
+    name = "STREAMED"
+
+    def products(self, x: Array) -> Products:
+        return streamed_products(x)
+
+    def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
+        (x,) = leaves
+        sides = zip((left, right), x.chunks, strict=True)
+        factors = LowRank(
+            *(dask_products.in_blocks(beside(W), (chunks, -1)) for W, chunks in sides)
+        )
+        return (factors if dask_products.holds_sparse(x) else factors.todense(),)
+
+    def tangents(self, leaves: Arrays, dots: Arrays, U: Array, V: Array) -> tuple[Array, Array]:
+        dA = streamed_products(dots[0])
+        return dA.matmat(V), dA.rmatmat(U)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,7 +204,7 @@ class Hermitian:
         return (dA_Q + dAh_Q) / 2
 
 
-DENSE, WHOLE = _Dense(), _Whole()
+DENSE, WHOLE, STREAMED = _Dense(), _Whole(), _Streamed()
 
 
 def enter_operand(x: Any, params: Any, function: str) -> tuple[Any, Callable[[Any], Any]]:

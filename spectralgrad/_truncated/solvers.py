@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, is_complex
+from .._bindings.dask_products import holds_sparse, is_streamed
 from .._bindings.lookup import library_of, project_out
 from .._bindings.loops import as_one, one_by_one
 from .._engine.products import Product, Products, products_of
@@ -21,6 +22,16 @@ from .options import Method, Options
 
 SMALL = 256  # up to this side a full SVD is the fastest
 EXTRA = 8  # triplets looked for beyond those of another library's solver
+
+
+def streams(x: Array, solver: Any) -> bool:
+    """Whether the triplets of a Dask array come from products with its blocks.
+
+    A dense one with a short side is decomposed, with nothing computed early.
+    """
+    if not is_streamed(x):
+        return False
+    return holds_sparse(x) or (min(x.shape) > SMALL if solver is None else solver != "full")
 
 
 def by_size(operand: Any, leaves: Arrays, A: Products) -> Method:
@@ -52,7 +63,7 @@ def _full(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triple
 
 def _krylov(operand: Any, leaves: Arrays, A: Products, options: Options) -> Triplets:
     """By iterations, for one matrix of a stack after the other."""
-    if not fits(A.shape, options.block) and math.prod(A.shape) <= DENSE_ENTRIES:
+    if not fits(A.shape, options.block, A.costly) and math.prod(A.shape) <= DENSE_ENTRIES:
         return _full(operand, leaves, A, options)
     search = partial(
         leading_triplets,

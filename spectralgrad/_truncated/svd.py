@@ -20,11 +20,12 @@ from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
 from .adaptive import check_error, kept_columns, report_empty
 from .krylov import default_tol
-from .operands import as_operand, check_operator_dtype, enter_operand
+from .operands import DENSE, STREAMED, as_operand, check_operator_dtype, enter_operand
 from .options import Choices, Method, Options, Params, Solver, Unconverged
 from .rules import triplets
-from .solvers import by_size, check_solver
+from .solvers import by_size, check_solver, streams
 from .split import Found
+from .spread import spread
 from .truncation import TruncatedSVDResult, Truncation
 
 
@@ -192,10 +193,14 @@ def decompose(
     check_solver(options.solver, options.adjoint)
     x, narrow = enter_operand(x, params, function)
     operand, leaves = as_operand(x, params, function)
+    if operand is DENSE and streams(x, options.solver):
+        operand = STREAMED
     options = resolved(options, k, operand, leaves, function)
     found = Found(*primitive(*leaves, operand=operand, options=options))
     report(found, operand, leaves, options)
     report_empty(found, options)
+    if operand is STREAMED:
+        found = spread(x, found)
     return operand, leaves, found, narrow
 
 
@@ -225,7 +230,7 @@ def resolved(options: Options, k: Any, operand: Any, leaves: Arrays, function: s
         seed=check_count(options.seed, function, "seed", 0),
         adjoint=options.adjoint or (cast("Method", solver) if own else chosen),
         adjoint_tol=check_tol(options.adjoint_tol, function, "adjoint_tol", fine),
-        reported=all(library_of(x).values(x) is not None for x in leaves),
+        reported=operand is STREAMED or all(library_of(x).values(x) is not None for x in leaves),
     )
     check_error(operand, leaves, A.like, options)
     return options
