@@ -4,6 +4,8 @@ python -m benchmarks.past_memory tall --rows 10000000 --kill
 python -m benchmarks.past_memory grid
 python -m benchmarks.past_memory weak
 python -m benchmarks.past_memory stack
+
+With OMP_NUM_THREADS=1, but for `stack`, which takes as many threads as BLAS.
 """
 
 from __future__ import annotations
@@ -23,7 +25,6 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 import spectralgrad as sg
 
@@ -131,18 +132,90 @@ def tall(rows: int, columns: int, block: int, workers: int, kill: bool) -> None:
             print("    loss", value, "norm of the gradient", file.norm())
 
 
+def _tile(
+    block_id: tuple[int, int], rows: int, columns: int, blocks: tuple[int, int], scale: Any
+) -> Any:
+    """Part of a matrix of twenty large values, which decay, and noise."""
+    left, right = (
+        np.random.default_rng([side, i]).standard_normal((n, 20), dtype="f4") / (n * count) ** 0.5
+        for side, (i, n, count) in enumerate(zip(block_id, (rows, columns), blocks, strict=True))
+    )
+    noise = np.random.default_rng([2, *block_id]).standard_normal((rows, columns), dtype="f4")
+    return noise + (left * scale) @ right.T
+
+
+def grid(rows: int, columns: int, tiles: int, workers: int) -> None:
+    tile = rows // tiles, columns // tiles
+    scale = np.asarray(4000 * 0.8 ** np.arange(20), dtype="f4")
+    own = {"rows": tile[0], "columns": tile[1], "blocks": (tiles, tiles), "scale": scale}
+    x = da.map_blocks(
+        _tile,
+        chunks=tuple((n,) * tiles for n in tile),
+        dtype="f4",
+        meta=np.empty((0, 0), "f4"),
+        **own,
+    )
+    print(f"{rows} x {columns}, {x.nbytes / 1e9:.1f} GB, {x.npartitions} tiles, {workers} workers")
+    folder = tempfile.TemporaryDirectory()
+    with folder as path, cluster(workers, "1GB") as client:
+        with measured(client, "10 triplets"):
+            (U, S, _), pullback = sg.vjp(sg.truncated_svd, x, k=10)
+            print("    S", *S.compute().round(3))
+        with measured(client, "the cotangent of a loss of U, as factors"):
+            (gradient,) = pullback((4 * U * U * U, None, None))
+        file = Npy(Path(path) / "gradient.npy", x.shape, "f4")
+        with measured(client, "the gradient, to disk"):
+            da.store(gradient, file, lock=False)
+        print("    norm of the gradient", file.norm(), f"peak here {_peak():.0f} MB")
+
+
+def weak(rows: int, columns: int, block: int) -> None:
+    for workers in (1, 2):
+        tall(rows * workers, columns, block, workers, kill=False)
+
+
+def stack(size: int, side: int, repeats: int) -> None:
+    """A stack in four chunks, the threaded scheduler, and NumPy's array with as many threads."""
+    x = np.random.default_rng(0).standard_normal((size, side, side))
+    lazy = da.from_array(x, chunks=(size // 4, side, side))
+
+    def of_numpy() -> Any:
+        value, pullback = sg.vjp(sg.orthogonalize, x)
+        return value, *pullback(value)
+
+    def of_dask() -> Any:
+        value, pullback = sg.vjp(sg.orthogonalize, lazy)
+        return dask.compute(value, *pullback(lazy), scheduler="threads", num_workers=2)
+
+    ratios = []
+    for _ in range(repeats):
+        times = []
+        for function in (of_dask, of_numpy):
+            wall, cpu = time.perf_counter(), time.process_time()
+            function()
+            times.append((time.perf_counter() - wall, time.process_time() - cpu))
+        ratios.append([a / b for a, b in zip(*times, strict=True)])
+    wall, cpu = np.median(ratios, axis=0)
+    print(f"{size} x {side} x {side}: wall {wall:.2f}, CPU {cpu:.2f} of NumPy's")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     kinds = parser.add_subparsers(dest="kind", required=True)
-    of_tall = kinds.add_parser("tall")
-    of_tall.add_argument("--rows", type=int, default=10**7)
-    of_tall.add_argument("--columns", type=int, default=50)
-    of_tall.add_argument("--block", type=int, default=50_000)
-    of_tall.add_argument("--workers", type=int, default=2)
-    of_tall.add_argument("--kill", action="store_true")
+    numbers = {
+        "tall": {"rows": 10**7, "columns": 50, "block": 100_000, "workers": 2},
+        "grid": {"rows": 40_000, "columns": 30_000, "tiles": 10, "workers": 2},
+        "weak": {"rows": 500_000, "columns": 50, "block": 50_000},
+        "stack": {"size": 4000, "side": 32, "repeats": 9},
+    }
+    for kind, given in numbers.items():
+        own = kinds.add_parser(kind)
+        for name, default in given.items():
+            own.add_argument(f"--{name}", type=int, default=default)
+        if kind == "tall":
+            own.add_argument("--kill", action="store_true")
     options = vars(parser.parse_args())
-    with threadpool_limits(1):
-        globals()[options.pop("kind")](**options)
+    globals()[options.pop("kind")](**options)
 
 
 if __name__ == "__main__":

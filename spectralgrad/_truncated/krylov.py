@@ -95,8 +95,8 @@ def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
     """A over about its norm, a power of two, so that the scale of A changes no bit."""
     power, u = power_of_two(array_namespace(start).max(norms(A.matmat(qr(start)[0]))))
     unit = power / u
-    products = {"matmat": lambda X: A.matmat(X) / unit, "rmatmat": lambda Y: A.rmatmat(Y) / unit}
-    return replace(A, **products), unit
+    scaled = replace(A, matmat=lambda X: A.matmat(X) / unit, rmatmat=lambda Y: A.rmatmat(Y) / unit)
+    return scaled, unit
 
 
 def _allowed(w: Array, scale: Array, *, tol: float, least: float) -> Array:
