@@ -50,7 +50,9 @@ def _seconds() -> float:
 
 
 def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    """MB, of this program alone: `ru_maxrss` begins with what the process had that started it."""
+    (line,) = (x for x in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in x)
+    return int(line.split()[1]) / 1e3
 
 
 def _pid() -> int:
@@ -140,8 +142,12 @@ def _tile(
         np.random.default_rng([side, i]).standard_normal((n, 20), dtype="f4") / (n * count) ** 0.5
         for side, (i, n, count) in enumerate(zip(block_id, (rows, columns), blocks, strict=True))
     )
-    noise = np.random.default_rng([2, *block_id]).standard_normal((rows, columns), dtype="f4")
-    return noise + (left * scale) @ right.T
+    generator = np.random.Generator(np.random.SFC64([2, *block_id]))
+    noise = generator.random((rows, columns), dtype="f4")  # made in a fifth of a normal one's time
+    noise -= 0.5
+    noise *= 12**0.5
+    noise += (left * scale) @ right.T
+    return noise
 
 
 def grid(rows: int, columns: int, tiles: int, workers: int) -> None:

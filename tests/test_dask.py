@@ -111,12 +111,12 @@ def test_slopes_and_jacobians(kind):
         np.testing.assert_allclose(np.abs(graph.compute()), np.abs(values), atol=1e-12)
 
 
-@pytest.mark.parametrize("full_matrices", [False, True])
-@pytest.mark.parametrize("kind", CHUNKS)
+FULL = [("one block", True), ("a stack", True), ("a stack, split within", True)]  # else refused
+
+
+@pytest.mark.parametrize(("kind", "full_matrices"), [*((kind, False) for kind in CHUNKS), *FULL])
 def test_factors(kind, full_matrices):
     shape, chunks = CHUNKS[kind]
-    if full_matrices and len(shape) == 2 and chunks != -1:
-        pytest.skip("refused")
     x = random(shape, seed=3, is_complex=True)
     with dask.config.set(scheduler=refuse):
         graphs = sg.svd(dask.array.from_array(x, chunks=chunks), full_matrices=full_matrices)

@@ -25,7 +25,14 @@ def same(found, wanted):
     np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12 * max(1, np.max(np.abs(wanted))))
 
 
-@pytest.mark.parametrize("operation", FUNCTIONS, ids=lambda op: op.name)
+QUICK = ["orthogonalize", "truncation_error", "svd_function:ratio", "eigh_function:pair", "powm"]
+SENT = [
+    pytest.param(op, id=op.name, marks=() if op.name in QUICK else pytest.mark.slow)
+    for op in FUNCTIONS
+]
+
+
+@pytest.mark.parametrize("operation", SENT)
 def test_every_task_can_be_sent(operation):
     """Graphs are pickled as they are for a worker."""
     x = sample(operation, (3, 4, 4) if operation.square else (3, 4, 3), seed=3)

@@ -16,7 +16,7 @@ da = pytest.importorskip("dask.array")
 
 M, N, ROWS = 14, 3, (5, 2, 4, 3)
 OF_RECTANGLES = [operation for operation in FUNCTIONS if not operation.square]
-QUICK = ["svdvals", "orthogonalize", "polar_P", "low_rank", "nuclear_norm", "svd_function:cube"]
+QUICK = ["svdvals", "orthogonalize", "low_rank", "nuclear_norm"]
 NAMED = {operation.name: operation for operation in OPERATIONS}
 
 
@@ -88,7 +88,7 @@ def sizes_of_results(graph):
     return found
 
 
-@pytest.mark.parametrize("name", ["svdvals", "orthogonalize", "low_rank"])
+@pytest.mark.parametrize("name", ["svdvals", "orthogonalize"])
 def test_no_task_holds_all_rows(name):
     operation, rows = NAMED[name], 10
     x, dx, bar = (
@@ -107,13 +107,13 @@ def test_the_graph_grows_with_the_blocks():
         graphs = derivatives(NAMED["orthogonalize"], x, x, x)
         return sum(len(graph.dask) for graph in graphs)
 
-    few, more, most = map(tasks, (16, 32, 64))
+    few, more, most = map(tasks, (8, 16, 32))
     assert most - more < 2.2 * (more - few)
 
 
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("spectrum", ["pair", "rank_deficient"])
-@pytest.mark.parametrize("name", ["nuclear_norm", "polar_P", "svd_function:cube"])
+@pytest.mark.parametrize("name", ["nuclear_norm", "svd_function:cube"])
 def test_ties_and_zeros(name, spectrum):
     values = {"pair": (2, 2, 1), "rank_deficient": (2, 1, 0)}[spectrum]
     x = with_spectrum(M, N, values, seed=3, is_complex=True)

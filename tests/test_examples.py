@@ -81,3 +81,13 @@ def test_embeddings_learn_by_the_gradient_on_a_sparse_pattern():
     first, last = re.search(r"loss: ([\d.]+) at first, ([\d.]+) after", found).groups()
     assert float(last) < float(first)
     assert float(re.search(r"relative difference: ([\d.e+-]+)", found)[1]) < 1e-6
+
+
+def test_out_of_core_finds_the_outliers(tmp_path):
+    pytest.importorskip("dask.array")
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "memory.png"
+    table = output_of("out_of_core.py", "--blocks", "2", "--output", picture)
+    found = re.search(r"rows that bend the plane most: ([\d ]+)", table)[1]
+    assert sorted(map(int, found.split())) == [0, 1, 2, 3, 4]
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -5,14 +5,14 @@ matrix, 640 MB, is made block by block from a seed, and the process gives itself
 that: an attempt to hold x ends with a MemoryError.
 
 P = V_2 V_2^T is the projector on the two leading principal directions, of x with its columns
-centred, and P_0 that on the true plane. The loss L = 2 - <P_0, P> is the sum of the squared sines of
-the angles between the planes. Its gradient by x has a row for each observation: those with the
-longest rows bend the plane most. Centring would be undone from the gradient by taking out its
-column means, which are zero: it lies in the span of U, whose columns are centred.
+centred, and P_0 that on the true plane. The loss L = 2 - <P_0, P> is the sum of the squared sines
+of the angles between the planes. Its gradient by x has a row for each observation: those with the
+longest rows bend the plane most. The derivative of the centring would take the column means out of
+the gradient. They are zero: it lies in the span of U, whose columns are centred.
 
-Nothing is computed before `dask.compute`. Then there are four passes over the blocks: the means, the
-triangles of a QR decomposition, from which come S, V, P and L, the sums of the derivative, and
-the gradient, of which the lengths of its rows are kept.
+Nothing is computed before `dask.compute`. Then there are passes over the blocks: for the means, for
+the triangles of a QR decomposition, from which come S and V, for the sums of the derivative, and
+for the gradient, of which the lengths of its rows are kept.
 """
 
 import argparse
@@ -77,9 +77,9 @@ class Memory(threading.Thread):
 
 
 def draw(memory, size, path):
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
+    mpl.use("Agg")
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")

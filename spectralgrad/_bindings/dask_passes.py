@@ -161,7 +161,8 @@ class _Passes:
         own, tasks = set(keys), tuple(self.graph[key] for key in keys)
         given = tuple(dict.fromkeys(d for t in tasks for d in t.dependencies if d not in own))
         out = tuple(key for key in keys if key in shown)
-        name = f"block-{_name(out[0])}-{self.token}-{number}", *out[0][1:]
+        index = out[0][1:] if isinstance(out[0], tuple) else ()
+        name = f"block-{_name(out[0])}-{self.token}-{number}", *index
         refs = (TaskRef(self._key(d, number)) for d in given)
         yield Task(name, _Block(tasks, given, out), *refs, *gate)
         for key in out:
