@@ -87,7 +87,7 @@ def draw(memory, size, path):
     axes.axhline(LIMIT / 1e6, color="C3", linestyle="--", label="what may be allocated")
     axes.plot(memory.times, np.array(memory.bytes) / 1e6, label="memory in use")
     axes.set(xlabel="seconds", ylabel="MB", ylim=(0, None))
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=3)
     figure.savefig(path, dpi=120)
 
 
