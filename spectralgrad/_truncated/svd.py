@@ -145,6 +145,11 @@ def truncated_svd(
     matrices that can be decomposed. Second derivatives (PyTorch, JAX) take linear solves of the
     same kind.
 
+    Of a Dask array in several blocks that are sparse, or with both sides above 256, the products
+    are computed when this is called, and again for cotangents of U and Vh; thin arrays are in
+    memory. U, Vh and the gradient are Dask arrays in its blocks; of sparse blocks the gradient is a
+    `LowRank` of such.
+
     Block Lanczos iteration on the shorter side, with blocks of 4 to 16 vectors, then Rayleigh-Ritz
     on x itself, and an iteration on both sides for what is below some 1e-2 S[0]. Memory is that of
     a basis on the shorter side, of at most 100 + 5 (k + oversample) vectors, twice while it
