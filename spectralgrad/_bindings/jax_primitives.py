@@ -251,5 +251,6 @@ for _primitive, _fun in ((op, _op), (lin, _lin), (pull, _pull), (later, _later))
 later.def_effectful_abstract_eval(_effects)
 ad.primitive_jvps[later] = lambda primals, tangents, **params: (later.bind(*primals, **params), [])
 ad.primitive_transposes[later] = lambda cotangents, *args, **params: [None] * len(args)
-ad.primitive_jvps.update({op: _op_jvp, lin: _lin_jvp, pull: _pull_jvp})
-ad.primitive_transposes.update({lin: _lin_transpose, pull: _pull_transpose})
+ad.primitive_jvps[op] = _op_jvp
+ad.primitive_jvps[lin], ad.primitive_transposes[lin] = _lin_jvp, _lin_transpose
+ad.primitive_jvps[pull], ad.primitive_transposes[pull] = _pull_jvp, _pull_transpose
