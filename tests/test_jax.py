@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import SPECTRA, random, with_spectrum
 from operations import OPERATIONS
 
@@ -116,7 +117,8 @@ OF_VECTORS = {  # blind to the phases of complex vectors
 @pytest.mark.parametrize(
     ("name", "is_complex"),  # the others have `hvp` to equal
     [(name, False) for name in (*KINDS, "svdvals", "eigvalsh")]
-    + [(name, True) for name in OF_VECTORS],
+    + [slow(name, True) for name in ("svd_full", "truncated_svd", "truncated_eigh")]
+    + [(name, True) for name in ("svd", "eigh")],
 )
 def test_second_order_where_values_are_simple(name, is_complex):
     """Forward over reverse, reverse over reverse and differences of the gradient agree."""
