@@ -33,6 +33,7 @@ templates_path = ["site/templates"]
 
 # A single backtick is code, with a link where it names something public.
 default_role = "code_or_link"
+smartquotes = False
 nitpicky = True
 suppress_warnings = ["config.cache"]  # functions in the gallery's configuration
 

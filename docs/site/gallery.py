@@ -1,4 +1,4 @@
-"""The gallery: which scripts of the folder `examples` are shown, and how sphinx-gallery runs them."""
+"""The gallery: which scripts of `examples` are shown, and how sphinx-gallery runs them."""
 
 from __future__ import annotations
 
