@@ -25,8 +25,8 @@ def _torch() -> Any:
     return importlib.import_module("torch")
 
 
-# At 2 I the symmetric part of a direction changes the values to first order, as eigenvalues; the skew
-# part to second order only, by 1/s.
+# At 2 I the symmetric part of a direction changes the values to first order, as eigenvalues; the
+# skew part to second order only, by 1/s.
 def _expected_hessian() -> np.ndarray[Any, Any]:
     n, s = 3, 2.0
     second, first = -2 * np.tanh(s) / np.cosh(s) ** 2, 1 / np.cosh(s) ** 2

@@ -54,7 +54,8 @@ def errors(gap: float) -> tuple[float, float, float]:
     x = (P * s) @ Q.T
     f, difference = np.tanh(s), s[:, None] - s
     # (tanh a - tanh b)/(a - b) = sinh(a - b)/((a - b) cosh a cosh b)
-    ratio = np.where(difference == 0, 1, np.sinh(difference) / np.where(difference == 0, 1, difference))
+    nonzero = np.where(difference == 0, 1, difference)
+    ratio = np.where(difference == 0, 1, np.sinh(nonzero) / nonzero)
     plus = ratio / (np.cosh(s)[:, None] * np.cosh(s))
     minus = (f[:, None] + f) / (s[:, None] + s)
     M = P.T @ C @ Q

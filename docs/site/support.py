@@ -2,18 +2,21 @@
 
     python docs/site/support.py [--print]
 
-First derivatives, both modes, are compared with central differences, and second ones (`sg.hvp`) with
-differences of pullbacks, in double precision on the CPU. A cell says up to which order they are right.
+First derivatives, both modes, are compared with central differences, and second ones (`sg.hvp`)
+with differences of pullbacks, in double precision on the CPU. A cell says up to which order they
+are right.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import platform
 import re
 import tomllib
 import warnings
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +87,7 @@ def operations() -> str:
 def versions() -> str:
     """Libraries against the oldest version that is allowed and the one that was run."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *sum(project["optional-dependencies"].values(), [])]
+    wanted = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     oldest = dict(re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)", "\n".join(wanted), re.M))
     rows = {
         "Python": (project["requires-python"].removeprefix(">="), _python()),
@@ -102,8 +105,6 @@ def versions() -> str:
 
 
 def _python() -> str:
-    import platform
-
     return platform.python_version()
 
 
