@@ -66,7 +66,8 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
-html_sidebars = {"start": [], "faq": [], "comparison": [], "benchmarks": []}
+alone = ("start", "concepts", "comparison", "support", "benchmarks", "faq", "glossary")
+html_sidebars = dict.fromkeys(alone, [])  # pages without others below them
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tables import fill
 
 import spectralgrad as sg
 from spectralgrad.__main__ import BOUND, _devices, _matrices
@@ -113,13 +114,10 @@ def main() -> None:
     parser.add_argument("--print", action="store_true", help="write no file")
     only_print = parser.parse_args().print
     warnings.simplefilter("ignore")
-    page = PAGE.read_text()
     for name, text in (("operations", operations()), ("versions", versions())):
         print(text, end="\n\n")
-        marks = rf"(<!-- {name}: begin -->\n).*?(<!-- {name}: end -->)"
-        page = re.sub(marks, lambda m, text=text: m[1] + text + "\n" + m[2], page, flags=re.S)
-    if not only_print:
-        PAGE.write_text(page)
+        if not only_print:
+            fill(PAGE, name, text)
 
 
 if __name__ == "__main__":
