@@ -61,13 +61,15 @@ html_theme_options = {
     "header_links_before_dropdown": 6,
     "show_toc_level": 2,
     "navigation_with_keys": False,
+    "navbar_persistent": ["search-button"],
+    "navigation_depth": 1,
     "show_prev_next": False,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": ["sphinx-version"],
 }
 alone = ("start", "concepts", "comparison", "support", "benchmarks", "faq", "glossary")
-html_sidebars = dict.fromkeys(alone, [])  # pages without others below them
+html_sidebars = {page: [] for page in alone}  # no other pages below them
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

@@ -75,7 +75,7 @@ def operations() -> str:
     for name, module in LIBRARIES.items():
         found = _devices(module) if _version(module) else {}
         arrays[name] = found.get("cpu")
-    lines = ["| | " + " | ".join(LIBRARIES) + " |", "|---|" + "---|" * len(LIBRARIES)]
+    lines = ["| operation | " + " | ".join(LIBRARIES) + " |", "|---|" + "---|" * len(LIBRARIES)]
     for group in dict.fromkeys(operation.group for operation in OPERATIONS.values()):
         lines.append(f"| **{group}** |" + " |" * len(LIBRARIES))
         for operation in OPERATIONS.values():
@@ -100,7 +100,7 @@ def versions() -> str:
         "HIPS autograd": (oldest["autograd"], _version("autograd")),
         "CuPy": (oldest["cupy-cuda13x"], None),
     }
-    lines = ["| | from | the tables were made with |", "|---|---|---|"]
+    lines = ["| package | from | the tables were made with |", "|---|---|---|"]
     lines += [f"| {name} | {low} | {run or 'not run'} |" for name, (low, run) in rows.items()]
     return "\n".join(lines)
 
