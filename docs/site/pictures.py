@@ -102,12 +102,12 @@ def draw_errors(axes: Axes) -> None:
 
 def main() -> None:
     folder = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).parents[1])
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(8, 3.4), layout="constrained")
     draw_values(*figure.subplots(1, 2))
-    figure.savefig(folder / "gap-closing.png", dpi=100)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure.savefig(folder / "gap-closing.png", dpi=140)
+    figure = Figure(figsize=(7, 4), layout="constrained")
     draw_errors(figure.subplots())
-    figure.savefig(folder / "gradient-error.png", dpi=100)
+    figure.savefig(folder / "gradient-error.png", dpi=140)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ BESIDE = {
     ),
     "What exists, and why not": ("diagnose", "explain", "explain_nan"),
 }
+ALSO_OF_LIBRARIES = {"svd", "eigh", "jvp", "vjp", "functions", "rules", "cut"}  # without `sg.`
 
 
 def public_names() -> set[str]:
@@ -98,6 +100,14 @@ def write(app: Any, config: Any) -> None:
             path.write_text(text)
 
 
+def _link(target: str, content: nodes.Node, page: str) -> pending_xref:
+    full = target if target.startswith("spectralgrad") else f"spectralgrad.{target}"
+    return pending_xref(
+        "", content, refdomain="py", reftype="obj", reftarget=full, refwarn=True,
+        refdoc=page, refexplicit=False,
+    )  # fmt: skip
+
+
 def code_or_link(name, rawtext, text, lineno, inliner, options=None, content=None):  # type: ignore[no-untyped-def]
     """The role of single backticks in docstrings."""
     environment = inliner.document.settings.env
@@ -106,13 +116,27 @@ def code_or_link(name, rawtext, text, lineno, inliner, options=None, content=Non
     prefix = (module or "spectralgrad").removeprefix("spectralgrad").lstrip(".")
     for target in (f"{prefix}.{text}" if prefix else text, text):
         if target in names:
-            target = target if target.startswith("spectralgrad") else f"spectralgrad.{target}"
-            link = pending_xref(
-                "", literal, refdomain="py", reftype="obj", reftarget=target, refwarn=True,
-                refdoc=environment.docname, refexplicit=False,
-            )  # fmt: skip
-            return [link], []
+            return [_link(target, literal, environment.docname)], []
     return [literal], []
+
+
+def link_names(app: Any, doctree: nodes.document) -> None:
+    """Link code in the pages, such as `svdvals`, `sg.vjp` and `low_rank(x, k)`, to the reference."""
+    page = app.env.docname
+    for code in list(doctree.findall(nodes.literal)):
+        name = code.astext().partition("(")[0]
+        target = name.removeprefix("sg.")
+        within = any(
+            isinstance(node, (nodes.title, nodes.reference, pending_xref)) for node in _above(code)
+        )
+        of_another = name in ALSO_OF_LIBRARIES
+        if target in app.config.public_names and not within and not of_another:
+            code.replace_self(_link(target, code.deepcopy(), page))
+
+
+def _above(node: nodes.Node) -> Iterator[nodes.Node]:
+    while (node := node.parent) is not None:
+        yield node
 
 
 def escape_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines: list[str]) -> None:
@@ -127,5 +151,6 @@ def escape_bars(app: Any, what: str, name: str, thing: Any, options: Any, lines:
 def setup(app: Any) -> dict[str, bool]:
     app.add_role("code_or_link", code_or_link)
     app.connect("config-inited", write)  # before Sphinx looks for its sources
+    app.connect("doctree-read", link_names)
     app.connect("autodoc-process-docstring", escape_bars, priority=100)  # before numpydoc
     return {"parallel_read_safe": True, "parallel_write_safe": True}
