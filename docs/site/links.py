@@ -25,8 +25,10 @@ class Page(HTMLParser):
         found = dict(attrs)
         self.anchors.update(name for name in (found.get("id"), found.get("name")) if name)
         self.links += [link for link in (found.get("href"), found.get("src")) if link]
-        if tag == "img" and not (found.get("alt") or "").strip():
-            self.silent.append(found.get("src") or "?")
+        source = found.get("src") or "?"
+        thumbnail = source.endswith("_thumb.png")  # beside its title
+        if tag == "img" and not thumbnail and not (found.get("alt") or "").strip():
+            self.silent.append(source)
 
 
 def faults(folder: Path) -> list[str]:

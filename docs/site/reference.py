@@ -30,6 +30,7 @@ BESIDE = {
     ),
     "What exists, and why not": ("diagnose", "explain", "explain_nan"),
 }
+NO_LINK_WITHIN = (nodes.title, nodes.reference, pending_xref)
 ALSO_OF_LIBRARIES = {"svd", "eigh", "jvp", "vjp", "functions", "rules", "cut"}  # without `sg.`
 
 
@@ -121,17 +122,13 @@ def code_or_link(name, rawtext, text, lineno, inliner, options=None, content=Non
 
 
 def link_names(app: Any, doctree: nodes.document) -> None:
-    """Link code in the pages, such as `svdvals`, `sg.vjp` and `low_rank(x, k)`, to the reference."""
-    page = app.env.docname
+    """Link code such as `svdvals`, `sg.vjp` and `low_rank(x, k)` to the reference."""
     for code in list(doctree.findall(nodes.literal)):
         name = code.astext().partition("(")[0]
         target = name.removeprefix("sg.")
-        within = any(
-            isinstance(node, (nodes.title, nodes.reference, pending_xref)) for node in _above(code)
-        )
-        of_another = name in ALSO_OF_LIBRARIES
-        if target in app.config.public_names and not within and not of_another:
-            code.replace_self(_link(target, code.deepcopy(), page))
+        linked = any(isinstance(node, NO_LINK_WITHIN) for node in _above(code))
+        if target in app.config.public_names and not linked and name not in ALSO_OF_LIBRARIES:
+            code.replace_self(_link(target, code.deepcopy(), app.env.docname))
 
 
 def _above(node: nodes.Node) -> Iterator[nodes.Node]:
