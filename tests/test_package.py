@@ -202,3 +202,4 @@ def test_check_command_refuses_what_is_not_there(capsys):
 def test_version_is_in_the_changelog():
     changelog = (ROOT.parent / "CHANGELOG.md").read_text()
     assert f"## [{sg.__version__}]" in changelog
+    assert f"\nversion: {sg.__version__}\n" in (ROOT.parent / "CITATION.cff").read_text()

@@ -45,7 +45,7 @@ def judged(found: Any, expected: np.ndarray[Any, Any]) -> str:
     return "right" if error < BOUND else f"off by {error:.0e}"
 
 
-def _by_torch(row: Row, loss: Callable[[Any], Any]) -> str:
+def by_torch(row: Row, loss: Callable[[Any], Any]) -> str:
     torch = importlib.import_module("torch")
     x = torch.asarray(row.x).requires_grad_()
     try:
@@ -55,27 +55,27 @@ def _by_torch(row: Row, loss: Callable[[Any], Any]) -> str:
     return _verdict(row, x.grad.numpy())
 
 
-def _by_jax(row: Row, loss: Callable[[Any], Any]) -> str:
+def by_jax(row: Row, loss: Callable[[Any], Any]) -> str:
     jax = importlib.import_module("jax")
     jax.config.update("jax_enable_x64", True)
     return _verdict(row, np.conj(np.asarray(jax.grad(loss)(jax.numpy.asarray(row.x)))))
 
 
 def _spectralgrad(row: Row) -> str:
-    found = {by(row, row.ours) for by in (_by_torch, _by_jax)}
+    found = {by(row, row.ours) for by in (by_torch, by_jax)}
     return " / ".join(sorted(found))
 
 
 def _torch(row: Row) -> str:
     linalg = importlib.import_module("torch").linalg
     factors = linalg.eigh if row.hermitian else lambda x: linalg.svd(x, full_matrices=False)
-    return _by_torch(row, lambda x: row.composed(x, factors))
+    return by_torch(row, lambda x: row.composed(x, factors))
 
 
 def _jax(row: Row) -> str:
     linalg = importlib.import_module("jax").numpy.linalg
     factors = linalg.eigh if row.hermitian else lambda x: linalg.svd(x, full_matrices=False)
-    return _by_jax(row, lambda x: row.composed(x, factors))
+    return by_jax(row, lambda x: row.composed(x, factors))
 
 
 def _xitorch(row: Row) -> str:
@@ -88,7 +88,7 @@ def _xitorch(row: Row) -> str:
         found = factors(operator)
         return row.composed(x, lambda _: found if row.hermitian else _descending(*found))
 
-    return _by_torch(row, loss)
+    return by_torch(row, loss)
 
 
 def _descending(U: Any, S: Any, Vh: Any) -> tuple[Any, Any, Any]:
@@ -100,7 +100,7 @@ def _roma(row: Row) -> str:
     if not row.rotation:
         return "-"
     roma = importlib.import_module("roma")
-    return _by_torch(row, lambda x: inner(x, roma.special_procrustes(x)))
+    return by_torch(row, lambda x: inner(x, roma.special_procrustes(x)))
 
 
 GRADIENTS = {

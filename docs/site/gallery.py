@@ -16,10 +16,14 @@ def has_heading(script: Path) -> bool:
 
 def configuration(folder: Path) -> dict[str, Any]:
     """The scripts with a heading, run from top to bottom without arguments."""
+    pages = folder.parent / "gallery"
+    for page in pages.glob("*.rst"):  # of scripts that are gone
+        if page.stem != "index" and not (folder / f"{page.stem}.py").exists():
+            page.unlink()
     left_out = [script.name for script in sorted(folder.glob("*.py")) if not has_heading(script)]
     return {
         "examples_dirs": str(folder),
-        "gallery_dirs": "gallery",
+        "gallery_dirs": str(pages),
         "filename_pattern": r".*\.py$",
         "ignore_pattern": "|".join(rf"{re.escape(name)}$" for name in left_out) or "$^",
         "within_subsection_order": "FileNameSortKey",
