@@ -34,5 +34,7 @@ def configuration(folder: Path) -> dict[str, Any]:
         "show_memory": False,
         "min_reported_time": 1e9,
         "write_computation_times": False,
+        "backreferences_dir": "gallery/backreferences",
+        "doc_module": ("spectralgrad",),
         "copyfile_regex": r".*\.(md|rst)",
     }
