@@ -43,6 +43,7 @@ myst_enable_extensions = ["colon_fence"]
 autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_typehints = "none"
+autodoc_inherit_docstrings = False
 autodoc_preserve_defaults = True
 numpydoc_show_class_members = False
 numpydoc_class_members_toctree = False
