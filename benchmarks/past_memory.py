@@ -172,7 +172,7 @@ def grid(rows: int, columns: int, tiles: int, workers: int) -> None:
         file = Npy(Path(path) / "gradient.npy", x.shape, "f4")
         with measured(client, "the gradient, to disk"):
             da.store(gradient, file, lock=False)
-        print("    norm of the gradient", file.norm(), f"peak here {_peak():.0f} MB")
+        print(f"    most memory of the caller {_peak():.0f} MB; norm of the gradient {file.norm()}")
 
 
 def weak(rows: int, columns: int, block: int) -> None:

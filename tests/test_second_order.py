@@ -195,6 +195,14 @@ def test_zeros_kinks_and_cuts_are_nan():
         assert np.all(np.isfinite(product[::2]))
 
 
+@pytest.mark.parametrize("operation", SECOND, ids=lambda op: op.name)
+def test_a_lone_matrix_with_a_nan(operation):
+    x = np.full((3, 3), np.nan)
+    out_bar = random_cotangent(operation.call(np.eye(3)))
+    product = sg.hvp(operation.call, x, np.ones((3, 3)), out_bar)
+    assert np.all(np.isnan(product))
+
+
 @pytest.mark.parametrize("scale", [1e-9, 1e-11, 1e-13])
 def test_small_values_beside_a_large_one(scale):
     """tanh and friends are smooth at zero: small singular values lose no digits."""

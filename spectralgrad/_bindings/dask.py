@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -25,7 +25,6 @@ from .host import adjoint_times as adjoint_times
 from .host import as_one as as_one
 from .host import autodiff as autodiff
 from .host import call_later as call_later
-from .host import computing as computing
 from .host import exact_one as exact_one
 from .host import is_compiled as is_compiled
 from .host import is_differentiated as is_differentiated
@@ -61,6 +60,16 @@ def can_loop(x: Array) -> bool:
 loop = partial(repeat, truth)
 
 
+@contextmanager
+def computing(x: Array) -> Iterator[None]:
+    """As on the host; Dask warns of products of thin arrays in ten blocks and more (2026.8)."""
+    from dask.array.core import PerformanceWarning
+
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", PerformanceWarning)
+        yield
+
+
 def apply(call: Any, arrays: Arrays) -> Arrays:
     if call.core is not None and not call.shares:
         forward = call.silent.forward
@@ -68,7 +77,8 @@ def apply(call: Any, arrays: Arrays) -> Arrays:
         batch = -1 if like is None else like[0].ndim - 1 - call.core
         if like is not None and _are_alike(batch, arrays):
             return _by_blocks(forward, like, batch, arrays)
-    return host.apply(call, arrays)
+    with computing(arrays[0]):
+        return host.apply(call, arrays)
 
 
 def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Arrays | None:

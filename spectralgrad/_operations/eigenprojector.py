@@ -78,9 +78,10 @@ def _at_cut(rule: Callable[..., Array]) -> Callable[..., Array]:
         w = factors[0]
         if k == w.shape[-1]:  # the projector is the identity
             return 0.0 * herm(directions[0]) + 0.0 * w[..., :1, None]
-        below, above = w[..., w.shape[-1] - k - 1], w[..., w.shape[-1] - k]
-        tied = above - below <= gap_tolerance(largest(w))[..., 0]
-        middle = above / 2 + below / 2
+        start = w.shape[-1] - k - 1
+        below, above = w[..., start : start + 1], w[..., start + 1 : start + 2]
+        tied = (above - below <= gap_tolerance(largest(w)))[..., 0]
+        middle = (above / 2 + below / 2)[..., 0]  # no number of NumPy's, which may not be NaN
         out = rule(factors, directions, (middle,), f=step(FREE))
         return out + nan_where(tied, w)[..., None, None]
 

@@ -58,7 +58,8 @@ def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
 
     def cut(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
         S = factors[1]
-        middle = S[..., k - 1] / 2 + S[..., k] / 2
+        # no number of NumPy's, which may not be NaN
+        middle = (S[..., k - 1 : k] / 2 + S[..., k : k + 1] / 2)[..., 0]
         undefined = nan_where(is_tied_cut(S, k), S)[..., None, None]
         return rule(factors, directions, (middle,), f=f) + undefined
 
