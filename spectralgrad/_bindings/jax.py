@@ -9,12 +9,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from . import host, jax_primitives, jax_programs
+from . import host, jax_primitives, jax_programs, jax_rows
 from .array import FEW, Arrays, stack_size
 from .host import in_blocks as in_blocks
-from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
+from .jax_rows import blocked_svd as blocked_svd
 
 autodiff = True
 
@@ -81,6 +81,10 @@ def can_loop(x: jax.Array) -> bool:
 
 def is_differentiated(x: jax.Array) -> bool:
     return isinstance(x, jax.core.Tracer)
+
+
+def is_blocked(x: jax.Array) -> bool:
+    return jax_rows.blocks_of(x) > 1
 
 
 CACHED = 2**15  # numbers that stay in a core's cache with what Jacobi's method makes of them
