@@ -20,6 +20,7 @@ from ._operations.eigh_function import eigh_function
 from ._operations.hermitian import expm, inv_sqrtm, logm, powm, sqrtm
 from ._operations.low_rank import low_rank, singular_projector
 from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
+from ._operations.over_rows import over_rows
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
@@ -83,6 +84,7 @@ __all__ = [
     "nuclear_norm",
     "operators",
     "orthogonalize",
+    "over_rows",
     "pinv",
     "polar",
     "powm",

@@ -37,8 +37,8 @@ BESIDE_OPERATIONS = SUBMODULES | {
     "DerivativeUndefinedWarning", "Diagnosis", "EighResult", "Explanation", "KabschResult",
     "PolarResult", "ProcrustesResult", "SVDResult", "SingularVectorJacobianResult",
     "TruncatedSVDResult", "Truncation", "analytic_svd", "cut", "diagnose", "directional_eigvalsh",
-    "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "singular_value_jacobian",
-    "singular_vector_jacobian", "truncation", "vjp",
+    "directional_svdvals", "explain", "explain_nan", "hvp", "jvp", "over_rows",
+    "singular_value_jacobian", "singular_vector_jacobian", "truncation", "vjp",
 }  # fmt: skip
 PUBLIC = BESIDE_OPERATIONS | OPERATIONS.keys()
 

@@ -10,8 +10,10 @@ rows, such as U^H C. Source: Demmel, Grigori, Hoemmen and Langou (2012), Communi
 parallel and sequential QR and LU factorizations, section 5.
 
 Under `jax.jit` nobody can see how an array is distributed, so every tall matrix goes by blocks in a
-program for several devices, one block for a device, and XLA's partitioner leaves each block where it
-is: QR decompositions of a stack need no communication, and products are summed up.
+program for several devices, one block for a device, and XLA's partitioner leaves each block where
+it is: QR decompositions of a stack need no communication, and products are summed up. Inside of
+`jax.shard_map` the blocks are what devices hold, and `over_rows` says so; along several axes of
+devices triangles are gathered and factorized along one after the other.
 """
 
 from __future__ import annotations
@@ -22,11 +24,18 @@ import jax
 import jax.numpy as jnp
 
 from .array import Arrays, adjoint
+from .rows import Axes, axes_of
 
 
-def blocks_of(x: jax.Array) -> int:
+def is_blocked(x: jax.Array) -> bool:
+    return bool(axes_of(x)) or _blocks_of(x) > 1
+
+
+def _blocks_of(x: jax.Array) -> int:
     """How many blocks of rows, or of columns of what is wide, x is to be factorized by."""
     if x.ndim != 2 or not all(isinstance(n, int) for n in x.shape):  # unknown ones in jax.export
+        return 1
+    if jax.typeof(x).manual_axis_type.varying:  # one matrix on each device
         return 1
     rows, columns = max(x.shape), min(x.shape)
     if isinstance(x, jax.core.Tracer):
@@ -40,10 +49,26 @@ def blocks_of(x: jax.Array) -> int:
 
 def blocked_svd(x: jax.Array) -> Arrays:
     """The thin SVD of one matrix in blocks."""
+    if axes_of(x):
+        return _spread_svd(x, axes_of(x))
     if x.shape[-2] < x.shape[-1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
-    pieces, (m, n) = blocks_of(x), x.shape
+    pieces, (m, n) = _blocks_of(x), x.shape
     Q, R = jnp.linalg.qr(jnp.reshape(x, (pieces, m // pieces, n)))
     W, S, Vh = jnp.linalg.svd(jnp.reshape(R, (pieces * n, n)), full_matrices=False)
     return jnp.reshape(Q @ jnp.reshape(W, (pieces, n, n)), (m, n)), S, Vh
+
+
+def _spread_svd(x: jax.Array, axes: Axes) -> Arrays:
+    """That of matrices whose rows are spread over the last of the axes first."""
+    Q, R = jnp.linalg.qr(x)
+    axis, n = axes[-1], x.shape[-1]
+    stack = jnp.moveaxis(jax.lax.all_gather(R, axis, to="invarying"), 0, -3)
+    whole = jnp.reshape(stack, (*x.shape[:-2], -1, n))
+    if len(axes) > 1:
+        W, S, Vh = _spread_svd(whole, axes[:-1])
+    else:
+        W, S, Vh = jnp.linalg.svd(whole, full_matrices=False)
+    own = jax.lax.dynamic_slice_in_dim(W, n * jax.lax.axis_index(axis), n, axis=-2)
+    return Q @ own, S, Vh
