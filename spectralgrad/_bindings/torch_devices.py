@@ -24,6 +24,9 @@ from .array import Arrays, adjoint
 from .rows import added_up
 
 
+STACK = "_spectralgrad_stack"  # on what belongs to a stack: how many axes that has
+
+
 def _tensor_class() -> Any:
     module = sys.modules.get("torch.distributed.tensor")  # seconds to import
     return None if module is None else module.DTensor
@@ -44,8 +47,9 @@ def _at(x: Any) -> tuple[Any, ...]:
     return tuple(x.placements)
 
 
-def _core(x: Any) -> tuple[int, int]:
-    return x.ndim - 2, x.ndim - 1
+def _core(x: Any) -> range:
+    """The axes of a matrix; of none where x is known to have one number, or a row, for each."""
+    return range(max(x.ndim - 2, getattr(x, STACK, 0)), x.ndim)
 
 
 def apply(function: Callable[[Any, Arrays], Arrays], call: Any, arrays: Arrays) -> Arrays:
@@ -89,11 +93,15 @@ def _by_stacks(
         ]
         local.append(x.to_local(grad_placements=bar))
 
+    axes = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in spread)
+
     def whole(y: torch.Tensor) -> Any:
         shape = torch.Size(sizes.get(d, n) for d, n in enumerate(y.shape))
         stride = torch.empty(shape, device="meta").stride()
         y = y.resolve_conj()  # which collectives would ignore (2.13)
-        return spread[0].from_local(y, mesh, at, run_check=False, shape=shape, stride=stride)
+        out = spread[0].from_local(y, mesh, at, run_check=False, shape=shape, stride=stride)
+        setattr(out, STACK, axes)
+        return out
 
     return tuple(map(whole, function(call, tuple(local))))
 
@@ -143,7 +151,7 @@ def blocked_svd(x: Any) -> Arrays:
         return adjoint(Vh), S, adjoint(U)
     from torch.distributed.tensor import Replicate
 
-    rows, columns = _core(x)
+    rows, columns = x.ndim - 2, x.ndim - 1
     at = [Replicate() if p.is_shard(columns) else p for p in _at(x)]
     x = x.redistribute(placements=at)
     places = [i for i, p in enumerate(at) if p.is_shard(rows)]
