@@ -23,7 +23,6 @@ import torch
 from .array import Arrays, adjoint
 from .rows import added_up
 
-
 STACK = "_spectralgrad_stack"  # on what belongs to a stack: how many axes that has
 
 
@@ -65,45 +64,57 @@ def apply(function: Callable[[Any, Arrays], Arrays], call: Any, arrays: Arrays) 
 def _by_stacks(
     function: Callable[[Any, Arrays], Arrays], call: Any, arrays: Arrays, spread: Sequence[Any]
 ) -> Arrays:
-    from torch.distributed.tensor import Partial, Replicate
-
-    mesh = spread[0].device_mesh
-    at, sizes = [], {}
-    for i in range(mesh.ndim):
-        split = {_at(x)[i] for x in spread if _at(x)[i].is_shard()}
-        if len(split) > 1:
-            raise ValueError(
-                f"{call.name}: arguments are sharded along different axes of a stack, "
-                f"{sorted(map(str, split))}; wanted one. Redistribute one of them first."
-            )
-        at.append(split.pop() if split else Replicate())
-    for x in spread:
-        for p in at:
-            if p.is_shard() and p in _at(x):
-                sizes[p.dim] = x.shape[p.dim]
+    mesh, module = spread[0].device_mesh, sys.modules["torch.distributed.tensor"]
+    at, sizes = _stack_placements(call, spread)
+    axes = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in spread)
+    batched = len(arrays) if call.primitive.batched is None else call.primitive.batched
     local = []
-    for x in arrays:
-        if not is_spread(x):
-            local.append(x)
-            continue
-        # what is shared has a part of its cotangent from each shard of the others
+    for i, x in enumerate(arrays):
+        if not is_spread(x):  # shared by all, as where PyTorch itself replicates
+            every = [module.Replicate()] * mesh.ndim
+            x = module.DTensor.from_local(x, mesh, every, run_check=False)
+        of_elements = i < batched and x.ndim >= axes
+        own = tuple(at) if of_elements else _at(x)
+        if own != _at(x):
+            x = x.redistribute(placements=own)
+        # of what is shared each device has the part of the cotangent that its elements make
         bar = [
-            Partial() if p.is_shard() and own.is_replicate() else own
-            for p, own in zip(at, _at(x), strict=True)
+            module.Partial() if p.is_shard() and q.is_replicate() else q
+            for p, q in zip(at, own, strict=True)
         ]
         local.append(x.to_local(grad_placements=bar))
 
-    axes = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in spread)
-
     def whole(y: torch.Tensor) -> Any:
         shape = torch.Size(sizes.get(d, n) for d, n in enumerate(y.shape))
-        stride = torch.empty(shape, device="meta").stride()
         y = y.resolve_conj()  # which collectives would ignore (2.13)
-        out = spread[0].from_local(y, mesh, at, run_check=False, shape=shape, stride=stride)
+        out = spread[0].from_local(
+            y, mesh, at, run_check=False, shape=shape, stride=_strides(shape)
+        )
         setattr(out, STACK, axes)
         return out
 
     return tuple(map(whole, function(call, tuple(local))))
+
+
+def _stack_placements(call: Any, spread: Sequence[Any]) -> tuple[list[Any], dict[int, int]]:
+    """How a stack is sharded, by those of its arrays that are, and its lengths along those axes."""
+    at, sizes = [], {}
+    for i in range(spread[0].device_mesh.ndim):
+        split = {_at(x)[i] for x in spread if _at(x)[i].is_shard()}
+        if len(split) > 1:
+            raise ValueError(
+                f"{call.name}: arrays came that are sharded along different axes of a stack, "
+                f"{sorted(map(str, split))}; wanted one. Redistribute one of them first."
+            )
+        at.append(split.pop() if split else _at(spread[0])[i])
+    for x in spread:
+        sizes.update({p.dim: x.shape[p.dim] for p in _at(x) if p.is_shard()})
+    return at, sizes
+
+
+def _strides(shape: torch.Size) -> tuple[int, ...]:
+    strides: tuple[int, ...] = torch.empty(shape, device="meta").stride()
+    return strides
 
 
 @contextmanager
@@ -161,9 +172,8 @@ def blocked_svd(x: Any) -> Arrays:
 
     def whole(y: torch.Tensor, shape: tuple[int, ...], placements: Any) -> Any:
         size = torch.Size((*x.shape[:-2], *shape))
-        stride = torch.empty(size, device="meta").stride()
         return x.from_local(
-            y, x.device_mesh, placements, run_check=False, shape=size, stride=stride
+            y, x.device_mesh, placements, run_check=False, shape=size, stride=_strides(size)
         )
 
     return whole(U, (x.shape[-2], k), at), whole(S, (k,), shared), whole(Vh, (k, k), shared)
