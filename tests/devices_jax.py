@@ -251,6 +251,12 @@ def around(_):
         loss = partial(_spread_loss, sg.over_rows(sg.svd_function, axis_name=axes), axes)
         spread = jax.shard_map(jax.grad(loss), mesh=grid, in_specs=P(axes), out_specs=P(axes))
         same(spread(placed, placed), wanted)
+    # many devices in groups
+    with mock.patch.object(jax_rows, "GROUP", 2):
+        counts, found = sent(jax.grad(lambda y: jnp.sum(x * tanh(y))), put(x))
+    same(found, wanted)
+    assert sorted(n for n in counts if n > N * N) == [2 * N * N, 4 * N * N], counts
+
     stack = random((3, M, N))
     both = partial(jax.shard_map, mesh=MESH, in_specs=P(None, "i"), out_specs=P(None, "i"))
     same(both(sg.over_rows(sg.orthogonalize, axis_name="i"))(stack), sg.orthogonalize(stack))

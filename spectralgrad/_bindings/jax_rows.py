@@ -26,6 +26,8 @@ import jax.numpy as jnp
 from .array import Arrays, adjoint
 from .rows import Axes, axes_of
 
+GROUP = 16  # triangles that are gathered at once
+
 
 def is_blocked(x: jax.Array) -> bool:
     return bool(axes_of(x)) or _blocks_of(x) > 1
@@ -55,9 +57,19 @@ def blocked_svd(x: jax.Array) -> Arrays:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
     pieces, (m, n) = _blocks_of(x), x.shape
-    Q, R = jnp.linalg.qr(jnp.reshape(x, (pieces, m // pieces, n)))
-    W, S, Vh = jnp.linalg.svd(jnp.reshape(R, (pieces * n, n)), full_matrices=False)
-    return jnp.reshape(Q @ jnp.reshape(W, (pieces, n, n)), (m, n)), S, Vh
+    U, S, Vh = _stacked_svd(jnp.reshape(x, (pieces, m // pieces, n)))
+    return jnp.reshape(U, (m, n)), S, Vh
+
+
+def _stacked_svd(x: jax.Array) -> Arrays:
+    """Of blocks (p, m, n) of rows; of many in groups, whose triangles are blocks again."""
+    (p, _, n), (Q, R) = x.shape, jnp.linalg.qr(x)
+    if p > GROUP:
+        groups = min((q for q in range(1, p + 1) if p % q == 0), key=lambda q: q + p // q)
+        W, S, Vh = _stacked_svd(jnp.reshape(R, (groups, p // groups * n, n)))
+    else:
+        W, S, Vh = jnp.linalg.svd(jnp.reshape(R, (p * n, n)), full_matrices=False)
+    return Q @ jnp.reshape(W, (p, n, n)), S, Vh
 
 
 def _spread_svd(x: jax.Array, axes: Axes) -> Arrays:
