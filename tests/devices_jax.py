@@ -251,6 +251,14 @@ def around(_):
         loss = partial(_spread_loss, sg.over_rows(sg.svd_function, axis_name=axes), axes)
         spread = jax.shard_map(jax.grad(loss), mesh=grid, in_specs=P(axes), out_specs=P(axes))
         same(spread(placed, placed), wanted)
+    # a NaN of one device is known to all
+    for spoilt in (np.nan, np.inf):
+        bad = x.copy()
+        bad[-1, -1] = spoilt
+        for fun in (mapped(norm, out_specs=P()), jax.jit(sg.nuclear_norm)):
+            assert np.isnan(fun(put(bad))), spoilt
+            assert np.isnan(jax.grad(fun)(put(bad))).all(), spoilt
+
     # many devices in groups
     with mock.patch.object(jax_rows, "GROUP", 2):
         counts, found = sent(jax.grad(lambda y: jnp.sum(x * tanh(y))), put(x))

@@ -171,6 +171,13 @@ def around(_):
     sg.singular_value_threshold(put(x), shared).sum().backward()
     same(whole(shared.grad), own.grad.numpy())
 
+    # a NaN of one device is known to all
+    bad = random((M, N))
+    bad[-1, -1] = np.nan
+    bad = put(bad).requires_grad_()
+    sg.nuclear_norm(bad).backward()
+    assert np.isnan(whole(bad.grad)).all()
+
     # wide matrices in blocks of columns, and stacks of tall ones in blocks of rows
     compared(sg.orthogonalize, with_spectrum(N, M, SPREAD), True, Shard(1))
     tall = np.stack([with_spectrum(M, N, SPREAD, seed=i) for i in range(3)])

@@ -52,6 +52,7 @@ __all__ = [
     "real",
     "running_sum",
     "skew",
+    "svd_of_finite",
     "to_numpy",
     "trailing_columns",
     "transposed_copy",
@@ -322,6 +323,15 @@ def running_sum(x: Array) -> Array:
     """The sums of the first, the first two, ... of the last axis."""
     # array_api_compat's (1.15) asks a cache, of which Dynamo warns the user
     return x.cumsum(-1) if is_torch_array(x) else array_namespace(x).cumulative_sum(x, axis=-1)
+
+
+def svd_of_finite(R: Array) -> Arrays:
+    """The thin SVD of triangles of blocks, all NaN where a NaN or an Inf of a block has come."""
+    xp = array_namespace(R)
+    size = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)  # which passes a NaN on
+    U, S, Vh = xp.linalg.svd(xp.where(xp.isfinite(size), R, 0.0), full_matrices=False)
+    invalid = size - size  # zero, or NaN
+    return U + invalid, S + invalid[..., 0], Vh + invalid
 
 
 def columnwise_dot(a: Array, b: Array) -> Array:

@@ -23,7 +23,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from .array import Arrays, adjoint
+from .array import Arrays, adjoint, svd_of_finite
 from .rows import Axes, axes_of
 
 GROUP = 16  # triangles that are gathered at once
@@ -68,7 +68,7 @@ def _stacked_svd(x: jax.Array) -> Arrays:
         groups = min((q for q in range(1, p + 1) if p % q == 0), key=lambda q: q + p // q)
         W, S, Vh = _stacked_svd(jnp.reshape(R, (groups, p // groups * n, n)))
     else:
-        W, S, Vh = jnp.linalg.svd(jnp.reshape(R, (p * n, n)), full_matrices=False)
+        W, S, Vh = svd_of_finite(jnp.reshape(R, (p * n, n)))
     return Q @ jnp.reshape(W, (p, n, n)), S, Vh
 
 
@@ -81,6 +81,6 @@ def _spread_svd(x: jax.Array, axes: Axes) -> Arrays:
     if len(axes) > 1:
         W, S, Vh = _spread_svd(whole, axes[:-1])
     else:
-        W, S, Vh = jnp.linalg.svd(whole, full_matrices=False)
+        W, S, Vh = svd_of_finite(whole)
     own = jax.lax.dynamic_slice_in_dim(W, n * jax.lax.axis_index(axis), n, axis=-2)
     return Q @ own, S, Vh

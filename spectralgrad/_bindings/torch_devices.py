@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from .array import Arrays, adjoint
+from .array import Arrays, adjoint, svd_of_finite
 from .rows import added_up
 
 STACK = "_spectralgrad_stack"  # on what belongs to a stack: how many axes that has
@@ -182,7 +182,7 @@ def blocked_svd(x: Any) -> Arrays:
 def _gathered_svd(x: torch.Tensor, mesh: Any, places: Sequence[int]) -> Arrays:
     """That of matrices whose rows are spread over these axes of the mesh."""
     if not places:
-        return tuple(torch.linalg.svd(x, full_matrices=False))
+        return svd_of_finite(x)
     from torch.distributed import _functional_collectives as collectives
 
     # that of before 2.13
