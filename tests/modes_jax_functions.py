@@ -42,8 +42,7 @@ def largest_two(found):
     return (U * S[..., None, :])[..., :2] @ Vh[..., :2, :]
 
 
-def upper_projector(found):
-    Q = found[1][..., 2:]
+def projector_of(Q):
     return Q @ jnp.conj(Q).mT
 
 
@@ -63,11 +62,15 @@ OWN = {  # for JAX and for NumPy, where factors are free to choose or calls have
     "svd": (lambda x: largest_two(sg.svd(x, full_matrices=False)), low_rank),
     "svd_full": (lambda x: largest_two(sg.svd(x)), low_rank),
     "svd:S": (lambda x: sg.svd(x).S, sg.svdvals),
-    "eigh": (lambda x: upper_projector(sg.eigh(x)), projector),
+    "eigh": (lambda x: projector_of(sg.eigh(x).eigenvectors[..., 2:]), projector),
     "polar_left": (lambda x: sg.polar(x, side="left").P,) * 2,
     "truncated_svd": (
         lambda x: largest_two(sg.truncated_svd(x, 2, solver="krylov", adjoint="krylov")),
         low_rank,
+    ),
+    "truncated_eigh": (
+        lambda x: projector_of(sg.truncated_eigh(x, 2, solver="krylov").eigenvectors),
+        projector,
     ),
     "truncated_svd:BCOO": (of_entries, low_rank),
     "kabsch": (lambda x: sg.kabsch(x, sg.pinv(x)).rotation,) * 2,
@@ -84,7 +87,7 @@ OWN = {  # for JAX and for NumPy, where factors are free to choose or calls have
     "svd_function:alpha": (tikhonov,) * 2,
 }
 FUNCTIONS = {op.name: Function(op.call, op.call, op.square, op.second) for op in OPERATIONS} | {
-    name: Function(*pair, name == "eigh", name != "svd:S") for name, pair in OWN.items()
+    name: Function(*pair, "eigh" in name, name != "svd:S") for name, pair in OWN.items()
 }
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import random
 
 import spectralgrad as sg
@@ -148,7 +149,7 @@ def test_a_gradient_by_the_polar_driver(elsewhere):
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning",
     "ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning",
 )
-@pytest.mark.parametrize(("shape", "is_complex"), [((3, 3), True), ((2, 4), False)])
+@pytest.mark.parametrize(("shape", "is_complex"), [((3, 3), True), slow((2, 4), False)])
 def test_compiled_stacks_of_tiny_matrices_are_one_operation(shape, is_complex):
     torch = pytest.importorskip("torch")
     x = torch.asarray(random((200, *shape), is_complex=is_complex)).requires_grad_()

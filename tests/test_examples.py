@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from marks import slow
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 INPAINT = EXAMPLES / "inpaint.py"
 
 
-@pytest.mark.parametrize("name", ["numpy", "torch", "jax"])
+@pytest.mark.parametrize("name", ["numpy", *map(slow, ("torch", "jax"))])
 def test_inpaint_lowers_its_loss_and_writes_the_picture(name, tmp_path):
     for needed in ("sklearn", "PIL", "matplotlib", "rich", name):
         pytest.importorskip(needed)

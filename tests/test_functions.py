@@ -248,6 +248,7 @@ def test_complex_valued_functions(library, kind, is_complex):
     np.testing.assert_allclose(got, wanted, atol=1e-9)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize(
     ("values", "p", "dtype", "wanted"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import SPECTRA, random, with_spectrum
 from operations import OPERATIONS
 
@@ -105,16 +106,31 @@ def test_jacobians_agree(name):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", [*KINDS, "svdvals", "eigvalsh"])  # the others have `hvp` to equal
-def test_second_order_where_values_are_simple(name):
+OF_VECTORS = {  # blind to the phases of complex vectors
+    name: FUNCTIONS[name] for name in ("svd", "svd_full", "eigh")
+} | {
+    "truncated_svd": lambda x: tuple(map(jnp.abs, sg.truncated_svd(x, 2))),
+    "truncated_eigh": lambda x: tuple(map(jnp.abs, sg.truncated_eigh((x + jnp.conj(x).mT) / 2, 2))),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_complex"),  # the others have `hvp` to equal
+    [(name, False) for name in (*KINDS, "svdvals", "eigvalsh")]
+    + [slow(name, True) for name in ("svd_full", "truncated_svd", "truncated_eigh")]
+    + [(name, True) for name in ("svd", "eigh")],
+)
+def test_second_order_where_values_are_simple(name, is_complex):
     """Forward over reverse, reverse over reverse and differences of the gradient agree."""
-    loss = loss_of(FUNCTIONS[name])
-    x = jnp.asarray(with_spectrum(*shape_of(name), (2.0, 1.4, 0.4)))
-    dx = jnp.asarray(random(x.shape, seed=8))
+    loss = loss_of((FUNCTIONS | OF_VECTORS)[name])
+    shape = (3, 3) if "eig" in name else (4, 3)
+    x = jnp.asarray(with_spectrum(*shape, (2.0, 1.4, 0.4), is_complex=is_complex))
+    dx = jnp.asarray(random(x.shape, seed=8, is_complex=is_complex))
     gradient = jax.jit(jax.grad(loss))
     difference = (gradient(x + 1e-5 * dx) - gradient(x - 1e-5 * dx)) / 2e-5
     forward = jax.jit(lambda x: jax.jvp(jax.grad(loss), (x,), (dx,))[1])(x)
-    reverse = jax.jit(jax.grad(lambda x: jnp.vdot(jax.grad(loss)(x), dx)))(x)
+    along = lambda x: jnp.real(jnp.sum(jax.grad(loss)(x) * dx))
+    reverse = jax.jit(jax.grad(along))(x)
     size = float(jnp.max(jnp.abs(difference)))
     np.testing.assert_allclose(forward, difference, atol=1e-6 * size)
     np.testing.assert_allclose(reverse, forward, atol=1e-10 * size)

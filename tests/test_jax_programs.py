@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import random
 
 import spectralgrad as sg
@@ -82,7 +83,10 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize("name", CALLS)
+PATIENT = ("vjp", "vjp of an operator", "grad of params")  # as "grad" is, for longer
+
+
+@pytest.mark.parametrize("name", [slow(name) if name in PATIENT else name for name in CALLS])
 def test_second_call_compiles_nothing(name):
     calls = CALLS[name]
     first, second = (jax.block_until_ready(x) for x in matrices())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
+from marks import slow
 from matrices import SPECTRA, hermitian, random, sample, with_spectrum
 from operations import OPERATIONS, SECOND
 
@@ -280,7 +281,7 @@ def test_compile(name, is_complex, device):
     )
 
 
-@pytest.mark.parametrize("name", ["orthogonalize", "singular_value_threshold", "logm"])
+@pytest.mark.parametrize("name", ["orthogonalize", "singular_value_threshold", slow("logm")])
 def test_compile_stacks_and_constants(name, device):
     shape = (2, *shapes(name)[0])
     check_compiled(FUNCTIONS[name], input_of(name, shape, False, device), "aot_eager")
@@ -304,7 +305,7 @@ def test_compile_policies(ties, device):
     )
 
 
-@pytest.mark.parametrize("name", ["svd_function:expm1", "svd"])
+@pytest.mark.parametrize("name", ["svd", slow("svd_function:expm1")])
 def test_compile_inductor(name, device):
     check_compiled(FUNCTIONS[name], tensor((4, 3), False, device), "inductor")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+from marks import slow
 from matrices import random
 
 import spectralgrad as sg
@@ -107,7 +108,7 @@ def test_nodes_carry_the_names_of_functions():
     assert sg.inv_sqrtm(leaf().mT @ leaf()).grad_fn.name() == "InvSqrtmBackward"
 
 
-@pytest.mark.parametrize("name", ["threshold", "function"])
+@pytest.mark.parametrize("name", ["threshold", slow("function")])
 def test_compiled_with_a_number_that_changes(name):
     """Of its second value Dynamo makes a variable."""
     fun = {

@@ -143,30 +143,46 @@ def _nonzero(directions: Arrays) -> tuple[int, ...]:
     return tuple(i for i, d in enumerate(directions) if type(d) is not ad.Zero)
 
 
-def _linear_jvp(
-    primitive: Primitive, fun: Callable[..., Any], primals: Arrays, tangents: Arrays, **params: Any
-) -> Arrays:
-    """Of what is linear in its directions: along them it is its own derivative at every point."""
+def _lin_jvp(primals: Arrays, tangents: Arrays, **params: Any) -> Arrays:
+    """Linear in its directions: along them it is its own derivative at every point."""
     size = params["inputs"] + params["outputs"]
-    known, directions = primals[:size], primals[size:]
-    out, terms = primitive.bind(*primals, **params), []
-    moving = _nonzero(tangents[:size])
+    out, terms = lin.bind(*primals, **params), []
+    moving, shown = _nonzero(tangents[:size]), _nonzero(tangents[size:])
     if moving:
-
-        def of_moving(*moved: jax.Array) -> Arrays:
-            there = dict(zip(moving, moved, strict=True))
-            arrays = (there.get(i, x) for i, x in enumerate(known))
-            out: Arrays = fun(*arrays, *directions, **params)
-            return out
-
-        moved = (tuple(arrays[i] for i in moving) for arrays in (known, tangents))
-        terms.append(jax.jvp(of_moving, *moved)[1])
-    shown = _nonzero(tangents[size:])
+        terms.append(_moved(_lin, primals, tangents, moving, params))
     if shown:
         along = tuple(params["along"][i] for i in shown)
         dots = (tangents[size + i] for i in shown)
-        terms.append(primitive.bind(*known, *dots, **params | {"along": along}))
+        terms.append(lin.bind(*primals[:size], *dots, **params | {"along": along}))
     return out, [reduce(ad.add_tangents, parts) for parts in zip(*terms, strict=True)]
+
+
+def _pull_jvp(primals: Arrays, tangents: Arrays, **params: Any) -> Arrays:
+    """Along everything at once.
+
+    The cotangents of a loss that is blind to the phases of vectors say so at every point. What
+    they become along a direction does not say so alone, without what the vectors become.
+    """
+    moved = _moved(_pull, primals, tangents, _nonzero(tangents), params)
+    return pull.bind(*primals, **params), moved
+
+
+def _moved(
+    fun: Callable[..., Any],
+    primals: Arrays,
+    tangents: Arrays,
+    moving: tuple[int, ...],
+    params: dict[str, Any],
+) -> Arrays:
+    """The derivative of fun along those tangents, by its arithmetic."""
+
+    def of_moving(*moved: jax.Array) -> Arrays:
+        there = dict(zip(moving, moved, strict=True))
+        out: Arrays = fun(*(there.get(i, x) for i, x in enumerate(primals)), **params)
+        return out
+
+    along: Arrays = jax.jvp(of_moving, *(tuple(a[i] for i in moving) for a in (primals, tangents)))
+    return along[1]
 
 
 @dataclass(frozen=True)
@@ -272,6 +288,5 @@ later.def_effectful_abstract_eval(_effects)
 ad.primitive_jvps[later] = lambda primals, tangents, **params: (later.bind(*primals, **params), [])
 ad.primitive_transposes[later] = lambda cotangents, *args, **params: [None] * len(args)
 ad.primitive_jvps[op] = _op_jvp
-for _primitive, _fun, _transpose in ((lin, _lin, _lin_transpose), (pull, _pull, _pull_transpose)):
-    ad.primitive_jvps[_primitive] = partial(_linear_jvp, _primitive, _fun)
-    ad.primitive_transposes[_primitive] = _transpose
+ad.primitive_jvps[lin], ad.primitive_transposes[lin] = _lin_jvp, _lin_transpose
+ad.primitive_jvps[pull], ad.primitive_transposes[pull] = _pull_jvp, _pull_transpose
