@@ -16,6 +16,7 @@ from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
 from .jax_rows import blocked_svd as blocked_svd
 from .jax_rows import is_blocked as is_blocked
+from .jax_rows import qr as qr
 from .rows import named_axes, product_across
 
 autodiff = True

@@ -19,10 +19,12 @@ devices triangles are gathered and factorized along one after the other.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 
+from . import host
 from .array import Arrays, adjoint, svd_of_finite
 from .rows import Axes, axes_of
 
@@ -52,35 +54,45 @@ def _blocks_of(x: jax.Array) -> int:
 def blocked_svd(x: jax.Array) -> Arrays:
     """The thin SVD of one matrix in blocks."""
     if axes_of(x):
-        return _spread_svd(x, axes_of(x))
+        return _of_spread(svd_of_finite, x, axes_of(x))
     if x.shape[-2] < x.shape[-1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
+    return _of_blocks(svd_of_finite, x)
+
+
+def qr(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """As `host.qr`, by blocks too."""
+    Q, R = _of_blocks(jnp.linalg.qr, x) if _blocks_of(x) > 1 else host.qr(x)
+    return Q, R
+
+
+def _of_blocks(factorize: Callable[[jax.Array], Arrays], x: jax.Array) -> Arrays:
+    """The factors of x, of which the first has its rows, by those of its triangles."""
     pieces, (m, n) = _blocks_of(x), x.shape
-    U, S, Vh = _stacked_svd(jnp.reshape(x, (pieces, m // pieces, n)))
-    return jnp.reshape(U, (m, n)), S, Vh
+    first, *others = _of_stack(factorize, jnp.reshape(x, (pieces, m // pieces, n)))
+    return jnp.reshape(first, (m, n)), *others
 
 
-def _stacked_svd(x: jax.Array) -> Arrays:
+def _of_stack(factorize: Callable[[jax.Array], Arrays], x: jax.Array) -> Arrays:
     """Of blocks (p, m, n) of rows; of many in groups, whose triangles are blocks again."""
     (p, _, n), (Q, R) = x.shape, jnp.linalg.qr(x)
     if p > GROUP:
         groups = min((q for q in range(1, p + 1) if p % q == 0), key=lambda q: q + p // q)
-        W, S, Vh = _stacked_svd(jnp.reshape(R, (groups, p // groups * n, n)))
+        W, *others = _of_stack(factorize, jnp.reshape(R, (groups, p // groups * n, n)))
     else:
-        W, S, Vh = svd_of_finite(jnp.reshape(R, (p * n, n)))
-    return Q @ jnp.reshape(W, (p, n, n)), S, Vh
+        W, *others = factorize(jnp.reshape(R, (p * n, n)))
+    return Q @ jnp.reshape(W, (p, n, n)), *others
 
 
-def _spread_svd(x: jax.Array, axes: Axes) -> Arrays:
-    """That of matrices whose rows are spread over the last of the axes first."""
+def _of_spread(factorize: Callable[[jax.Array], Arrays], x: jax.Array, axes: Axes) -> Arrays:
+    """Of matrices whose rows are spread over axes of devices, the last of them first."""
+    if not axes:
+        return factorize(x)
     Q, R = jnp.linalg.qr(x)
     axis, n = axes[-1], x.shape[-1]
     stack = jnp.moveaxis(jax.lax.all_gather(R, axis, to="invarying"), 0, -3)
     whole = jnp.reshape(stack, (*x.shape[:-2], -1, n))
-    if len(axes) > 1:
-        W, S, Vh = _spread_svd(whole, axes[:-1])
-    else:
-        W, S, Vh = svd_of_finite(whole)
+    W, *others = _of_spread(factorize, whole, axes[:-1])
     own = jax.lax.dynamic_slice_in_dim(W, n * jax.lax.axis_index(axis), n, axis=-2)
-    return Q @ own, S, Vh
+    return Q @ own, *others

@@ -27,6 +27,7 @@ from .host import written as written
 from .torch_devices import blocked_svd as blocked_svd
 from .torch_devices import is_blocked as is_blocked
 from .torch_devices import is_spread
+from .torch_devices import qr as qr
 from .torch_function import apply as apply
 from .torch_state import computing as computing
 from .torch_state import has_values, is_tracing, levels

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from . import host
 from .array import Arrays, adjoint, svd_of_finite
 from .rows import added_up
 
@@ -160,41 +161,58 @@ def blocked_svd(x: Any) -> Arrays:
     if x.shape[-2] < x.shape[-1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
+    return _of_blocks(svd_of_finite, x)
+
+
+def qr(x: torch.Tensor) -> Arrays:
+    """As `host.qr`, by blocks too."""
+    return _of_blocks(torch.linalg.qr, x) if is_blocked(x) else host.qr(x)
+
+
+def _of_blocks(factorize: Callable[[torch.Tensor], Arrays], x: Any) -> Arrays:
+    """The factors of x, of which the first has its rows, by those of its triangles."""
     from torch.distributed.tensor import Replicate
 
     rows, columns = x.ndim - 2, x.ndim - 1
     at = [Replicate() if p.is_shard(columns) else p for p in _at(x)]
     x = x.redistribute(placements=at)
     places = [i for i, p in enumerate(at) if p.is_shard(rows)]
-    U, S, Vh = _gathered_svd(x.to_local(), x.device_mesh, places)
     shared = [Replicate() if i in places else p for i, p in enumerate(at)]
-    k = x.shape[-1]
+    factors = _of_spread(factorize, x.to_local(), x.device_mesh, places)
 
-    def whole(y: torch.Tensor, shape: tuple[int, ...], placements: Any) -> Any:
-        size = torch.Size((*x.shape[:-2], *shape))
+    def whole(i: int, y: torch.Tensor) -> Any:
+        own = tuple(y.shape[x.ndim - 2 :])
+        size = torch.Size((*x.shape[:-2], *(own if i else x.shape[-2:])))
         return x.from_local(
-            y, x.device_mesh, placements, run_check=False, shape=size, stride=_strides(size)
+            y,
+            x.device_mesh,
+            shared if i else at,
+            run_check=False,
+            shape=size,
+            stride=_strides(size),
         )
 
-    return whole(U, (x.shape[-2], k), at), whole(S, (k,), shared), whole(Vh, (k, k), shared)
+    return tuple(whole(i, y) for i, y in enumerate(factors))
 
 
-def _gathered_svd(x: torch.Tensor, mesh: Any, places: Sequence[int]) -> Arrays:
-    """That of matrices whose rows are spread over these axes of the mesh."""
+def _of_spread(
+    factorize: Callable[[torch.Tensor], Arrays], x: torch.Tensor, mesh: Any, places: Sequence[int]
+) -> Arrays:
+    """Of matrices whose rows are spread over these axes of the mesh, the last of them first."""
     if not places:
-        return svd_of_finite(x)
+        return tuple(factorize(x))
     from torch.distributed import _functional_collectives as collectives
 
     # that of before 2.13
     gather = getattr(collectives, "all_gather_single", None) or collectives.all_gather_tensor
     *others, place = places
     n = x.shape[-1]
-    short = max(0, n - x.shape[-2])  # a block may have fewer rows than columns, or none
+    short = max(0, n - x.shape[-2])  # a block may have fewer rows than columns
     padded = torch.nn.functional.pad(x, (0, 0, 0, short)) if short else x
     Q, R = torch.linalg.qr(padded)
     stack = gather(R.contiguous()[None], 0, (mesh, place))
     whole = stack.movedim(0, -3).reshape(*x.shape[:-2], -1, n)
-    W, S, Vh = _gathered_svd(whole, mesh, others)
+    W, *rest = _of_spread(factorize, whole, mesh, others)
     start = n * mesh.get_local_rank(place)
-    U = Q @ W[..., start : start + n, :]
-    return U[..., : x.shape[-2], :], S, Vh
+    first = Q @ W[..., start : start + n, :]
+    return first[..., : x.shape[-2], :], *rest
