@@ -14,6 +14,7 @@ import sys
 from functools import partial
 
 import numpy as np
+import pytest
 import torch
 import torch.distributed as dist
 from matrices import random, sample, with_spectrum
@@ -183,10 +184,8 @@ def around(_):
     tall = np.stack([with_spectrum(M, N, SPREAD, seed=i) for i in range(3)])
     counts, _ = compared(ROWS["tanh"], tall, True, Shard(1))
     assert max(map(max, counts.values())) <= 3 * N * N, counts
-    x = put(random((640, 300)))
-    counts, S = sent(lambda: sg.truncated_svd(x, 3, solver="krylov").S)
-    assert max(counts) <= 12 * 300, max(counts)
-    same(whole(S), np.linalg.svd(whole(x))[1][:3])
+    with pytest.raises(NotImplementedError, match="DTensor"):
+        sg.truncated_svd(put(random((640, 300))), 3, solver="krylov")
     nothing, _ = compared(sg.orthogonalize, tall, True, Replicate())
     assert not any(nothing.values()), nothing
 

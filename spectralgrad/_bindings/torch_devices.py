@@ -161,16 +161,6 @@ def blocked_svd(x: Any) -> Arrays:
     if x.shape[-2] < x.shape[-1]:
         U, S, Vh = blocked_svd(adjoint(x))
         return adjoint(Vh), S, adjoint(U)
-    return _of_blocks(svd_of_finite, x)
-
-
-def qr(x: torch.Tensor) -> Arrays:
-    """As `host.qr`, by blocks too."""
-    return _of_blocks(torch.linalg.qr, x) if is_blocked(x) else host.qr(x)
-
-
-def _of_blocks(factorize: Callable[[torch.Tensor], Arrays], x: Any) -> Arrays:
-    """The factors of x, of which the first has its rows, by those of its triangles."""
     from torch.distributed.tensor import Replicate
 
     rows, columns = x.ndim - 2, x.ndim - 1
@@ -178,29 +168,34 @@ def _of_blocks(factorize: Callable[[torch.Tensor], Arrays], x: Any) -> Arrays:
     x = x.redistribute(placements=at)
     places = [i for i, p in enumerate(at) if p.is_shard(rows)]
     shared = [Replicate() if i in places else p for i, p in enumerate(at)]
-    factors = _of_spread(factorize, x.to_local(), x.device_mesh, places)
+    batch, k = tuple(x.shape[:-2]), x.shape[-1]
+    U, S, Vh = _spread_svd(x.to_local(), x.device_mesh, places)
 
-    def whole(i: int, y: torch.Tensor) -> Any:
-        own = tuple(y.shape[x.ndim - 2 :])
-        size = torch.Size((*x.shape[:-2], *(own if i else x.shape[-2:])))
+    def whole(y: torch.Tensor, shape: tuple[int, ...], placements: Any) -> Any:
+        size = torch.Size((*batch, *shape))
         return x.from_local(
-            y,
-            x.device_mesh,
-            shared if i else at,
-            run_check=False,
-            shape=size,
-            stride=_strides(size),
+            y, x.device_mesh, placements, run_check=False, shape=size, stride=_strides(size)
         )
 
-    return tuple(whole(i, y) for i, y in enumerate(factors))
+    return whole(U, (x.shape[-2], k), at), whole(S, (k,), shared), whole(Vh, (k, k), shared)
 
 
-def _of_spread(
-    factorize: Callable[[torch.Tensor], Arrays], x: torch.Tensor, mesh: Any, places: Sequence[int]
-) -> Arrays:
+def written(x: torch.Tensor, part: torch.Tensor, row: Any, column: Any) -> Any:
+    """As `host.written`; a DTensor cannot be written into a plain tensor (2.13)."""
+    if is_spread(part):
+        raise NotImplementedError(
+            "an iteration on a DTensor in blocks of rows or columns came, as of truncated_svd with "
+            "solver='krylov'; wanted a plain tensor, or a stack that is sharded along the batch. "
+            "Where the shorter side is short take svd(x, full_matrices=False) or low_rank, which "
+            "exchange little."
+        )
+    return host.written(x, part, row, column)
+
+
+def _spread_svd(x: torch.Tensor, mesh: Any, places: Sequence[int]) -> Arrays:
     """Of matrices whose rows are spread over these axes of the mesh, the last of them first."""
     if not places:
-        return tuple(factorize(x))
+        return svd_of_finite(x)
     from torch.distributed import _functional_collectives as collectives
 
     # that of before 2.13
@@ -212,7 +207,7 @@ def _of_spread(
     Q, R = torch.linalg.qr(padded)
     stack = gather(R.contiguous()[None], 0, (mesh, place))
     whole = stack.movedim(0, -3).reshape(*x.shape[:-2], -1, n)
-    W, *rest = _of_spread(factorize, whole, mesh, others)
+    W, S, Vh = _spread_svd(whole, mesh, others)
     start = n * mesh.get_local_rank(place)
-    first = Q @ W[..., start : start + n, :]
-    return first[..., : x.shape[-2], :], *rest
+    U = Q @ W[..., start : start + n, :]
+    return U[..., : x.shape[-2], :], S, Vh
