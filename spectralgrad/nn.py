@@ -63,7 +63,7 @@ class LowRank(torch.nn.Module):
 
     def __init__(self, rank: int) -> None:
         super().__init__()
-        self.rank = rank
+        self.rank: int = rank
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return low_rank(X, self.rank)
@@ -113,7 +113,8 @@ class BoundedSingularValues(torch.nn.Module):
                 "0 <= low < high. For equal singular values use "
                 "torch.nn.utils.parametrizations.orthogonal or `orthogonalize`."
             )
-        self.low, self.high = float(low), float(high)
+        self.low: float = float(low)
+        self.high: float = float(high)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
         return svd_function(X, partial(_bounded, low=self.low, high=self.high))
