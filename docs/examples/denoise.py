@@ -8,9 +8,9 @@ fills its other singular values. Soft thresholding takes the noise out,
 .. math:: Y \mapsto U \max(S - \tau, 0) V^T,
 
 as far as :math:`\tau` is right. Here :math:`\tau`, and then a whole shrinkage curve, is learned
-from one photograph by the gradient, and used on another. The grouping of patches is that of Dabov, Foi,
-Katkovnik and Egiazarian (2007); Gavish and Donoho (2017), Optimal shrinkage of singular values, say
-which curve is the best one for a matrix of random vectors.
+from one photograph by the gradient, and used on another. The grouping of patches is that of Dabov,
+Foi, Katkovnik and Egiazarian (2007); Gavish and Donoho (2017), Optimal shrinkage of singular
+values, say which curve is the best one for a matrix of random vectors.
 """
 
 from functools import partial

@@ -8,9 +8,9 @@ matrix along the polar factor of its momentum: all directions of the step have o
 .. math:: B \leftarrow \mu B + \nabla L(W), \qquad W \leftarrow W - \eta\, \mathrm{polar}(B),
 
 where :math:`\mathrm{polar}(U S V^T) = U V^T`. It is computed by products of matrices alone, and
-here it has a derivative too: the length of the step is learned by the gradient through the training. As
-in Muon, only the hidden layers are moved so. The gradient of the last one is singular (its rows add
-up to zero), and at a singular matrix the polar factor jumps.
+here it has a derivative too: the length of the step is learned by the gradient through the
+training. As in Muon, only the hidden layers are moved so. The gradient of the last one is singular
+(its rows add up to zero), and at a singular matrix the polar factor jumps.
 """
 
 import matplotlib.pyplot as plt
