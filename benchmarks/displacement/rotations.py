@@ -7,7 +7,7 @@
 Its functions `procrustes` and `special_procrustes`, each in a form with a derivative of its own and
 in one that PyTorch differentiates, are replaced, and its tests run with and without. Two of them
 begin at a matrix that has no nearest rotation, where this library's derivative is NaN unless it is
-asked for what is left, undefined="least_norm". Then gradients of both are compared with differences.
+asked for what is left, undefined="least_norm". Then gradients are compared with differences.
 """
 
 from __future__ import annotations
