@@ -12,7 +12,8 @@ triplets U, S, V of the matrix. Here they are those of ::
     A(theta) = A_0 diag(exp(theta))
 
 and theta, a number for each term, is learned from the modules that the documents are of. With
-z_i = e_i/|e_i|, and c_im the mean of z_j over the training documents j of module m other than i, ::
+z_i the unit vector along e_i, and c_im the mean of z_j over the training documents j of module m
+other than i, ::
 
     L(theta) = - mean_i log softmax_m(z_i . c_im / TEMPERATURE) at the module of i
 
