@@ -39,7 +39,13 @@ def test_shards_of_a_stack(mesh):
     torch.testing.assert_close(shards.grad.to_local(), gradient)
 
 
-@pytest.mark.parametrize("name", ["orthogonalize", "svdvals", "expm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "orthogonalize",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("svdvals", "expm")),
+    ],
+)
 def test_exported_programs_have_operators_of_pytorch_alone(name):
     class Module(torch.nn.Module):
         def forward(self, x):
