@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--chi", type=int, default=6, help="values kept in the environment")
     parser.add_argument("--seed", type=int, default=1)
     choices = ("own", "drop", "split", "nan")
-    parser.add_argument("--runs", nargs="+", choices=choices, default=choices[:3])
+    parser.add_argument("--runs", nargs="+", choices=choices, default=choices)
     options = parser.parse_args()
     settle()
     model = heisenberg()
