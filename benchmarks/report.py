@@ -132,8 +132,8 @@ def write_plot(path: Path, rows: list[dict[str, Any]], machine: dict[str, Any]) 
     groups = [[r for r in rows if r["against"] == other] for other in against]
     figure, panels = plt.subplots(
         len(groups),
-        figsize=(10, 1.5 + 0.9 * len(groups) + 0.28 * len(rows)),
-        height_ratios=[len(group) + 1 for group in groups],
+        figsize=(10, 1.5 + 0.7 * len(groups) + 0.28 * len(rows)),
+        height_ratios=[len(group) for group in groups],
         sharex=True,
         squeeze=False,
         layout="constrained",
@@ -171,5 +171,5 @@ def _draw(axes: Any, rows: list[dict[str, Any]]) -> None:
     names = (r["name"].replace(", forward and backward", "") for r in rows)
     labels = [f"{name}, {r['size']} ({r['library']})" for name, r in zip(names, rows, strict=True)]
     axes.set_yticks(range(len(rows)), labels)
-    axes.invert_yaxis()
-    axes.margins(y=0.02)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.tick_params(labelbottom=True)

@@ -1,5 +1,7 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import functions, operators, testing
 from ._bindings.explaining import explain_nan
 from ._diagnosis.diagnose import diagnose
@@ -42,6 +44,9 @@ from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 
 # isort: split
 from . import rules  # which the declarations of the operations above fill
+
+if _TYPE_CHECKING:
+    from . import nn as nn
 
 __all__ = [
     "AnalyticSVDResult",
@@ -114,3 +119,13 @@ __version__ = "0.1.0"
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if not _TYPE_CHECKING:  # where it would make every name one of the package's
+
+    def __getattr__(name: str) -> object:
+        if name != "nn":  # which imports PyTorch
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return importlib.import_module(".nn", __name__)

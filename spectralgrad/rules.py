@@ -1,6 +1,6 @@
 """The plain rules, for those who hold factors already.
 
-Every rule has one signature:
+Every rule has one signature::
 
     rule_vjp(inputs, outputs, cotangents, **options) -> cotangents of the inputs
     rule_jvp(inputs, outputs, tangents, **options)   -> tangents of the outputs

@@ -54,6 +54,10 @@ def random_cotangent(out: Any, *, seed: int = 0) -> Any:
         Re<C, Q diag(c) Q^H> + <e, w>.
         Both are blind to phases and completions, and see every gap: have no ties.
 
+    See Also
+    --------
+    check_vjp, check_jvp
+
     Examples
     --------
     >>> import numpy as np, spectralgrad as sg
@@ -139,6 +143,10 @@ def check_vjp(
     AssertionError
         If <x_bar, dx> and <out_bar, dout> differ.
 
+    See Also
+    --------
+    check_jvp, random_cotangent, spectralgrad.vjp
+
     Examples
     --------
     >>> import numpy as np, spectralgrad as sg
@@ -168,6 +176,10 @@ def check_jvp(
     AssertionError
         If <out_bar, dout> differs from that of central differences by `rtol`, or from <x_bar, dx>
         by 1000 eps.
+
+    See Also
+    --------
+    check_vjp, random_cotangent, spectralgrad.jvp
 
     Examples
     --------

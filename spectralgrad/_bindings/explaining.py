@@ -30,6 +30,10 @@ def explain_nan() -> Iterator[None]:
     DerivativeUndefinedWarning
         For a derivative that does not exist: function, batch element, values and remedy.
 
+    See Also
+    --------
+    explain, diagnose
+
     Notes
     -----
     What counts is the tracing. What was traced outside has no call to the host, and the context

@@ -67,6 +67,10 @@ def diagnose(
     ConvergenceWarning
         As `truncated_svd` does.
 
+    See Also
+    --------
+    explain, explain_nan
+
     Notes
     -----
     What counts as equal or zero is what the rules go by: a report says that vectors are undefined

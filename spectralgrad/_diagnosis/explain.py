@@ -121,6 +121,10 @@ def explain(fun: Callable[..., Any], x: Any, cotangents: Any, /, **static: Any) 
     TypeError, ValueError
         As `vjp` and its pullback do; for arrays that are traced and have no values to read.
 
+    See Also
+    --------
+    explain_nan, diagnose
+
     Notes
     -----
     The batch is that of the first array, all its axes but the last two. Reasons are found when they

@@ -150,6 +150,10 @@ def as_operator(A: Any) -> Sum:
         If A has no products or no floating dtype, or the terms of a sum differ in shape, dtype or
         library.
 
+    See Also
+    --------
+    from_matmat, spectralgrad.truncated_svd
+
     Notes
     -----
     Nothing is multiplied out: a product with the sum takes one with each term. In PyTorch and JAX

@@ -66,6 +66,10 @@ def from_matmat(
     TypeError, ValueError
         If a product is not callable, the shape is none, or the dtype is none that has derivatives.
 
+    See Also
+    --------
+    as_operator, spectralgrad.truncated_svd
+
     Notes
     -----
     A cotangent of an operator is a `LowRank`. On PyTorch and JAX, what the products close over has

@@ -123,6 +123,10 @@ def vjp(
     ValueError
         From the pullback, if the cotangent's structure or a shape differs from that of `out`.
 
+    See Also
+    --------
+    jvp, hvp, explain, testing.check_vjp
+
     Notes
     -----
     Arrays are told apart by identity: leave what a call returned as it is, without edits in place,
@@ -218,6 +222,10 @@ def jvp(
     TypeError, ValueError
         As `vjp` does, and if a tangent's shape differs from its primal's.
 
+    See Also
+    --------
+    vjp, hvp, testing.check_jvp
+
     Examples
     --------
     >>> import numpy as np, spectralgrad as sg
@@ -265,6 +273,10 @@ def hvp(fun: Callable[..., Any], x: Any, dx: Any, out_bar: Any, /, **static: Any
     TypeError, ValueError
         As `vjp` and `jvp` do; for a function without a rule of second order (`svd`, `eigh`); for a
         scalar function of your own without `d2f`.
+
+    See Also
+    --------
+    vjp, jvp
 
     Notes
     -----

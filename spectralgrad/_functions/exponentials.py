@@ -54,7 +54,7 @@ def _decay(d: Array) -> Array:
 
 
 class Identity(Named):
-    """s."""
+    """The identity, f(s) = s."""
 
     odd = True
     degree = 1

@@ -195,6 +195,10 @@ def kabsch(
     UserWarning
         For 2 or 3 points in more than 3 dimensions, which look transposed.
 
+    See Also
+    --------
+    procrustes, nearest_rotation
+
     Notes
     -----
     The rotation is that of ``scipy.spatial.transform.Rotation.align_vectors(Q, P)`` for centred
@@ -266,6 +270,10 @@ def procrustes(A: ArrayT, B: ArrayT, /, *, undefined: Policy = "nan") -> Procrus
         For arrays that are not floating-point matrices of one shape and library.
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
+
+    See Also
+    --------
+    kabsch, orthogonalize
 
     Notes
     -----

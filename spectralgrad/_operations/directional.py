@@ -159,6 +159,10 @@ def directional_svdvals(x: ArrayT, dx: ArrayT, /, *, gap_rtol: float | None = No
         For an x that is not a floating-point matrix, a dx that is not like it, or a gap_rtol out of
         range. A TypeError too from a derivative of the result, which has none by rule.
 
+    See Also
+    --------
+    directional_eigvalsh, svdvals, singular_value_jacobian
+
     Notes
     -----
     They exist everywhere. They are homogeneous in dx, but linear only where the values are simple
@@ -211,6 +215,10 @@ def directional_eigvalsh(x: ArrayT, dx: ArrayT, /, *, gap_rtol: float | None = N
     TypeError, ValueError
         For an x that is no stack of square floating matrices, a dx that is not like it, or a
         gap_rtol out of range. A TypeError too from a derivative of the result.
+
+    See Also
+    --------
+    directional_svdvals, eigvalsh
 
     Notes
     -----

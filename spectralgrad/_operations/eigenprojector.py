@@ -150,6 +150,10 @@ def sum_largest_eigvalsh(x: ArrayT, /, k: int) -> ArrayT:
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or a k out of range.
 
+    See Also
+    --------
+    eigenprojector, eigvalsh_sum, ky_fan_norm
+
     Notes
     -----
     The sum of the k lowest is minus that of -x. The gradient is the projector on the vectors of the
@@ -204,6 +208,10 @@ def eigenprojector(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT
         For an x that is no stack of square floating matrices, or a k out of range.
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
+
+    See Also
+    --------
+    singular_projector, sum_largest_eigvalsh
 
     Notes
     -----

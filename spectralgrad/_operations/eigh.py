@@ -180,6 +180,10 @@ def eigh(x: ArrayT, /, *, ties: Ties = "nan", gap_rtol: float | None = None) -> 
     DerivativeUndefinedError
         From the derivative, with ties="raise".
 
+    See Also
+    --------
+    eigh_function, eigvalsh, eigenprojector, truncated_eigh
+
     Notes
     -----
     The cotangent of x is Hermitian. A batch element with a NaN or an Inf is NaN throughout and

@@ -196,6 +196,10 @@ def eigh_function(
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    svd_function, eigvalsh_sum, functions.ScalarFunction
+
     Notes
     -----
     Of functions that end, jump, have a kink or are infinitely steep at zero (`log`, `sqrt`,

@@ -83,6 +83,10 @@ def sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     UserWarning
         For a value that is NaN, which says why.
 
+    See Also
+    --------
+    inv_sqrtm, powm, polar
+
     Notes
     -----
     An eigenvalue below -2 sqrt(n) eps max|w| makes the batch element NaN. At an eigenvalue that
@@ -127,6 +131,10 @@ def inv_sqrtm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     -----
     UserWarning
         For a value that is NaN, which says why.
+
+    See Also
+    --------
+    sqrtm, powm, pinv
 
     Notes
     -----
@@ -176,6 +184,10 @@ def powm(x: ArrayT, /, p: float | ArrayT, *, undefined: Policy = "nan") -> Array
     UserWarning
         For a value that is NaN, which says why.
 
+    See Also
+    --------
+    sqrtm, inv_sqrtm, eigh_function
+
     Notes
     -----
     Unless p is a whole number, an eigenvalue below -2 sqrt(n) eps max|w| makes the batch element
@@ -222,6 +234,10 @@ def logm(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
     UserWarning
         For a value that is NaN, which says why.
 
+    See Also
+    --------
+    expm, eigvalsh_sum
+
     Notes
     -----
     An eigenvalue that counts as zero, |w| <= 2 sqrt(n) eps max|w|, or is negative makes the batch
@@ -261,6 +277,10 @@ def expm(x: ArrayT, /) -> ArrayT:
     -----
     UserWarning
         For a value that is NaN, which says why.
+
+    See Also
+    --------
+    logm, eigh_function
 
     Notes
     -----

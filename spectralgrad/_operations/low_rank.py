@@ -214,6 +214,10 @@ def low_rank(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT:
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    truncated_svd, singular_projector, truncation_error
+
     Notes
     -----
     Only the gap at the cut matters: ties among the kept values, or among the others, are as good as
@@ -269,6 +273,10 @@ def singular_projector(
         For an x that is not a floating-point matrix, a k out of range, or a side that is neither.
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
+
+    See Also
+    --------
+    eigenprojector, low_rank
 
     Notes
     -----

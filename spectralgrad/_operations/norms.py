@@ -106,6 +106,10 @@ def nuclear_norm(x: ArrayT, /) -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix.
 
+    See Also
+    --------
+    spectral_norm, schatten_norm, ky_fan_norm, singular_value_threshold
+
     Notes
     -----
     The gradient is U Vh over the values that do not count as zero, 2 sqrt(max(m, n)) eps S[0].
@@ -152,6 +156,10 @@ def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a k out of range.
 
+    See Also
+    --------
+    nuclear_norm, spectral_norm, sum_largest_eigvalsh
+
     Notes
     -----
     The gradient is U_k V_k^H. At a tie across the cut, to the error of computed values, 2 sqrt(max(
@@ -187,6 +195,10 @@ def spectral_norm(x: ArrayT, /) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is not a floating-point matrix.
+
+    See Also
+    --------
+    nuclear_norm, ky_fan_norm, schatten_norm
 
     Notes
     -----

@@ -141,6 +141,10 @@ def pinv(x: ArrayT, /, *, rtol: float | ArrayT | None = None, undefined: Policy 
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    svd_function, functions.tikhonov
+
     Notes
     -----
     What is differentiated is the function with its threshold: at low rank its derivative is that

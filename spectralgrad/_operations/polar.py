@@ -71,6 +71,10 @@ def orthogonalize(x: ArrayT, /, *, method: Method = "svd", undefined: Policy = "
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    polar, nearest_rotation, inv_sqrtm
+
     Notes
     -----
     The derivative divides only by sums of singular values: ties are as good as any. Where a value
@@ -164,6 +168,10 @@ def polar(
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    orthogonalize, nearest_rotation, sqrtm
+
     Notes
     -----
     Values as those of `scipy.linalg.polar`. The derivative exists at ties, to second order. Where a
@@ -212,6 +220,10 @@ def nearest_rotation(x: ArrayT, /, *, undefined: Policy = "nan") -> ArrayT:
         For an x that is complex or no stack of square floating matrices.
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
+
+    See Also
+    --------
+    orthogonalize, kabsch
 
     Notes
     -----

@@ -165,6 +165,10 @@ def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a p that is below 1 or does not go with x.
 
+    See Also
+    --------
+    nuclear_norm, spectral_norm, svdvals_sum
+
     Notes
     -----
     Scale-free: no power of a singular value is formed but in units of the largest. The gradient is

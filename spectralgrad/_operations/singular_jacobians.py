@@ -143,6 +143,10 @@ def singular_value_jacobian(x: ArrayT, /, *, gap_rtol: float | None = None) -> A
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a gap_rtol out of range.
 
+    See Also
+    --------
+    singular_vector_jacobian, directional_svdvals, svdvals
+
     Notes
     -----
     Magnus (1985), theorem 1. What is NaN has a `DerivativeUndefinedWarning`;
@@ -193,6 +197,10 @@ def singular_vector_jacobian(
     ------
     TypeError, ValueError
         For an x that is complex or no floating-point matrix, or an i or a gap_rtol out of range.
+
+    See Also
+    --------
+    singular_value_jacobian, svd
 
     Notes
     -----

@@ -139,6 +139,10 @@ def svdvals_sum(x: ArrayT, /, f: Function, *, params: Any = None) -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix, or an f as in `svd_function`.
 
+    See Also
+    --------
+    eigvalsh_sum, svd_function, nuclear_norm
+
     Notes
     -----
     The gradient is U f'(S) Vh, in which no gap enters, and the second derivative that of
@@ -200,6 +204,10 @@ def eigvalsh_sum(x: ArrayT, /, f: Function, *, params: Any = None) -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices, or an f as in `svd_function`.
+
+    See Also
+    --------
+    svdvals_sum, eigh_function, sum_largest_eigvalsh
 
     Notes
     -----

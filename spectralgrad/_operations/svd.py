@@ -333,6 +333,10 @@ def svd(
     DerivativeUndefinedError
         From the derivative, with ties="raise".
 
+    See Also
+    --------
+    svd_function, svdvals, orthogonalize, truncated_svd, diagnose
+
     Notes
     -----
     A batch element with a NaN or an Inf is NaN throughout and affects no other. A tie that no

@@ -76,6 +76,10 @@ def svd_function(
     DerivativeUndefinedError
         From the derivative, with undefined="raise".
 
+    See Also
+    --------
+    eigh_function, svdvals_sum, singular_value_threshold, functions.ScalarFunction
+
     Notes
     -----
     No gap enters: the derivative is exact to working precision for equal, close and zero values
@@ -127,6 +131,10 @@ def singular_value_threshold(x: ArrayT, /, tau: float | ArrayT) -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix, or a tau that is negative or does not go with
         x.
+
+    See Also
+    --------
+    svd_function, nuclear_norm, functions.soft_threshold
 
     Notes
     -----

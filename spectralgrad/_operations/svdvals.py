@@ -163,6 +163,10 @@ def svdvals(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     TypeError, ValueError
         For an x that is not a floating-point matrix.
 
+    See Also
+    --------
+    svdvals_sum, nuclear_norm, directional_svdvals, singular_value_jacobian
+
     Notes
     -----
     ds_i = Re u_i^H dx v_i: Magnus (1985), theorem 1, for the Hermitian matrix [[0, x], [x^H, 0]].
@@ -218,6 +222,10 @@ def eigvalsh(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     ------
     TypeError, ValueError
         For an x that is no stack of square floating matrices.
+
+    See Also
+    --------
+    eigvalsh_sum, sum_largest_eigvalsh, directional_eigvalsh
 
     Notes
     -----

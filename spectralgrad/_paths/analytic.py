@@ -81,6 +81,10 @@ def analytic_svd(
         With unresolved="raise", where vectors cannot be followed: it names the interval and the two
         values that exchange them.
 
+    See Also
+    --------
+    svd, directional_svdvals
+
     Notes
     -----
     The path is followed by decisions on values: on the host, in double precision, with SVDs of

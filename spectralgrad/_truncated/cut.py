@@ -35,6 +35,10 @@ def cut(S: AnyArray, /, k: int, *, rtol: float | None = None) -> int:
     TypeError, ValueError
         If S is no array of real values, finite and in descending order, or k is out of range.
 
+    See Also
+    --------
+    truncation, truncated_svd
+
     Examples
     --------
     >>> import numpy as np, spectralgrad as sg

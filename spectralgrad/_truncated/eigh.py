@@ -91,6 +91,10 @@ def truncated_eigh(
     ConvergenceWarning
         As `truncated_svd` does; under tracing, values that have not converged are NaN.
 
+    See Also
+    --------
+    truncated_svd, eigh, eigenprojector, operators.from_matmat
+
     Notes
     -----
     A cotangent is Hermitian, and comes as that of `truncated_svd`: an array, a sparse tensor, or an

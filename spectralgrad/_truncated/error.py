@@ -195,6 +195,10 @@ def truncation_error(
         For a sparse matrix whose error is below eps^(1/4) of its norm, and NaN, since half of the
         digits are lost in the difference; take the matrix as an operator or an array.
 
+    See Also
+    --------
+    truncated_svd, truncation, low_rank
+
     Notes
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is

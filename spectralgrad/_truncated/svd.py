@@ -134,6 +134,10 @@ def truncated_svd(
         are traced, as under `jax.jit`, `grad` and `vmap`, and no warning can be raised, they are
         NaN instead. From the derivative, which is NaN, where its system was not solved.
 
+    See Also
+    --------
+    truncated_eigh, truncation, cut, truncation_error, operators.from_matmat
+
     Notes
     -----
     A cotangent of an array is an array, that of a sparse tensor (PyTorch, JAX) is sparse and of its

@@ -55,6 +55,10 @@ def truncation(most: int, *, rtol: float | None = None, error: float | None = No
         For an argument out of range. From `truncated_svd` and `truncation_error`, for an `error`
         below eps^(1/4) and a large sparse matrix, where it cannot be told from rounding.
 
+    See Also
+    --------
+    cut, truncated_svd, truncation_error
+
     Notes
     -----
     Each batch element has its own rank. It is the least that one of the conditions asks for, moved

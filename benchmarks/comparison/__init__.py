@@ -1,0 +1,1 @@
+"""Gradients of other libraries and ours, at hard matrices."""
