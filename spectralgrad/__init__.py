@@ -1,5 +1,7 @@
 """Derivatives of singular values, singular vectors and functions of the spectrum."""
 
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
 from . import functions, operators, testing
 from ._bindings.dask_passes import in_passes
 from ._bindings.explaining import explain_nan
@@ -21,6 +23,7 @@ from ._operations.eigh_function import eigh_function
 from ._operations.hermitian import expm, inv_sqrtm, logm, powm, sqrtm
 from ._operations.low_rank import low_rank, singular_projector
 from ._operations.norms import ky_fan_norm, nuclear_norm, spectral_norm
+from ._operations.over_rows import over_rows
 from ._operations.pinv import pinv
 from ._operations.polar import PolarResult, nearest_rotation, orthogonalize, polar
 from ._operations.schatten import schatten_norm
@@ -42,6 +45,9 @@ from ._truncated.truncation import TruncatedSVDResult, Truncation, truncation
 
 # isort: split
 from . import rules  # which the declarations of the operations above fill
+
+if _TYPE_CHECKING:
+    from . import nn as nn
 
 __all__ = [
     "AnalyticSVDResult",
@@ -85,6 +91,7 @@ __all__ = [
     "nuclear_norm",
     "operators",
     "orthogonalize",
+    "over_rows",
     "pinv",
     "polar",
     "powm",
@@ -114,3 +121,13 @@ __version__ = "0.1.0"
 
 def __dir__() -> list[str]:
     return __all__
+
+
+if not _TYPE_CHECKING:  # where it would make every name one of the package's
+
+    def __getattr__(name: str) -> object:
+        if name != "nn":  # which imports PyTorch
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return importlib.import_module(".nn", __name__)

@@ -7,9 +7,11 @@ array_api_compat.cupy, which imports without a device.
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +108,21 @@ def test_cupy_has_every_function_with_its_keywords(calls):
     assert len(calls) > 30
     missing = [problem for call in sorted(calls, key=str) if (problem := _problem(*call))]
     assert not missing
+
+
+CREATION = {"arange", "empty", "eye", "full", "linspace", "ones", "zeros"}
+
+
+def test_what_is_made_is_on_the_device_of_the_input(calls):
+    made = [call for call in calls if call[0][-1] in CREATION]
+    assert made
+    assert not [(path, keywords) for path, _, keywords in made if "device" not in keywords]
+
+
+def test_devices_and_streams_are_the_users():
+    sources = {path: path.read_text() for path in Path(sg.__file__).parent.rglob("*.py")}
+    words = re.compile(r"\bStream\b|\bsynchronize\(|\bcuda\.Device\b|\buse_mem_pool\b|cupy\.cuda")
+    assert not {str(path) for path, text in sources.items() if words.search(text)}
 
 
 def _problem(path, positional, keywords):

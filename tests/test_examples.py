@@ -1,6 +1,8 @@
 """The examples run, on every library that is installed."""
 
+import ast
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,39 @@ from marks import slow
 
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
 INPAINT = EXAMPLES / "inpaint.py"
+SCRIPTS = sorted(EXAMPLES.glob("*.py"))
+NEEDED = {"matplotlib", "torch", "jax", "sklearn", "scipy", "rich", "PIL", "dask"}
+QUICK = ("molecules", "slopes", "transformer", "whitening")
+SLOW = ("denoise", "muon", "pose", "quantum")
+
+
+@pytest.mark.numpy_views
+@pytest.mark.parametrize(
+    "name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
+def test_example_holds_what_it_says(name, monkeypatch):
+    """Each asserts it itself, and leaves a picture."""
+    script = EXAMPLES / f"{name}.py"
+    imported = re.findall(r"^(?:import|from) (\w+)", script.read_text(), re.MULTILINE)
+    for needed in NEEDED.intersection(imported):
+        pytest.importorskip(needed)
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    mpl.use("Agg")
+    monkeypatch.setattr(plt, "show", lambda: None)
+    monkeypatch.setattr(sys, "argv", [str(script)])
+    runpy.run_path(str(script), run_name="__main__")
+    assert plt.get_fignums()
+    plt.close("all")
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+def test_example_has_the_form_of_a_gallery(script):
+    title, underline, *_ = ast.get_docstring(ast.parse(script.read_text())).splitlines()
+    assert underline == "=" * len(title)
+    assert re.search(r"^# %%\n# \w", script.read_text(), re.MULTILINE)
+    assert re.search(r"^ *assert ", script.read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["numpy", *map(slow, ("torch", "jax"))])

@@ -1,30 +1,33 @@
-"""Tune the term weights of a text search, by the gradient through a truncated SVD.
+r"""
+Text embeddings
+===============
+
+The term weights of a text search are tuned by the gradient through a truncated SVD.
 
 Documents are the docstrings of Python's own standard library, terms their words and pairs of
 neighbouring words. A_0 is the sparse matrix of tf-idf counts, documents by terms, its rows of unit
-length. Latent semantic analysis embeds document i as row e_i of E = U diag(S), for the top RANK
-triplets U, S, V of A_0. Here they are those of
+length. Latent semantic analysis embeds document i as row e_i of E = U diag(S), for the leading
+triplets U, S, V of the matrix. Here they are those of ::
 
     A(theta) = A_0 diag(exp(theta))
 
 and theta, a number for each term, is learned from the modules that the documents are of. With
-z_i = e_i/||e_i||, and c_im the mean of z_j over the training documents j != i of module m,
+z_i the unit vector along e_i, and c_im the mean of z_j over the training documents j of module m
+other than i, ::
 
     L(theta) = - mean_i log softmax_m(z_i . c_im / TEMPERATURE) at the module of i
 
 over one half of the documents. Of the other half, on which the accuracy is measured, the words are
 in A_0 and the modules are not used. L is made of inner products of rows of E, so signs of singular
-vectors and rotations of equal ones do not change it. From its cotangent E_bar
+vectors and rotations of equal ones do not change it. From its cotangent E_bar come ::
 
     U_bar = E_bar diag(S),    S_bar_r = sum_i U_ir E_bar_ir,    dL/dtheta_t = sum_i A_bar_it A_it
 
 where A_bar, the pullback of U_bar and S_bar, is needed on the pattern of A alone. It is an
-sg.operators.LowRank, two thin factors: nothing of the size of a dense A is ever made.
+`sg.operators.LowRank`, two thin factors: nothing of the size of a dense A is ever made.
 
-References
-----------
-Deerwester, Dumais, Furnas, Landauer and Harshman (1990), Indexing by latent semantic analysis: E.
-Salton and Buckley (1988), Term-weighting approaches in automatic text retrieval: A_0.
+References: Deerwester, Dumais, Furnas, Landauer and Harshman (1990), Indexing by latent semantic
+analysis: E. Salton and Buckley (1988), Term-weighting approaches in automatic text retrieval: A_0.
 Snell, Swersky and Zemel (2017), Prototypical networks for few-shot learning: the class means in L.
 Townsend (2016), Differentiating the singular value decomposition: what the pullback computes.
 Kingma and Ba (2015), Adam, a method for stochastic optimization: the steps.
@@ -36,11 +39,13 @@ import math
 import os
 import re
 import resource
+import sys
 import time
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from rich.progress import Progress, TextColumn
 from scipy import linalg, sparse
@@ -55,6 +60,18 @@ LONGEST = 0.3  # gradient that Adam is given
 NEIGHBOURS = 10
 DOCUMENTED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 SKIPPED = {"site-packages", "dist-packages", "test", "tests", "idle_test", "lib2to3"}
+
+
+parser = argparse.ArgumentParser(description="Tunes the term weights of a text search.")
+parser.add_argument("--steps", type=int, default=15)
+parser.add_argument("--quick", action="store_true", help="three steps, to see that it runs")
+parser.add_argument("--seed", type=int, default=0)
+options = parser.parse_args()
+
+
+# %%
+# The documents
+# -------------
 
 
 def docstrings():
@@ -94,6 +111,11 @@ def tf_idf(counts):
     rows, cols, values = map(np.array, zip(*entries, strict=True))
     values /= np.sqrt(np.bincount(rows, values**2))[rows]
     return sparse.csr_array((values, (rows, cols)), shape=(len(counts), len(terms)))
+
+
+# %%
+# The loss and its gradient
+# -------------------------
 
 
 def contrast(Z, membership):
@@ -141,13 +163,20 @@ def check_gradient(objective, theta, direction, step=3e-6):
     by_difference = (ahead - behind) / (2 * step)
     print(f"directional derivative: {by_gradient:.9g}, by differences {by_difference:.9g}")
     print(f"relative difference: {abs(by_gradient / by_difference - 1):.1e}")
+    assert abs(by_gradient / by_difference - 1) < 1e-6
+
+
+# %%
+# The steps, and the accuracy
+# ---------------------------
 
 
 def tune(objective, theta, steps, rate=0.05):
     """What `objective` returned at theta and after each of Adam's steps."""
     evaluations, mean, square = [objective(theta)], 0.0, 0.0
     loss_column = TextColumn("loss {task.fields[loss]:.3f}")
-    with Progress(*Progress.get_default_columns(), loss_column) as progress:
+    columns = (*Progress.get_default_columns(), loss_column)
+    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("tuning", total=steps, loss=evaluations[0][0])
         for step in range(1, steps + 1):
             gradient = evaluations[-1][1]
@@ -162,7 +191,7 @@ def tune(objective, theta, steps, rate=0.05):
     return evaluations
 
 
-def print_accuracies(name, rows, labels, train):
+def accuracies(name, rows, labels, train):
     """How many held-out documents `rows`, of unit length, put in their module, in two ways."""
     cosines = rows[~train] @ rows[train].T
     cosines = cosines.toarray() if sparse.issparse(cosines) else cosines
@@ -175,39 +204,54 @@ def print_accuracies(name, rows, labels, train):
     }
     right = {way: np.mean(s.argmax(axis=1) == labels[~train]) for way, s in ways.items()}
     print(f"held-out accuracy {name}:", ", ".join(f"{p:.1%} by {way}" for way, p in right.items()))
+    return right
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--quick", action="store_true", help="three steps, to see that it runs")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
+# %%
+# Tuning
+# ------
+# The gradient is compared with a difference of two losses before it is used.
 
-    rng = np.random.default_rng(options.seed)
-    modules, counts = read_documents()
-    A_0 = tf_idf(counts)
-    names, labels = np.unique(modules, return_inverse=True)
-    (m, n), train = A_0.shape, np.zeros(len(labels), dtype=bool)
-    train[np.lexsort((rng.random(m), labels))[::2]] = True  # every other one of each module
-    print(f"matrix: {m} documents of {len(names)} modules x {n} terms, {A_0.nnz} nonzeros")
-    problem = A_0, train, np.eye(len(names))[labels[train]]
-    theta, steps = np.zeros(n), 3 if options.quick else options.steps
+rng = np.random.default_rng(options.seed)
+modules, counts = read_documents()
+A_0 = tf_idf(counts)
+names, labels = np.unique(modules, return_inverse=True)
+(m, n), train = A_0.shape, np.zeros(len(labels), dtype=bool)
+train[np.lexsort((rng.random(m), labels))[::2]] = True  # every other one of each module
+print(f"matrix: {m} documents of {len(names)} modules x {n} terms, {A_0.nnz} nonzeros")
+problem = A_0, train, np.eye(len(names))[labels[train]]
+theta, steps = np.zeros(n), 3 if options.quick else options.steps
 
-    # One thread: more gain little on products as sparse as these, and lose much on a busy machine.
-    with threadpool_limits(1):
-        check_gradient(make_objective(*problem), theta, rng.standard_normal(n))
-        # the steps need few digits of the gradient
-        evaluations = tune(make_objective(*problem, adjoint_tol=1e-4), theta, steps)
-    losses, _, directions, durations = zip(*evaluations, strict=True)
-    forward, backward = np.median(durations, axis=0)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # of KiB, on Linux
-    print(f"loss: {losses[0]:.6g} at first, {losses[-1]:.6g} after {steps} steps")
-    print(f"time: forward {forward:.2f} s, backward {backward:.2f} s a step")
-    print(f"memory: {peak:.0f} MiB at most; A as a dense array would take {m * n / 2**17:.0f} MiB")
-    for name, rows in {"before": directions[0], "after": directions[-1], "of all A_0": A_0}.items():
-        print_accuracies(name, rows, labels, train)
+# One thread: more gain little on products as sparse as these, and lose much on a busy machine.
+with threadpool_limits(1):
+    check_gradient(make_objective(*problem), theta, rng.standard_normal(n))
+    # the steps need few digits of the gradient
+    evaluations = tune(make_objective(*problem, adjoint_tol=1e-4), theta, steps)
+losses, _, directions, durations = zip(*evaluations, strict=True)
+forward, backward = np.median(durations, axis=0)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10  # of KiB, on Linux
+print(f"loss: {losses[0]:.6g} at first, {losses[-1]:.6g} after {steps} steps")
+print(f"time: forward {forward:.2f} s, backward {backward:.2f} s a step")
+print(f"memory: {peak:.0f} MiB at most; A as a dense array would take {m * n / 2**17:.0f} MiB")
+assert losses[-1] < losses[0]
 
+# %%
+# The loss, and how many of the documents held out are put in their module.
 
-if __name__ == "__main__":
-    main()
+rows = {"before": directions[0], "after": directions[-1], "of all A_0": A_0}
+right = {name: accuracies(name, found, labels, train) for name, found in rows.items()}
+figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+axes[0].plot(losses)
+axes[0].set(xlabel="step", ylabel="loss", title=f"Tuning the weights of {n} terms")
+for i, way in enumerate(right["before"]):
+    axes[1].bar(
+        np.arange(3) + 0.4 * i, [right[name][way] for name in rows], 0.38, label=f"by {way}"
+    )
+titles = (f"{RANK} numbers,\nbefore", f"{RANK} numbers,\nafter", f"all {n} terms,\nbefore")
+axes[1].set_xticks(np.arange(3) + 0.2, titles)
+axes[1].set(title="Documents held out that are put in their module", ylim=(0, 1))
+axes[1].legend()
+for panel in axes:
+    panel.grid(color="0.9")
+    panel.set_axisbelow(True)
+plt.show()

@@ -1,43 +1,45 @@
-"""Restore a photograph from 35 % of its values, with a nuclear norm and its derivative.
+r"""
+Restoring a photograph
+======================
+
+A photograph is restored from 35 % of its values, with a nuclear norm and its derivative.
 
 Each channel of the picture y keeps its own random share of values, the mask M. The restored
-picture x, an array (3, m, n), minimises
+picture x, an array (3, m, n), minimises ::
 
     L(x) = 1/2 ||M o (x - y)||^2 + LAMBDA sum_c w_c N((T x)_c)
 
 T is an orthogonal change of colours, to brightness and two colour differences. A picture has far
 less to say in the differences than in red, green and blue, so a value kept in one channel helps to
-restore the other two; the weights w press on the differences harder. (T x)_c, c = 1, 2, 3, is a
-batch of three matrices. N is the nuclear norm sum_i s_i with its corner at s = 0 rounded off:
+restore the other two; the weights w press on the differences harder. The three channels of T x are
+a batch of three matrices. N is the nuclear norm, the sum of the singular values, with its corner at
+zero rounded off::
 
     N(A) = min_Z ||Z||_* + ||A - Z||^2/(2 MU) = sum_i { s_i^2/(2 MU)  for s_i <= MU
                                                        { s_i - MU/2    above
     grad N(A) = U min(S/MU, 1) V^T
 
 A step of length MU along -grad N soft-thresholds the singular values at MU, as softImpute does.
+No automatic differentiation is needed: `sg.vjp(sg.svdvals, A)` gives the singular values and their
+pullback, hence N and its gradient from one SVD, on arrays of any library.
 
-sg.vjp(sg.svdvals, A) gives the singular values and their pullback, hence N and its gradient from
-one SVD. No automatic differentiation is needed: the arrays are NumPy's unless --library says other.
-
-References
-----------
-Candes and Recht (2009), Exact matrix completion via convex optimization: the nuclear norm.
-Mazumder, Hastie and Tibshirani (2010), Spectral regularization algorithms for learning large
-    incomplete matrices: softImpute.
-Lu, Peng and Wei (2019), Low-rank tensor completion with a new tensor nuclear norm induced by
-    invertible linear transforms: T.
-Beck and Teboulle (2009), A fast iterative shrinkage-thresholding algorithm: the momentum.
-O'Donoghue and Candes (2015), Adaptive restart for accelerated gradient schemes: its restarts.
+References: Candes and Recht (2009), Exact matrix completion via convex optimization: the nuclear
+norm. Mazumder, Hastie and Tibshirani (2010), Spectral regularization algorithms for learning large
+incomplete matrices: softImpute. Lu, Peng and Wei (2019), Low-rank tensor completion with a new
+tensor nuclear norm induced by invertible linear transforms: T. Beck and Teboulle (2009), A fast
+iterative shrinkage-thresholding algorithm: the momentum. O'Donoghue and Candes (2015), Adaptive
+restart for accelerated gradient schemes: its restarts.
 """
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from array_api_compat import array_namespace
-from matplotlib.figure import Figure
 from rich.progress import Progress, TextColumn
 from sklearn.datasets import load_sample_image
 from threadpoolctl import threadpool_limits
@@ -49,6 +51,16 @@ MU = 0.1
 WEIGHTS = np.array([1.0, 2.0, 2.0])
 COLOURS = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [1.0, -2.0, 1.0]])
 COLOURS /= np.linalg.norm(COLOURS, axis=1, keepdims=True)
+
+
+parser = argparse.ArgumentParser(description="Restores a photograph from some of its values.")
+parser.add_argument("--library", choices=["numpy", "torch", "jax", "cupy"], default="numpy")
+parser.add_argument("--device", help="as the library names it: cuda, gpu, 0 (default: its own)")
+parser.add_argument("--iterations", type=int, default=150)
+parser.add_argument("--keep", type=float, default=0.35, help="share of each channel's values")
+parser.add_argument("--seed", type=int, default=0)
+parser.add_argument("--output", type=Path, help="file for the picture, instead of a window")
+options = parser.parse_args()
 
 
 def to_library(array, library, device):
@@ -76,6 +88,11 @@ def to_numpy(array, library):
     return array.get() if library == "cupy" else np.asarray(array)
 
 
+# %%
+# The loss and its gradient
+# -------------------------
+
+
 def make_objective(observed, mask, colours, weights):
     """The function that takes x to L(x), a number, and its gradient, an array like x."""
     xp = array_namespace(observed)
@@ -101,12 +118,18 @@ def check_gradient(objective, x, direction, step=1e-5):
     return by_gradient, (ahead - behind) / (2 * step)
 
 
+# %%
+# Descent with momentum
+# ---------------------
+
+
 def minimise(objective, x, step, iterations):
     """Nesterov's accelerated gradient, its momentum dropped whenever it points uphill."""
     xp = array_namespace(x)
     ahead, momentum, losses = x, 1.0, []
     loss_column = TextColumn("loss {task.fields[loss]:.2f}")
-    with Progress(*Progress.get_default_columns(), loss_column) as progress:
+    columns = (*Progress.get_default_columns(), loss_column)
+    with Progress(*columns, disable=not sys.stdout.isatty()) as progress:
         task = progress.add_task("minimising", total=iterations, loss=math.nan)
         for _ in range(iterations):
             loss, gradient = objective(ahead)
@@ -126,56 +149,53 @@ def psnr(x, truth):
     return -10 * math.log10(np.mean((np.clip(x, 0, 1) - truth) ** 2))
 
 
-def save_picture(path, images):
-    """Images (3, m, n) side by side, under their titles."""
-    figure = Figure(figsize=(19, 4.7), layout="constrained")
-    axes = figure.subplots(1, len(images))
-    for axis, (title, image) in zip(axes, images.items(), strict=True):
-        axis.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1))
-        axis.set_title(title)
-        axis.set_axis_off()
-    figure.savefig(path, dpi=100)
+# %%
+# The photograph
+# --------------
+# The gradient is compared with a difference of two losses before it is used.
 
+rng = np.random.default_rng(options.seed)
+truth = np.moveaxis(load_sample_image("china.jpg"), -1, 0) / 255.0
+mask = rng.random(truth.shape) < options.keep
+filled = np.where(mask, truth, np.mean(truth[mask]))
+arrays = (filled, mask.astype(float), COLOURS, WEIGHTS, rng.standard_normal(truth.shape))
+start, *rest, direction = (to_library(a, options.library, options.device) for a in arrays)
+objective = make_objective(start, *rest)
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--library", choices=["numpy", "torch", "jax", "cupy"], default="numpy")
-    parser.add_argument("--device", help="as the library names it: cuda, gpu, 0 (default: its own)")
-    parser.add_argument("--iterations", type=int, default=150)
-    parser.add_argument("--keep", type=float, default=0.35, help="share of each channel's values")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", default="inpaint.png")
-    options = parser.parse_args()
+# One thread: more gain little on matrices of this size, and lose much on a busy machine.
+with threadpool_limits(1):
+    by_gradient, by_difference = check_gradient(objective, start, direction)
+    print(f"directional derivative: {by_gradient:.9g}, by differences {by_difference:.9g}")
+    print(f"relative difference: {abs(by_gradient / by_difference - 1):.1e}")
+    assert abs(by_gradient / by_difference - 1) < 1e-6
+    # T is orthogonal, and the gradient of N is Lipschitz with 1/MU.
+    step = 1 / (1 + LAMBDA * float(WEIGHTS.max()) / MU)
+    began = time.perf_counter()
+    x, losses = minimise(objective, start, step, options.iterations)
+    seconds = time.perf_counter() - began
+restored = to_numpy(x, options.library)
 
-    rng = np.random.default_rng(options.seed)
-    truth = np.moveaxis(load_sample_image("china.jpg"), -1, 0) / 255.0
-    mask = rng.random(truth.shape) < options.keep
-    filled = np.where(mask, truth, np.mean(truth[mask]))
-    arrays = (filled, mask.astype(float), COLOURS, WEIGHTS, rng.standard_normal(truth.shape))
-    start, *rest, direction = (to_library(a, options.library, options.device) for a in arrays)
-    objective = make_objective(start, *rest)
+print(f"loss: {losses[0]:.6g} at first, {losses[-1]:.6g} after {len(losses)} iterations")
+print(f"time: {seconds:.1f} s on {options.library}, {restored.dtype}, {restored.shape}")
+before, after = psnr(filled, truth), psnr(restored, truth)
+print(f"PSNR: {before:.2f} dB with the gaps at the mean, {after:.2f} dB restored")
+assert after > before
 
-    # One thread: more gain little on matrices of this size, and lose much on a busy machine.
-    with threadpool_limits(1):
-        by_gradient, by_difference = check_gradient(objective, start, direction)
-        print(f"directional derivative: {by_gradient:.9g}, by differences {by_difference:.9g}")
-        print(f"relative difference: {abs(by_gradient / by_difference - 1):.1e}")
-        # T is orthogonal, and the gradient of N is Lipschitz with 1/MU.
-        step = 1 / (1 + LAMBDA * float(WEIGHTS.max()) / MU)
-        began = time.perf_counter()
-        x, losses = minimise(objective, start, step, options.iterations)
-        seconds = time.perf_counter() - began
-    restored = to_numpy(x, options.library)
+# %%
+# The original, what was kept of it, and what was restored from that.
 
-    print(f"loss: {losses[0]:.6g} at first, {losses[-1]:.6g} after {len(losses)} iterations")
-    print(f"time: {seconds:.1f} s on {options.library}, {restored.dtype}, {restored.shape}")
-    before, after = psnr(filled, truth), psnr(restored, truth)
-    print(f"PSNR: {before:.2f} dB with the gaps at the mean, {after:.2f} dB restored")
-
-    kept, result = f"{options.keep:.0%} of each channel's values", f"restored, {after:.1f} dB"
-    save_picture(options.output, {"original": truth, kept: mask * truth, result: restored})
-    print(f"picture: {Path(options.output).resolve()}")
-
-
-if __name__ == "__main__":
-    main()
+images = {
+    "original": truth,
+    f"{options.keep:.0%} of each channel's values": mask * truth,
+    f"restored, {after:.1f} dB": restored,
+}
+figure, axes = plt.subplots(1, len(images), figsize=(19, 4.7), layout="constrained")
+for axis, (title, image) in zip(axes, images.items(), strict=True):
+    axis.imshow(np.clip(np.moveaxis(image, 0, -1), 0, 1))
+    axis.set_title(title)
+    axis.set_axis_off()
+if options.output:
+    figure.savefig(options.output, dpi=100)
+    print(f"picture: {options.output.resolve()}")
+else:
+    plt.show()

@@ -1,7 +1,11 @@
-"""The Ising model on the square lattice by corner transfer matrices, differentiated through them.
+r"""
+The Ising model by corner matrices
+==================================
 
-Z is a network of one tensor T per site, whose legs are the bonds: up, right, down, left. With
-exp(beta s s') = sum_l w_sl w_s'l,
+The Ising model on the square lattice by corner transfer matrices, differentiated through them.
+
+The partition function Z is a network of one tensor T per site, whose legs are the bonds: up, right,
+down, left. With exp(beta s s') the sum over l of w_sl w_s'l, ::
 
     T_urdl = sum_s (w Y^H)_su (w X^T)_sr (w Y^T)_sd (w X^H)_sl .
 
@@ -9,45 +13,47 @@ X and Y are random unitary matrices, a gauge: X^T of one site meets X^H of the n
 it is while every tensor, corner and singular vector becomes complex.
 
 Four corners C_i and four edges E_i, clockwise, stand for all that surrounds a site. A step (CTMRG)
-lets each absorb a site, Q_i = E_(i-1) C_i E_i T, and keeps k of the 2 k states on each cut:
+lets each absorb a site, and keeps k of the 2 k states on each cut::
 
-    Q_i = U S V^H    C_i <- V_(i-1)^H Q_i V_i    E_i <- V_i^H (E_i T) V_i
+    Q_i = E_(i-1) C_i E_i T = U S V^H    C_i <- V_(i-1)^H Q_i V_i    E_i <- V_i^H (E_i T) V_i
 
-The halves of a cut are mirror images, so V_i is of Q_i's right side and Q_(i+1)'s left side alike.
-Off criticality S falls geometrically, in multiplets, which the cut loosens a little; below the
-critical temperature every value comes twice, once for each magnetisation. sg.cut moves k to a gap.
+The halves of a cut are mirror images, so the vectors of the right side of one corner are those of
+the left side of the next. Off criticality S falls geometrically, in multiplets, which the cut
+loosens a little; below the critical temperature every value comes twice, once for each
+magnetisation. `sg.cut` moves k to a gap.
 
-Of the converged environment, with c the contraction of all that it holds,
+Of the converged environment, with c the contraction of all that it holds, ::
 
     ln Z/N = ln [c(1 site) c(0 sites)/(c(row) c(column))]    u = -c(dT/dbeta)/c(T)
 
 are Baxter's free energy and the internal energy per site, and Onsager's solution has both. Two
 derivatives are taken by beta, backwards through all truncated SVDs of the last steps: that of
-ln Z/N is -u, and du/dbeta is minus the specific heat over beta^2.
+ln Z/N is -u, and du/dbeta is minus the specific heat over the square of beta.
 
-The first hardly needs the derivative of V_i: ln Z/N is stationary in it, up to what the cut
-discards. The second does: du/dbeta sees the environment change. How V_i turns within the kept space
-has no effect on either, so what counts is how it turns out of it, towards what was discarded.
-adjoint="krylov" solves a linear system for that, without the discarded triplets. A code that leaves
-it out has the derivative of a network with its projectors held fixed, the last line of each three.
+The first hardly needs the derivative of the vectors: ln Z/N is stationary in them, up to what the
+cut discards. The second does: du/dbeta sees the environment change. How the vectors turn within the
+kept space has no effect on either, so what counts is how they turn out of it, towards what was
+discarded. The option adjoint="krylov" solves a linear system for that, without the discarded
+triplets. A code that leaves it out has the derivative of a network with its projectors held fixed.
 
-References
-----------
-Onsager (1944), Crystal statistics I: the exact solution.
-Baxter (1978), Variational approximations for square lattice models: ln Z/N, and its stationarity.
-Nishino and Okunishi (1996), Corner transfer matrix renormalization group method.
-Peschel, Kaulke and Legeza (1999), Density-matrix spectra for integrable models: the multiplets.
-Liao, Liu, Wang and Xiang (2019), Differentiable programming tensor networks.
-Francuz, Schuch and Vanhecke (2025), Stable and efficient differentiation of tensor network
-    algorithms: what the discarded part of a truncated SVD does to a gradient.
+References: Onsager (1944), Crystal statistics I: the exact solution. Baxter (1978), Variational
+approximations for square lattice models: ln Z/N, and its stationarity. Nishino and Okunishi (1996),
+Corner transfer matrix renormalization group method. Peschel, Kaulke and Legeza (1999),
+Density-matrix spectra for integrable models: the multiplets. Liao, Liu, Wang and Xiang (2019),
+Differentiable programming tensor networks. Francuz, Schuch and Vanhecke (2025), Stable and
+efficient differentiation of tensor network algorithms: what the discarded part of a truncated SVD
+does to a gradient.
 """
 
 import argparse
 import math
+import sys
 import textwrap
 import time
 from functools import partial
 
+import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from rich.progress import Progress
 from scipy.integrate import quad
@@ -60,6 +66,25 @@ RTOL = 1e-6  # values of one multiplet, over the largest: what truncation leaves
 BEYOND = 6  # values past k that sg.cut looks at
 TITLES = {'adjoint="krylov"': "krylov", 'adjoint="full"': "full", "projectors held fixed": "fixed"}
 SIGNS = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+
+
+parser = argparse.ArgumentParser(description="Derivatives of the Ising model by beta.")
+parser.add_argument("--beta", type=float, nargs="+", default=[0.4, 0.43, 0.45, 0.5])
+parser.add_argument("--k", type=int, default=16)
+parser.add_argument("--growth", type=int, default=400, help="steps without a derivative")
+parser.add_argument("--steps", type=int, default=100, help="steps that are differentiated")
+parser.add_argument("--seed", type=int, default=0, help="of the gauge")
+parser.add_argument("--quick", action="store_true", help="one temperature, few steps")
+options = parser.parse_args()
+if options.quick:
+    options.beta, options.growth, options.steps = [0.5], 40, 20
+if 2**options.growth <= options.k:
+    parser.error("nothing is cut: --growth is too short for --k")
+
+
+# %%
+# What is known, and the tensors
+# ------------------------------
 
 
 def exact(beta):
@@ -96,6 +121,11 @@ def site(beta, gauge):
     )
     turns = [[(i + j) % 4 for j in range(4)] for i in range(4)]
     return tuple(torch.stack([x.permute(turn) for turn in turns]) for x in (T, dT))
+
+
+# %%
+# A step, and the environment
+# ---------------------------
 
 
 def enlarge(C, E, T):
@@ -155,6 +185,11 @@ def observables(beta, start, gauge, *, k, steps, method):
     return torch.log(inside * without / (row * column)), -(torch.sum(hole * dT[0]) / inside).real
 
 
+# %%
+# Derivatives by beta
+# -------------------
+
+
 def derivatives(function, beta):
     """ln Z/N and u, and of both the derivative by beta."""
     beta = torch.tensor(beta, dtype=torch.float64, requires_grad=True)
@@ -179,7 +214,7 @@ def multiplets(S):
 
 
 def measure(beta, gauge, options, advance):
-    """The report on one temperature, as lines."""
+    """The report on one temperature, as lines, and du/dbeta by each method."""
     start, S, k = grow(beta, gauge, options.k, options.growth)
     advance()
     function = partial(observables, start=start, gauge=gauge, k=k, steps=options.steps)
@@ -201,33 +236,53 @@ def measure(beta, gauge, options, advance):
             value, off = sign * found[method][at], sign * (found[method][at] - slopes[at - 2])
             numbers = f"{value:17.12f}{right:17.12f}{value - right:9.0e}{off:16.0e}"
             lines.append(f"{name}, {title}".ljust(43) + numbers)
-    return lines
+    return lines, {method: found[method][3].item() for method in found}
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--beta", type=float, nargs="+", default=[0.4, 0.43, 0.45, 0.5])
-    parser.add_argument("--k", type=int, default=16)
-    parser.add_argument("--growth", type=int, default=400, help="steps without a derivative")
-    parser.add_argument("--steps", type=int, default=100, help="steps that are differentiated")
-    parser.add_argument("--seed", type=int, default=0, help="of the gauge")
-    parser.add_argument("--quick", action="store_true", help="one temperature, few steps")
-    options = parser.parse_args()
-    if options.quick:
-        options.beta, options.growth, options.steps = [0.5], 40, 20
-    if 2**options.growth <= options.k:
-        parser.error("nothing is cut: --growth is too short for --k")
+# %%
+# Four temperatures
+# -----------------
+# Two above and two below the critical one, which is at beta = 0.4407.
 
-    # One thread: more gain nothing on matrices of side 32.
-    torch.set_num_threads(1)
-    gauge, began, lines = make_gauge(options.seed), time.perf_counter(), []
-    with Progress() as progress:
-        task = progress.add_task("temperatures", total=5 * len(options.beta))
-        for beta in options.beta:
-            lines += measure(beta, gauge, options, partial(progress.advance, task))
-    print(*lines, sep="\n")
-    print(f"\ntime: {time.perf_counter() - began:.1f} s, k = {options.k}, complex128, PyTorch")
+# One thread: more gain nothing on matrices of side 32.
+torch.set_num_threads(1)
+gauge, began, lines, found = make_gauge(options.seed), time.perf_counter(), [], []
+with Progress(disable=not sys.stdout.isatty()) as progress:
+    task = progress.add_task("temperatures", total=5 * len(options.beta))
+    for beta in options.beta:
+        more, curvatures = measure(beta, gauge, options, partial(progress.advance, task))
+        lines += more
+        found.append(curvatures)
+print(*lines, sep="\n")
+print(f"\ntime: {time.perf_counter() - began:.1f} s, k = {options.k}, complex128, PyTorch")
 
+# %%
+# The derivative of the energy and its error, by each way to differentiate.
 
-if __name__ == "__main__":
-    main()
+errors = {
+    title: [
+        abs(curvatures[method] - exact(beta)[2])
+        for beta, curvatures in zip(options.beta, found, strict=True)
+    ]
+    for title, method in TITLES.items()
+}
+for krylov, fixed in zip(errors['adjoint="krylov"'], errors["projectors held fixed"], strict=True):
+    assert options.quick or krylov < fixed / 10  # quick: not converged
+
+figure, axes = plt.subplots(1, 2, figsize=(11, 4), layout="constrained")
+around = np.linspace(0.36, 0.54, 361)
+axes[0].plot(around, [exact(beta)[2] for beta in around], color="0.6", label="Onsager")
+axes[0].plot(options.beta, [c["krylov"] for c in found], "o", label="by the gradient")
+axes[0].set(xlabel="beta", ylabel="du/dbeta", title="Slope of the energy")
+places = np.arange(len(options.beta))
+for i, (title, values) in enumerate(errors.items()):
+    axes[1].bar(places + 0.27 * (i - 1), values, width=0.25, label=title)
+axes[1].set(
+    xlabel="beta", ylabel="error", title="Error of du/dbeta", yscale="log", ylim=(1e-10, 10)
+)
+axes[1].set_xticks(places, [f"{beta:g}" for beta in options.beta])
+for panel in axes:
+    panel.legend()
+    panel.grid(color="0.9")
+    panel.set_axisbelow(True)
+plt.show()

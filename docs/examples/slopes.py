@@ -1,16 +1,18 @@
-"""Draw sorted singular values through a tie and through zero, with their one-sided tangents.
+r"""
+Slopes at a tie and at zero
+===========================
 
-The values of diag(t + 2, 2 t + 2) are equal at t = 0, and the smaller one of diag(2, t) is zero
-there. Sorted, both have a kink, and a slope on each side: that along dx to the right, and minus
-that along -dx to the left.
+Sorted singular values have kinks where two of them are equal and where one is zero, and a slope on
+each side. `directional_svdvals` has these slopes: along dx to the right of the kink, and minus the
+one along -dx to the left. The values of diag(t + 2, 2 t + 2) are equal at t = 0, and the smaller
+one of diag(2, t) is zero there.
 """
 
 import argparse
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 import spectralgrad as sg
 
@@ -18,36 +20,41 @@ PATHS = {
     "diag(t + 2, 2 t + 2)": (np.diag([2.0, 2.0]), np.diag([1.0, 2.0])),
     "diag(2, t)": (np.diag([2.0, 0.0]), np.diag([0.0, 1.0])),
 }
-COLOURS = ("tab:blue", "tab:orange")
+t = np.linspace(-1, 1, 201)
 
+# %%
+# Slopes on both sides
+# --------------------
+# They are those of differences of the sorted values.
 
-def draw(axes: Axes, title: str, x: np.ndarray, dx: np.ndarray) -> None:
-    t = np.linspace(-1, 1, 201)
-    values = sg.svdvals(x + t[:, None, None] * dx)
+slopes = {}
+for title, (x, dx) in PATHS.items():
     right, left = sg.directional_svdvals(x, dx), 0 - sg.directional_svdvals(x, -dx)
     print(f"{title}: slopes {left} on the left of t = 0, {right} on the right")
-    for i, colour in enumerate(COLOURS):
-        axes.plot(t, values[:, i], color=colour, label=f"$s_{i + 1}$, sorted")
+    for slope, step in ((right, 1e-6), (left, -1e-6)):
+        assert np.allclose((sg.svdvals(x + step * dx) - sg.svdvals(x)) / step, slope)
+    slopes[title] = left, right
+
+# %%
+# The values, and the tangents with these slopes.
+
+figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+for panel, (title, (x, dx)) in zip(axes, PATHS.items(), strict=True):
+    values = sg.svdvals(x + t[:, None, None] * dx)
+    left, right = slopes[title]
+    for i, colour in enumerate(("tab:blue", "tab:orange")):
+        panel.plot(t, values[:, i], color=colour, label=f"$s_{i + 1}$, sorted")
         for side, slope in ((t[t <= 0], left[i]), (t[t >= 0], right[i])):
-            tangent = values[100, i] + slope * side
-            axes.plot(side, tangent, color=colour, linewidth=6, alpha=0.25)
-    axes.plot([], [], color="gray", linewidth=6, alpha=0.25, label="tangents on each side")
-    axes.set(title=f"Singular values of {title}", xlabel="t", ylabel="singular value")
-    axes.set_ylim(-0.2, 4.2)
-    axes.legend(loc="upper left")
-    axes.grid(alpha=0.3)
+            panel.plot(side, values[100, i] + slope * side, color=colour, linewidth=6, alpha=0.25)
+    panel.plot([], [], color="gray", linewidth=6, alpha=0.25, label="tangents on each side")
+    panel.set(title=f"Singular values of {title}", xlabel="t", ylabel="singular value")
+    panel.set_ylim(-0.2, 4.2)
+    panel.legend(loc="upper left")
+    panel.grid(alpha=0.3)
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output", type=Path, default=Path("slopes.png"))
-    output = parser.parse_args().output
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    for axes, (title, path) in zip(figure.subplots(1, 2), PATHS.items(), strict=True):
-        draw(axes, title, *path)
+parser = argparse.ArgumentParser(description="Draws singular values at a tie and at zero.")
+parser.add_argument("--output", type=Path, help="file for the picture, instead of a window")
+if output := parser.parse_args().output:
     figure.savefig(output, dpi=100)
-    print(f"wrote {output}")
-
-
-if __name__ == "__main__":
-    main()
+else:
+    plt.show()

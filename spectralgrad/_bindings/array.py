@@ -17,6 +17,8 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array
 
+from .rows import any_across, product_across, sum_across
+
 __all__ = [
     "FEW",
     "MANY",
@@ -50,6 +52,7 @@ __all__ = [
     "real",
     "running_sum",
     "skew",
+    "svd_of_finite",
     "to_numpy",
     "trailing_columns",
     "transposed_copy",
@@ -186,9 +189,9 @@ def _times(a: Array, b: Array) -> Array:
         if 0 < sides[0] and sides[1] <= FEW and a.dtype.kind == b.dtype.kind == "f":
             return np.einsum("...ij,...jk->...ik", a, b)
     if not _is_tiny_stack(a, b):
-        return a @ b
+        return product_across(a, b, a @ b)
     terms = [a[..., :, i, None] * b[..., i, None, :] for i in range(a.shape[-1])]
-    return reduce(add, terms)
+    return product_across(a, b, reduce(add, terms))
 
 
 def _is_tiny_stack(a: Array, b: Array) -> bool:
@@ -306,7 +309,7 @@ def is_zero(x: Array, axes: int) -> Array:
     zero = x == 0
     for _ in range(axes):  # one by one: several have no rule for PyTorch's batched gradients (2.13)
         zero = array_namespace(x).all(zero, axis=-1)
-    return zero
+    return ~any_across(~zero)
 
 
 def beside(blocks: list[Array]) -> Array:
@@ -322,10 +325,19 @@ def running_sum(x: Array) -> Array:
     return x.cumsum(-1) if is_torch_array(x) else array_namespace(x).cumulative_sum(x, axis=-1)
 
 
+def svd_of_finite(R: Array) -> Arrays:
+    """The thin SVD of triangles of blocks, all NaN where a NaN or an Inf of a block has come."""
+    xp = array_namespace(R)
+    size = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)  # which passes a NaN on
+    U, S, Vh = xp.linalg.svd(xp.where(xp.isfinite(size), R, 0.0), full_matrices=False)
+    invalid = size - size  # zero, or NaN
+    return U + invalid, S + invalid[..., 0], Vh + invalid
+
+
 def columnwise_dot(a: Array, b: Array) -> Array:
     """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
     # vecdot has no rule for PyTorch's batched gradients (2.13)
-    return array_namespace(a, b).sum(conj(a) * b, axis=-2)
+    return sum_across(array_namespace(a, b).sum(conj(a) * b, axis=-2))
 
 
 def on_diagonal(x: Array) -> Array:

@@ -30,6 +30,7 @@ from .host import is_compiled as is_compiled
 from .host import is_differentiated as is_differentiated
 from .host import is_on_host as is_on_host
 from .host import one_by_one as one_by_one
+from .host import qr as qr
 from .host import quiet, repeat
 from .host import rows_at as rows_at
 from .host import sees_context as sees_context

@@ -12,26 +12,33 @@ import jax.numpy as jnp
 from . import host, jax_primitives, jax_programs
 from .array import FEW, Arrays, stack_size
 from .host import in_blocks as in_blocks
-from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
+from .jax_rows import blocked_svd as blocked_svd
+from .jax_rows import is_blocked as is_blocked
+from .jax_rows import qr as qr
+from .rows import named_axes, product_across
 
 autodiff = True
 
 
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
-    return tuple(jax_primitives.op.bind(*_varying_alike(arrays), call=call))
+    axes = named_axes()
+    if axes:
+        call = jax_primitives.OverRows(call, axes)
+    return tuple(jax_primitives.op.bind(*_varying_alike(arrays, axes), call=call))
 
 
-def _varying_alike(arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+def _varying_alike(arrays: tuple[jax.Array, ...], apart: tuple[str, ...]) -> tuple[jax.Array, ...]:
     """The arrays, varying over the same axes inside of `shard_map`.
 
-    What all devices share is cast, and the transpose of that adds up its cotangents.
+    What all devices share is cast, and the transpose of that adds up its cotangents. But rules know
+    of axes that rows are spread over.
     """
     axes = [jax.typeof(x).manual_axis_type.varying for x in arrays]
-    union = frozenset().union(*axes)
+    union = frozenset().union(*axes) - set(apart)
     return tuple(
-        x if own == union else jax.lax.pcast(x, tuple(union - own), to="varying")
+        jax.lax.pcast(x, tuple(union - own), to="varying") if union - own else x
         for x, own in zip(arrays, axes, strict=True)
     )
 
@@ -135,7 +142,7 @@ def pushforward(f: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any
 
 def adjoint_times(U: jax.Array, B: jax.Array) -> jax.Array:
     # XLA folds the transpose into the product and takes twice as long on the CPU (JAX 0.10.2).
-    return jax.lax.optimization_barrier(jnp.conj(U.mT)) @ B
+    return product_across(U, B, jax.lax.optimization_barrier(jnp.conj(U.mT)) @ B)
 
 
 def sum_over_rows(body: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> jax.Array:

@@ -22,6 +22,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .array import Arrays
+from .rows import over_axes
 
 op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
@@ -214,6 +215,41 @@ class _Mapped:
     def explain(self, *groups: Arrays, batch: int = 0) -> None:
         """Where one element could not say why, since it saw no values."""
         self.call.explain(*groups, batch=batch + 1)
+
+
+@dataclass(frozen=True)
+class OverRows:
+    """A call with rows spread over axes of devices, which its rules are told whenever they run."""
+
+    call: Any
+    axes: tuple[str, ...]
+
+    @property
+    def shares(self) -> bool:
+        return bool(self.call.shares)
+
+    def active(self, inputs: Arrays) -> list[int]:
+        return list(self.call.active(inputs))
+
+    def forward(self, *inputs: jax.Array) -> Arrays:
+        with over_axes(self.axes):
+            out: Arrays = self.call.forward(*inputs)
+        return out
+
+    def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
+        with over_axes(self.axes):
+            out: Arrays = self.call.jvp(inputs, outputs, tangents)
+        return out
+
+    def vjp(
+        self, inputs: Arrays, outputs: Arrays, cotangents: Arrays, wanted: tuple[int, ...]
+    ) -> Arrays:
+        with over_axes(self.axes):
+            out: Arrays = self.call.vjp(inputs, outputs, cotangents, wanted)
+        return out
+
+    def explain(self, *groups: Arrays, batch: int = 0) -> None:
+        self.call.explain(*groups, batch=batch)
 
 
 def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> Arrays:

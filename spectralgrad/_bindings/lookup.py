@@ -133,6 +133,10 @@ class Library(Protocol):
         """Whether x is one matrix in several blocks."""
         ...
 
+    def qr(self, x: Array) -> Arrays:
+        """Q and R, thin, of x of full rank with at least as many rows as columns."""
+        ...
+
     def adjoint_times(self, U: Array, B: Array) -> Array:
         """U^H B."""
         ...
@@ -305,6 +309,11 @@ def fuses(x: Array) -> bool:
 def adjoint_times(U: Array, B: Array) -> Array:
     """U^H B."""
     return library_of(U).adjoint_times(U, B)
+
+
+def qr(x: Array) -> Arrays:
+    """Q and R, thin, of x of full rank with at least as many rows as columns."""
+    return library_of(x).qr(x)
 
 
 def project_out(W: Array, X: Array) -> Array:

@@ -17,14 +17,17 @@ from .host import call_later as call_later
 from .host import each as each
 from .host import exact_one as exact_one
 from .host import in_blocks as in_blocks
-from .host import is_blocked as is_blocked
 from .host import one_by_one as one_by_one
+from .host import qr as qr
 from .host import repeat
 from .host import rows_at as rows_at
 from .host import stepped as stepped
 from .host import sum_over_rows as sum_over_rows
 from .host import used as used
-from .host import written as written
+from .torch_devices import blocked_svd as blocked_svd
+from .torch_devices import is_blocked as is_blocked
+from .torch_devices import is_spread
+from .torch_devices import written as written
 from .torch_function import apply as apply
 from .torch_state import computing as computing
 from .torch_state import has_values, is_tracing, levels
@@ -38,8 +41,11 @@ def sees_context() -> bool:
 
 
 def values(x: torch.Tensor) -> torch.Tensor | None:
-    """x outside of every derivative; None while it is traced, under vmap, and without values."""
-    if not has_values(x):
+    """x outside of every derivative; None while it is traced, under vmap, and without values.
+
+    Those of a DTensor would have to be collected from devices.
+    """
+    if not has_values(x) or is_spread(x):
         return None
     if torch._C._functorch.TransformType.Vmap in levels():
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from . import numpy_views, torch_kept
+from . import numpy_views, torch_devices, torch_kept
 from .array import Arrays
 from .explaining import is_explaining
 from .torch_state import computing, is_tracing, levels, may_differentiate
@@ -217,6 +217,8 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
         )
     _refuse_nested_forward_mode()
+    if not isinstance(call, torch_devices.OnBlocks) and any(map(torch_devices.is_spread, arrays)):
+        return torch_devices.apply(apply, call, arrays)
     node = _both(call.name)
     if torch._C._are_functorch_transforms_active():
         return node.apply(call, *arrays)

@@ -25,6 +25,7 @@ from .._bindings.array import (
     product,
     real,
 )
+from .._bindings.rows import max_across, sum_across
 from .primitive import Primitive, constant
 
 
@@ -149,7 +150,10 @@ _scaling = _bilinear(
 
 def _inner_product(a: Array, b: Array, *, axes: int) -> Array:
     product = real(conj(a) * b)
-    return array_namespace(a, b).sum(product, axis=tuple(range(-axes, 0))) if axes else product
+    if axes == 0:
+        return product
+    total = array_namespace(a, b).sum(product, axis=tuple(range(-axes, 0)))
+    return sum_across(total) if axes == 2 else total
 
 
 # inner(a, b): Re sum conj(a) b over the last `axes` axes.
@@ -240,7 +244,8 @@ def _not_finite(x: Array) -> Array:
     xp = array_namespace(x)
     if 0 in x.shape[-2:]:
         return xp.zeros(x.shape[:-2], dtype=real(x).dtype, device=device(x))
-    return xp.astype(~xp.isfinite(xp.max(xp.abs(x), axis=(-2, -1))), real(x).dtype)
+    largest = max_across(xp.max(xp.abs(x), axis=(-2, -1)))
+    return xp.astype(~xp.isfinite(largest), real(x).dtype)
 
 
 not_finite = constant("not_finite", _not_finite)

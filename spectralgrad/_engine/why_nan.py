@@ -41,11 +41,12 @@ def explain_value(call: Any, inputs: Arrays, outputs: Arrays) -> None:
     batch = value.ndim - core if isinstance(core, int) else inputs[0].ndim - 2
     if 0 in value.shape:
         return
-    entry, insist = value[(..., *(0,) * (value.ndim - batch))], is_explaining()
+    known, insist = values_of(value), is_explaining()
+    entry = None if known is None else known[(..., *(0,) * (value.ndim - batch))]
     if isinstance(entry, np.generic):  # of a single matrix
         is_nan = bool(entry != entry)
     else:
-        is_nan = holds_nan((entry,), batch, insist=insist) is not False
+        is_nan = entry is None or holds_nan((entry,), batch, insist=insist) is not False
     if is_nan:
         reason = partial(call.primitive.no_value, **dict(call.static))
         _explain(reason, (inputs, (value,)), batch, insist)

@@ -23,7 +23,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Generic, NamedTuple
 
-from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace
+from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace, device
 from .._bindings.lookup import library_of, truth
 from .._engine.arguments import enter
 from .._engine.checks import check_mask, check_pair, check_weights
@@ -85,7 +85,7 @@ def _as_pair(A: Array, B: Array, function: str, names: tuple[str, str], *, alike
     """Two arrays of one batch and dtype, and what narrows results."""
     (A, narrow), (B, narrow_b) = enter(A, function, names[0]), enter(B, function, names[1])
     batch, dtype = check_pair(A, B, function, names, alike=alike)
-    wanted = dtype_name(array_namespace(A).empty((0,), dtype=dtype))
+    wanted = dtype_name(array_namespace(A).empty((0,), dtype=dtype, device=device(A)))
     narrow = narrow if dtype_name(A) == wanted else narrow_b
     pair = (cast(x, wanted) for x in (A, B))
     return *(broadcast(x, (*batch, *x.shape[-2:])) for x in pair), narrow

@@ -40,6 +40,9 @@ class Operation:
     definite: bool = False  # its argument has to be positive definite
     real: bool = False
 
+    # What it needs of its options where rows are spread over devices; None: it needs all rows.
+    over_rows: Mapping[str, Any] | None = None
+
     # Where it is differentiable.
     at_ties: bool = True  # other than at the cut, if it cuts the spectrum
     at_zeros: bool = True

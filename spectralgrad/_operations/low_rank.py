@@ -25,6 +25,7 @@ from .._bindings.array import (
     skew,
 )
 from .._bindings.lookup import adjoint_times
+from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.linear import matmul, nan_derivative
@@ -83,7 +84,7 @@ def isometry_differential(
     c = xp.astype(xp.arange(S.shape[-1], device=device(S)) < k, S.dtype)
     c_i, c_j, s_i, s_j = c[:, None], c[None, :], S[..., :, None], S[..., None, :]
     tie = gap_tolerance(first(S))[..., None]
-    zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    zero = zero_tolerance(longer_side(U, Vh), S)
     plus = (c_i - c_j) / guarded(s_i - s_j, tie) + _untied(S, k, lenient)
     minus = (c_i + c_j) / guarded(s_i + s_j, zero[..., None])
 
@@ -190,6 +191,7 @@ nothing: Primitive = Primitive(
     inputs="x U S Vh",
     options={"k": REQUIRED},
     at_zeros=False,
+    over_rows={},
 )
 def low_rank(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT:
     """The best approximation of rank k: U_k S_k Vh_k.
@@ -241,7 +243,7 @@ def low_rank(x: ArrayT, /, k: int, *, undefined: Policy = "nan") -> ArrayT:
     return narrow(best_of_rank(x, *svd_factors(x), k=k, undefined=about))
 
 
-@operation("subspaces", example={"k": 3}, at_zeros=False)
+@operation("subspaces", example={"k": 3}, at_zeros=False, over_rows={"side": "right"})
 def singular_projector(
     x: ArrayT,
     /,
@@ -308,5 +310,5 @@ def singular_projector(
         T = partial_isometry(x, U, S, Vh, k=k, undefined=about)
     P = matmul(T, T, left=not left, right=left)
     if not about.lenient:  # also where the cotangent of T happens to be zero
-        P = _nan_if_jumping(P, S, k=k, side=max(x.shape[-2:]), undefined=about)
+        P = _nan_if_jumping(P, S, k=k, side=longer_side(x, x), undefined=about)
     return narrow(P)

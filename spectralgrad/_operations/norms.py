@@ -15,6 +15,7 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 from __future__ import annotations
 
 from .._bindings.array import Array, Arrays, ArrayT, array_namespace, product
+from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.symmetric import potential, symmetric
@@ -40,7 +41,7 @@ def _nuclear_gradient(factors: Arrays, directions: Arrays, parameters: Arrays) -
 
 def _ky_fan_gradient(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:
     U, S, Vh = factors
-    weights = cut_shares(S, k, zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S))
+    weights = cut_shares(S, k, zero_tolerance(longer_side(U, Vh), S))
     weights = array_namespace(S).where(zero_values(*factors), 0.0, weights)
     return product(U * weights[..., None, :], Vh)
 
@@ -88,7 +89,7 @@ def largest_of_all(x: Array, function: str) -> Array:
     return sum_of_largest(x, min(1, *x.shape[-2:]), function)
 
 
-@operation("norms", rule=nuclear, inputs="x U S Vh", at_zeros=False)
+@operation("norms", rule=nuclear, inputs="x U S Vh", at_zeros=False, over_rows={})
 def nuclear_norm(x: ArrayT, /) -> ArrayT:
     """Sum of the singular values.
 
@@ -135,6 +136,7 @@ def nuclear_norm(x: ArrayT, /) -> ArrayT:
     inputs="x U S Vh",
     options={"k": REQUIRED},
     at_zeros=False,
+    over_rows={},
 )
 def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     """Sum of the k largest singular values.
@@ -177,7 +179,7 @@ def ky_fan_norm(x: ArrayT, /, k: int) -> ArrayT:
     return narrow(sum_of_largest(x, check_rank(k, x, "ky_fan_norm"), "ky_fan_norm"))
 
 
-@operation("norms", at_ties=False, at_zeros=False)
+@operation("norms", at_ties=False, at_zeros=False, over_rows={})
 def spectral_norm(x: ArrayT, /) -> ArrayT:
     """The largest singular value.
 

@@ -13,6 +13,7 @@ from .._bindings.array import (
     product,
     skew,
 )
+from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.elementary import filled
 from .._engine.linear import adjoint_of
@@ -40,7 +41,7 @@ def _threshold(S: Array, rtol: Array) -> Array:
 def _unclear(factors: Arrays, tau: Array) -> Array:
     """Zeros, and NaN for batch elements with a value at the threshold, or kept and zero."""
     (U, S, Vh), xp = factors[:3], array_namespace(tau)
-    zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    zero = zero_tolerance(longer_side(U, Vh), S)
     error = xp.where(tau > 2 * zero, zero, eps(S) * first(S))  # a zero is not at a threshold
     unclear = (xp.abs(S - tau) <= error) | (zero >= S) & (tau < S)
     return nan_where(xp.any(unclear, axis=-1), S)
@@ -71,7 +72,7 @@ def _differential(
     unit = xp.where((least < tau) & (tau < float("inf")), tau, least)
     S, tau = S / unit, tau / unit
     factors = U, S, Vh, rtol
-    zero = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    zero = zero_tolerance(longer_side(U, Vh), S)
     if lenient:  # what counts as zero is no value to invert
         tau = xp.where(tau < zero, zero, tau)
     r = _inverses(S, tau)
@@ -114,7 +115,7 @@ pseudoinverse_adjoint = symmetric(
 )
 
 
-@operation("functions of singular values", at_zeros=False)
+@operation("functions of singular values", at_zeros=False, over_rows={})
 def pinv(x: ArrayT, /, *, rtol: float | ArrayT | None = None, undefined: Policy = "nan") -> ArrayT:
     """The Moore-Penrose pseudoinverse, values up to rtol S[0] counting as zero.
 
@@ -167,6 +168,6 @@ def pinv(x: ArrayT, /, *, rtol: float | ArrayT | None = None, undefined: Policy 
     if is_array(rtol):
         rtols = as_parameter(as_constant(rtol), x, "pinv", "rtol")
     else:
-        default = max(x.shape[-2:]) * eps(x)
+        default = longer_side(x, x) * eps(x)
         rtols = filled(S, value=check_threshold(rtol, "pinv", "rtol", default), axes=1, ones=0)
     return narrow(adjoint_of(pseudoinverse_adjoint(x, U, S, Vh, rtols, undefined=about)))

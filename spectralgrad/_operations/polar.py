@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Generic, Literal, NamedTuple, get_args
 
 from .._bindings.array import ArrayT, array_namespace, is_complex
+from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.linear import hermitian_part, matmul, nan_derivative, nan_unless_finite
 from .._engine.options import check_choice
@@ -37,6 +38,7 @@ class PolarResult(NamedTuple, Generic[ArrayT]):
     inputs="x U S Vh",
     options={"signed": False},
     at_zeros=False,
+    over_rows={"method": "svd"},
 )
 def orthogonalize(x: ArrayT, /, *, method: Method = "svd", undefined: Policy = "nan") -> ArrayT:
     r"""The polar factor U Vh: the nearest matrix with orthonormal columns (or rows).
@@ -136,7 +138,7 @@ def orthogonalize(x: ArrayT, /, *, method: Method = "svd", undefined: Policy = "
     )
 
 
-@operation("polar factors", at_zeros=False)
+@operation("polar factors", at_zeros=False, over_rows={"side": "right"})
 def polar(
     x: ArrayT,
     /,
@@ -193,7 +195,7 @@ def polar(
     product = matmul(U, finite, left=True) if side == "right" else matmul(finite, U, right=True)
     P = hermitian_part(product)
     if not about.lenient:  # also where the cotangent of U happens to be zero
-        P = _nan_if_singular(P, factors[1], side=max(x.shape[-2:]), undefined=about)
+        P = _nan_if_singular(P, factors[1], side=longer_side(x, x), undefined=about)
     return PolarResult(narrow(U), narrow(P))
 
 

@@ -29,6 +29,7 @@ from .._bindings.array import (
     product,
     skew,
 )
+from .._bindings.rows import longer_side
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant, eigh, eigvalsh
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
@@ -88,7 +89,7 @@ def polar_differential(
 ) -> Array:
     U, s, Vh = _oriented(factors, signed)
     if lenient:
-        floor = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), factors[1])
+        floor = zero_tolerance(longer_side(U, Vh), factors[1])
         total, inverse = guarded(pair_sums(s), floor[..., None]), 1 / guarded(s, floor)
     else:
         s = s + nan_where(_jumps(factors, s, signed), s)[..., None]

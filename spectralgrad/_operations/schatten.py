@@ -145,7 +145,7 @@ schatten = potential(
 )
 
 
-@operation("norms", example={"p": 3.0})
+@operation("norms", example={"p": 3.0}, over_rows={})
 def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     """The p-norm of the singular values.
 

@@ -116,6 +116,7 @@ learned_sum_of_eigen = learned_potential("eigvalsh_sum", 2, _sum_of_eigen, learn
     rule=sum_of_singular,
     inputs="x U S Vh",
     options={"f": REQUIRED},
+    over_rows={"params": None},
 )
 def svdvals_sum(x: ArrayT, /, f: Function, *, params: Any = None) -> ArrayT:
     r"""Sum of f over the singular values, exact to second order at ties.

@@ -287,6 +287,7 @@ svd_factors = Primitive(
     at_ties=False,
     at_zeros=False,
     second=False,
+    over_rows={"full_matrices": False},
 )
 def svd(
     x: ArrayT, /, *, full_matrices: bool = True, ties: Ties = "nan", gap_rtol: float | None = None

@@ -63,6 +63,7 @@ from .._bindings.array import (
     skew,
 )
 from .._bindings.lookup import adjoint_times
+from .._bindings.rows import longer_side
 from .._functions.named import in_units, scaled
 from .._spectrum.divided_differences import widest_quotient
 from .._spectrum.ties import unit_of, zero_tolerance, zero_values
@@ -125,7 +126,7 @@ def svd_couplings(factors: Arrays, f: Any, parameters: Arrays, *, order: int) ->
 def at_break(factors: Arrays, f: Any, parameters: Arrays, order: int) -> Any:
     """Zeros, and NaN for batch elements with a value at a jump or kink of f, as (..., 1)."""
     U, S, Vh = factors
-    tolerance = zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S)
+    tolerance = zero_tolerance(longer_side(U, Vh), S)
     found = f.with_parameters(parameters, 1).breaks(S, tolerance, order)
     if found is None:
         return 0.0
@@ -142,7 +143,7 @@ def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any
 def _defined(factors: Arrays, s: Array, plus: Array, f: Any, parameters: Arrays) -> Arrays:
     """G+ and h with zeros for what does not exist, or leads across a jump that both lie at."""
     xp, on_values = array_namespace(s), f.with_parameters(parameters, 1)
-    tolerance = zero_tolerance(max(factors[0].shape[-2], factors[2].shape[-1]), s)
+    tolerance = zero_tolerance(longer_side(factors[0], factors[2]), s)
     zero, fs = s <= tolerance, on_values(s)
     h = xp.where(zero, on_values.derivative(xp.zeros_like(s)), fs / xp.where(zero, 1.0, s))
     jumps = zero & (on_values(xp.zeros_like(s)) != 0)

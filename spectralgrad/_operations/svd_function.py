@@ -41,6 +41,7 @@ learned_singular_values = learned(*_maps, explained=_explained)
     rule=of_singular_values,
     inputs="x U S Vh",
     options={"f": REQUIRED},
+    over_rows={"params": None},
 )
 def svd_function(
     x: ArrayT, /, f: Function, *, params: Any = None, undefined: Policy = "nan"
@@ -111,7 +112,7 @@ def svd_function(
     return apply_in_parts(of, scalar, x, narrow, parameters)
 
 
-@operation("functions of singular values", example={"tau": 0.7})
+@operation("functions of singular values", example={"tau": 0.7}, over_rows={})
 def singular_value_threshold(x: ArrayT, /, tau: float | ArrayT) -> ArrayT:
     r"""U max(S - tau, 0) Vh, the proximal operator of tau times the nuclear norm.
 

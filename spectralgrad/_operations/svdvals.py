@@ -140,6 +140,7 @@ _eigh_of_values = replace(eigh_factors, undefined=partial(_why_no_second, "eigva
     at_ties=False,
     at_zeros=False,
     second=False,
+    over_rows={},
 )
 def svdvals(x: ArrayT, /, *, ties: Literal["nan", "split"] = "nan") -> ArrayT:
     """Singular values, descending, with a gradient that needs no gap.

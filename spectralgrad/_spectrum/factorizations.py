@@ -24,6 +24,7 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.lookup import block_library, is_on_host, library_of
+from .._bindings.rows import all_rows, max_across
 from . import drivers, entries
 from .ties import largest, unit_of
 from .verification import signs, verified_eigh, verified_svd
@@ -39,7 +40,8 @@ def _with_finite(factorize: Callable[..., Arrays], x: Array) -> Arrays:
     if is_surely_finite(x):
         return factorize(x)
     xp = array_namespace(x)
-    size = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)  # which passes a NaN on
+    # which passes a NaN on
+    size = max_across(xp.max(xp.abs(x), axis=(-2, -1), keepdims=True))
     factors = factorize(xp.where(xp.isfinite(size), x, 0.0))
     invalid = size - size  # zero, or NaN
     return tuple(y + (invalid if y.ndim == x.ndim else invalid[..., 0]) for y in factors)
@@ -139,7 +141,7 @@ def with_measured_zeros(x: Array, U: Array, S: Array, Vh: Array) -> Array:
     structured large matrices (docs/zero.md). The residual x v - s u, of all values that may be in
     doubt at once, weighted by arbitrary signs, shows it.
     """
-    m, n = x.shape[-2:]
+    m, n = all_rows(x), x.shape[-1]
     if m * n < LARGE:
         return S
     xp, unit = array_namespace(S), unit_of(S)

@@ -31,6 +31,7 @@ from .._bindings.array import (
     trailing_columns,
 )
 from .._bindings.lookup import library_of
+from .._bindings.rows import any_across, sum_across
 from .._engine.elementary import once_differentiable
 from .ties import equals_mirror, first, in_tie, largest, split_width
 
@@ -40,13 +41,13 @@ def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
     masks = [W_bar != 0 for W_bar in W_bars if W_bar is not None]
     if len(masks) == 2 and masks[0].shape == masks[1].shape:
         masks = [masks[0] | masks[1]]
-    columns = [array_namespace(mask).any(mask, axis=-2) for mask in masks]
+    columns = [any_across(array_namespace(mask).any(mask, axis=-2)) for mask in masks]
     return reduce(or_, columns if values_bar is None else [values_bar != 0, *columns])
 
 
 def column_norms(*W_bars: Array | None) -> Array:
     return sum(
-        array_namespace(W_bar).sum(array_namespace(W_bar).abs(W_bar), axis=-2)
+        sum_across(array_namespace(W_bar).sum(array_namespace(W_bar).abs(W_bar), axis=-2))
         for W_bar in W_bars
         if W_bar is not None
     )

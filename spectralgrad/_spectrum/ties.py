@@ -18,6 +18,7 @@ from .._bindings.array import (
     leading_columns,
     trailing_columns,
 )
+from .._bindings.rows import longer_side
 
 Ties = Literal["nan", "raise", "drop", "split"]
 POLICIES: tuple[str, ...] = get_args(Ties)
@@ -55,7 +56,7 @@ def zero_tolerance(side: int, values: Array) -> Array:
 
 def zero_values(U: Array, S: Array, Vh: Array) -> Array:
     """Which singular values count as zero in a function of x = U diag(S) Vh."""
-    return zero_tolerance(max(U.shape[-2], Vh.shape[-1]), S) >= S
+    return zero_tolerance(longer_side(U, Vh), S) >= S
 
 
 def equals_mirror(S: Array, tolerance: Array) -> Array:

@@ -20,7 +20,7 @@ from .._bindings.array import (
     eps,
     real,
 )
-from .._bindings.host import qr
+from .._bindings.lookup import qr
 from .._bindings.loops import loop, used, written
 
 

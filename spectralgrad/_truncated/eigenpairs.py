@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, eps
-from .._bindings.host import qr
+from .._bindings.lookup import qr
 from .._bindings.loops import as_one, loop, one_by_one
 from .._engine.products import Products
 from .._spectrum import factorizations

@@ -19,8 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, beside, device, eps
-from .._bindings.host import qr
-from .._bindings.lookup import adjoint_times
+from .._bindings.lookup import adjoint_times, qr
 from .._bindings.loops import loop
 from .._engine.products import Products
 from .._spectrum import factorizations

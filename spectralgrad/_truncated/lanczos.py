@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, nan_where, real
-from .._bindings.host import qr
+from .._bindings.lookup import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
 from .blocks import Basis, Noise, empty_basis, norms, orthonormal
