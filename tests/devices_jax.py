@@ -221,6 +221,12 @@ def brief(_):
         mapped(norm, out_specs=P(), check_vma=False)(x)
     with pytest.raises(ValueError, match="vary"):
         norm(jnp.asarray(x))
+    soft = sg.over_rows(sg.singular_value_threshold, axis_name="i")
+    function = sg.over_rows(sg.svd_function, axis_name="i")
+    tikhonov = lambda x: sg.functions.tikhonov(jnp.sum(x))
+    for apart in (lambda x: soft(x, jnp.sum(x)), lambda x: function(x, tikhonov(x))):
+        with pytest.raises(ValueError, match="these devices share"):
+            mapped(apart, out_specs=P("i"))(x)
     with pytest.raises(ValueError, match="more rows than columns"):
         mapped(norm, out_specs=P())(x[: DEVICES * N])
     whole = sg.over_rows(sg.svd, axis_name="i")

@@ -100,6 +100,8 @@ def over_rows(
                 )
         with over_axes(axes):
             _check_rows(given.args[0], name, axes)
+            for option, value in list(given.arguments.items())[1:]:
+                _check_shared(value, name, option)
             return fun(*args, **kwargs)
 
     return spread
@@ -119,4 +121,17 @@ def _check_rows(x: Any, name: str, axes: tuple[str, ...]) -> None:
             f"{name}: argument `x` inside of over_rows has shape {tuple(x.shape)} on each device; "
             "wanted more rows than columns there. Spread the rows over fewer devices, or call the "
             "function on the sharded array outside of jax.shard_map."
+        )
+
+
+def _check_shared(value: Any, name: str, option: str) -> None:
+    """Refuse a parameter, or a scalar function with one, that devices have apart."""
+    inner = vars(value).values() if hasattr(value, "with_parameters") else ()
+    for part in inner:
+        _check_shared(part, name, option)
+    if axes_of(value):
+        raise ValueError(
+            f"{name}: argument `{option}` inside of over_rows varies over {axes_of(value)}, but "
+            "all rows are of one matrix; wanted a number, or an array that these devices share. "
+            "Sum it up with jax.lax.psum, or hand it over with an empty PartitionSpec."
         )
