@@ -1,4 +1,8 @@
-"""Which rows bend the principal components of a matrix that does not fit in memory.
+"""
+Principal components of a matrix larger than memory
+===================================================
+
+Which rows bend the principal components of a matrix that does not fit in memory?
 
 The rows of x are observations of a plane in 50 dimensions with noise, and a few are outliers. The
 matrix, 640 MB, is made block by block from a seed, and the process gives itself less memory than
@@ -27,6 +31,9 @@ import numpy as np
 from dask.diagnostics import ProgressBar
 
 import spectralgrad as sg
+
+# %%
+# The process limits its own memory, so this runs as a program, not while the site is built.
 
 COLUMNS, BLOCK = 50, 20_000
 OUTLIERS = 5  # in the first block
@@ -92,7 +99,7 @@ def draw(memory, size, path):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.strip().splitlines()[0])
     parser.add_argument("--blocks", type=int, default=80, help=f"of {BLOCK} rows")
     parser.add_argument("--output", type=Path, help="a picture of memory over time")
     options = parser.parse_args()
@@ -111,6 +118,7 @@ def main():
     print("singular values over sqrt(m):", *(S[:4] / len(influence) ** 0.5).round(3))
     print("rows that bend the plane most:", *np.argsort(influence)[::-1][:OUTLIERS])
     print(f"most memory in use: {max(memory.bytes) / 1e6:.0f} MB, {memory.times[-1]:.0f} s")
+    assert set(np.argsort(influence)[::-1][:OUTLIERS]) == set(range(OUTLIERS))
     if options.output:
         draw(memory, x.nbytes, options.output)
 
