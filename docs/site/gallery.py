@@ -24,7 +24,7 @@ def configuration(folder: Path) -> dict[str, Any]:
     return {
         "examples_dirs": str(folder),
         "gallery_dirs": str(pages),
-        "filename_pattern": r".*\.py$",
+        "filename_pattern": r"^(?!.*out_of_core).*\.py$",  # which limits its process's memory
         "ignore_pattern": "|".join(rf"{re.escape(name)}$" for name in left_out) or "$^",
         "within_subsection_order": "FileNameSortKey",
         "abort_on_example_error": False,
