@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from . import host
-from .array import Array, Arrays, adjoint, array_namespace
+from .array import Array, Arrays, adjoint, svd_of_finite
 from .host import adjoint_times as adjoint_times
 from .host import as_one as as_one
 from .host import autodiff as autodiff
@@ -163,7 +163,10 @@ JOINED = 8  # triangles that are decomposed together
 
 
 def blocked_svd(x: Array) -> Arrays:
-    """By the triangles of the blocks, whose other factors are not made for S and Vh alone."""
+    """By the triangles of the blocks, whose other factors are not made for S and Vh alone.
+
+    A NaN or an Inf in any block reaches the triangle: there is no pass for these alone.
+    """
     import dask.array as da
 
     if x.shape[0] < x.shape[1]:
@@ -176,7 +179,7 @@ def blocked_svd(x: Array) -> Arrays:
     with warnings.catch_warnings():  # of an empty array that it casts, for complex x (2026.8)
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         Q, R = da.linalg.qr(triangles.rechunk((joined, -1)))
-    U, S, Vh = each(_svd_of_finite, (R.shape, R.shape[:1], R.shape), R)
+    U, S, Vh = each(svd_of_finite, (R.shape, R.shape[:1], R.shape), R)
     inner = (Q @ U).rechunk((rows, -1))
     return da.map_blocks(_basis_times, x, inner, chunks=x.chunks, meta=x._meta), S, Vh
 
@@ -187,12 +190,3 @@ def _triangle(block: Array) -> Array:
 
 def _basis_times(block: Array, inner: Array) -> Array:
     return np.linalg.qr(block)[0] @ inner
-
-
-def _svd_of_finite(R: Array) -> Arrays:
-    """Of the triangle, which a NaN or an Inf in any block has reached: no pass for these alone."""
-    xp = array_namespace(R)
-    size = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)
-    U, S, Vh = xp.linalg.svd(xp.where(xp.isfinite(size), R, 0.0), full_matrices=False)
-    invalid = size - size  # zero, or NaN
-    return U + invalid, S + invalid[..., 0], Vh + invalid

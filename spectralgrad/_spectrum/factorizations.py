@@ -24,7 +24,7 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.lookup import block_library, is_on_host, library_of
-from .._bindings.rows import all_rows, max_across
+from .._bindings.rows import all_rows
 from . import drivers, entries
 from .ties import largest, unit_of
 from .verification import signs, verified_eigh, verified_svd
@@ -40,8 +40,7 @@ def _with_finite(factorize: Callable[..., Arrays], x: Array) -> Arrays:
     if is_surely_finite(x):
         return factorize(x)
     xp = array_namespace(x)
-    # which passes a NaN on
-    size = max_across(xp.max(xp.abs(x), axis=(-2, -1), keepdims=True))
+    size = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)  # which passes a NaN on
     factors = factorize(xp.where(xp.isfinite(size), x, 0.0))
     invalid = size - size  # zero, or NaN
     return tuple(y + (invalid if y.ndim == x.ndim else invalid[..., 0]) for y in factors)
