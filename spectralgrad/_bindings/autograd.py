@@ -25,7 +25,6 @@ from .host import can_loop as can_loop
 from .host import computing as computing
 from .host import each as each
 from .host import exact_one as exact_one
-from .host import in_blocks as in_blocks
 from .host import is_blocked as is_blocked
 from .host import is_compiled as is_compiled
 from .host import is_on_host as is_on_host
@@ -42,6 +41,7 @@ from .host import used as used
 from .host import written as written
 
 autodiff = True
+blocks = False
 
 
 @primitive  # type: ignore[untyped-decorator]

@@ -58,6 +58,7 @@ def can_loop(x: Array) -> bool:
     return False
 
 
+blocks = True
 loop = partial(repeat, truth)
 
 

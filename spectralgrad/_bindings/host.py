@@ -39,6 +39,7 @@ ROWS = 4096  # numbers in the rows that `sum_over_rows` takes at a time
 TALL = 256  # rows of a piece in `qr`
 
 autodiff = False
+blocks = False
 
 
 def apply(call: Any, arrays: Arrays) -> Arrays:
@@ -99,10 +100,6 @@ def each(
 ) -> Arrays:
     out: Arrays = in_slices(function, tuple(arrays[0].shape[:-2]), *arrays)
     return out
-
-
-def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> None:
-    return None
 
 
 def stepped(body: Callable[..., Any], state: Arrays, count: int) -> Arrays:

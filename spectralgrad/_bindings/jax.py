@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from . import host, jax_primitives, jax_programs
 from .array import FEW, Arrays, stack_size
-from .host import in_blocks as in_blocks
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
 from .jax_rows import blocked_svd as blocked_svd
@@ -20,6 +19,7 @@ from .jax_rows import qr as qr
 from .rows import named_axes, product_across
 
 autodiff = True
+blocks = False
 
 
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:

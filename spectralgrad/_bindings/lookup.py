@@ -31,6 +31,7 @@ class Library(Protocol):
     """What a binding has to offer."""
 
     autodiff: bool  # whether the library differentiates what it is given
+    blocks: bool  # whether its arrays are made of blocks
 
     def apply(self, call: Any, arrays: Arrays) -> Arrays:
         """The outputs of a call, in a way that the library can differentiate if it has autodiff.
@@ -97,12 +98,6 @@ class Library(Protocol):
         self, function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
     ) -> Arrays:
         """function(*stacks of matrices), whose results have those shapes for a batch element."""
-        ...
-
-    def in_blocks(
-        self, function: Callable[..., Arrays], batch: int, arrays: Arrays
-    ) -> Arrays | None:
-        """function(*arrays) by blocks of a stack with so many axes; None if there are none."""
         ...
 
     def stepped(self, body: Callable[..., Any], state: Arrays, count: int) -> Arrays:
@@ -184,7 +179,13 @@ class AutodiffLibrary(Library, Protocol):
 
 
 class BlockLibrary(Library, Protocol):
-    """What the binding to a library with matrices in blocks has to offer besides."""
+    """What the binding to a library with arrays in blocks has to offer besides."""
+
+    def in_blocks(
+        self, function: Callable[..., Arrays], batch: int, arrays: Arrays
+    ) -> Arrays | None:
+        """function(*arrays) by blocks of a stack with so many axes; None for other arrays."""
+        ...
 
     def blocked_svd(self, x: Array) -> Arrays:
         """The thin SVD of one matrix in several blocks; NaN where one holds a NaN or an Inf."""

@@ -16,7 +16,6 @@ from .host import as_one as as_one
 from .host import call_later as call_later
 from .host import each as each
 from .host import exact_one as exact_one
-from .host import in_blocks as in_blocks
 from .host import one_by_one as one_by_one
 from .host import qr as qr
 from .host import repeat
@@ -33,6 +32,7 @@ from .torch_state import computing as computing
 from .torch_state import has_values, is_tracing, levels
 
 autodiff = True
+blocks = False
 
 
 def sees_context() -> bool:

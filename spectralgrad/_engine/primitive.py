@@ -25,12 +25,12 @@ from collections.abc import Callable, Collection, Hashable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._bindings.lookup import Library, common_library, is_dense, truth
+from .._bindings.lookup import BlockLibrary, Library, common_library, is_dense, truth
 from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
 from .slices import by_slices, flattened
@@ -283,11 +283,11 @@ class Call:
         batch: int,
     ) -> Arrays | None:
         """The same by blocks of the stack, where the library has arrays in blocks."""
-        if self._shares_inputs:
+        if not library.blocks or self._shares_inputs:
             return None
         silent = partial(self.silent._along, mode, rule)
         function, arrays = flattened(silent, *groups)
-        return library.in_blocks(function, batch, arrays)
+        return cast("BlockLibrary", library).in_blocks(function, batch, arrays)
 
     def explain(
         self, inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, batch: int

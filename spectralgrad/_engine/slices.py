@@ -16,10 +16,10 @@ def by_slices(
     rule: Callable[..., Arrays], batch: int, inputs: Arrays, outputs: Arrays, directions: Arrays
 ) -> Arrays:
     """rule(inputs, outputs, directions), where `batch` axes come before a batch element's own."""
-    of_arrays, arrays = flattened(rule, inputs, outputs, directions)
     shape = tuple(outputs[0].shape[:batch])
-    if not _are_tiny(shape, arrays):
+    if not _are_tiny(shape, (*inputs, *outputs, *directions)):
         return rule(inputs, outputs, directions)
+    of_arrays, arrays = flattened(rule, inputs, outputs, directions)
     result: Arrays = in_slices(of_arrays, shape, *arrays)
     return result
 
@@ -47,4 +47,5 @@ def _are_tiny(shape: tuple[int, ...], arrays: Arrays) -> bool:
         and 0 < x.size <= TINY * count
         and max(x.shape[len(shape) :], default=1) <= 2 * FEW  # else products are not sums there
         for x in arrays
+        if x is not None
     )

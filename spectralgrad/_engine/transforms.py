@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace, device, is_array
+from .._bindings.array import Array, Arrays, array_namespace, as_dtype, device, is_array
 from .._bindings.lookup import is_dense, library_of
 from .checks import check_like, check_primals, check_shape
 from .errors import raise_glue, raise_no_second_order
@@ -89,7 +89,7 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
         check_shape(tree, like, role)
         return [tree]
     check_like(tree, like, role)
-    return [array_namespace(like).astype(tree, like.dtype, copy=False)]
+    return [as_dtype(tree, like.dtype)]
 
 
 def vjp(

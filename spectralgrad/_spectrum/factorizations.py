@@ -16,6 +16,7 @@ from .._bindings.array import (
     Arrays,
     adjoint,
     array_namespace,
+    as_dtype,
     columnwise_dot,
     eps,
     herm,
@@ -146,8 +147,8 @@ def with_measured_zeros(x: Array, U: Array, S: Array, Vh: Array) -> Array:
     xp, unit = array_namespace(S), unit_of(S)
     doubtful = max(m, n) * eps(S) * unit >= S
     weights = xp.where(doubtful[..., None], signs(S), 0.0 * S[..., None])
-    right = adjoint(Vh) @ xp.astype(weights, Vh.dtype, copy=False)
-    left = U @ xp.astype((S / unit)[..., None] * weights, U.dtype, copy=False)
+    right = adjoint(Vh) @ as_dtype(weights, Vh.dtype)
+    left = U @ as_dtype((S / unit)[..., None] * weights, U.dtype)
     rest = x @ right / unit[..., None] - left
     residual = real(columnwise_dot(rest, rest)) ** 0.5 * unit
     return xp.where(doubtful & (2 * residual >= S), xp.zeros_like(S), S)

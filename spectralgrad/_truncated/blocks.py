@@ -82,38 +82,42 @@ def empty_basis(size: int, rows: int, like: Array) -> Basis:
 
 
 ROUNDING = 8  # eps: above what is left of vectors in a basis that they were made orthogonal to
-KEPT_LENGTH = 0.7  # of columns that are made orthogonal once more: with less they are so again
 
 
 def orthonormal(
     W: Array, basis: Basis, noise: Noise, scale: Any, place: Any
 ) -> tuple[Array, Array, Array]:
-    """Orthonormal columns that span W beyond a basis B, B^H W, and W - B B^H W.
+    """F, C and R with W = B C + F R, orthonormal columns F beyond a basis B.
 
     Noise stands in for what is linearly dependent, at `scale` times the level of rounding: well
-    above what that leaves of W in the basis, so that its own part decides.
+    above what that leaves of W in the basis, so that its own part decides. From G = B E + F with
+    orthonormal columns G, F^H F = I - E^H E: a second factorization has nothing to do where what
+    rounding has left of G in the basis is small.
     """
     xp, level = array_namespace(W), ROUNDING * eps(W) / W.shape[0] ** 0.5 * scale
     level = xp.where(level > 0, level, 1.0)
     rest, C = basis.beyond(W + level * noise(place, W.shape[1]))
 
     def again(state: Arrays) -> Arrays:
-        return qr(basis.beyond(state[0])[0])
+        G, step = qr(state[0])
+        F, E = basis.beyond(G)
+        return F, step @ state[1], E
 
-    def lost(state: Arrays) -> Array:  # much of its length, so that rounding is what is left
-        return xp.min(xp.abs(xp.linalg.diagonal(state[1]))) < KEPT_LENGTH
+    def not_yet(state: Arrays) -> Array:
+        return xp.sum(xp.abs(state[2])) > 0.1 * eps(W) ** 0.5
 
-    F, _ = loop(lost, again, again(qr(rest)), 2, traced=1)
-    return F, C, rest
+    eye = xp.eye(W.shape[1], dtype=W.dtype, device=device(W))
+    F, R, _ = loop(not_yet, again, again((rest, eye)), 3, traced=1)
+    return F, C, R
 
 
 def norms(R: Array) -> Array:
-    """Norms of the columns, without a square that over- or underflows."""
+    """Norms of the columns, without a square that overflows, or is lost beside the others'."""
     xp = array_namespace(R)
-    top = xp.max(xp.abs(R), axis=-2)
+    top = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)
     unit = xp.where(top == 0, 1.0, top)
-    R = R / unit[..., None, :]
-    return unit * xp.sqrt(real(columnwise_dot(R, R)))
+    R = R / unit
+    return unit[..., 0] * xp.sqrt(real(columnwise_dot(R, R)))
 
 
 def largest_norm(R: Array, S: Array) -> Array:

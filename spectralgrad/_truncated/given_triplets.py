@@ -45,7 +45,7 @@ def _rule(
         adjoint=method,
         adjoint_tol=check_tol(adjoint_tol, function, "adjoint_tol", default_tol(products)),
     )
-    rest = beyond(products, U, Vh, full=method == "full")
+    rest = beyond(products, (U, S, Vh), full=method == "full")
     found = Found(U, S, Vh, *rest)
     invalid = _invalid(products, _as_found(A, found, operand, options), function)[..., None]
     rule = rules.truncated_jvp if kind == "jvp" else rules.truncated_vjp

@@ -58,7 +58,7 @@ def plan_for(block: int, costly: bool = False) -> Plan:
     if costly:
         return Plan(2 * block, block, 1)
     width = min(block, 4 if block < 64 else 8 if block < 128 else 16)
-    return Plan(2 * block, width, max(4, block // width // 2))
+    return Plan(2 * block, width, max(3, 3 * block // (8 * width)))
 
 
 def fits(shape: tuple[int, int], block: int, costly: bool = False) -> bool:
@@ -68,19 +68,28 @@ def fits(shape: tuple[int, int], block: int, costly: bool = False) -> bool:
 
 
 def leading_triplets(
-    A: Products, k: int, block: int, seed: int, *, tol: float, maxiter: int
+    A: Products,
+    k: int,
+    block: int,
+    seed: int,
+    *,
+    tol: float,
+    maxiter: int,
+    near: Array | None = None,
 ) -> Triplets:
     """`block` triplets of the products A, k of which are looked at.
 
-    A matrix with a NaN or an Inf has NaN throughout.
+    A matrix with a NaN or an Inf has NaN throughout. Values close to a number, `near`, are better
+    than tol says: until they are told from it.
     """
     if A.shape[0] < A.shape[1]:
-        found = leading_triplets(A.adjoint(), k, block, seed, tol=tol, maxiter=maxiter)
+        found = leading_triplets(A.adjoint(), k, block, seed, tol=tol, maxiter=maxiter, near=near)
         return found._replace(U=adjoint(found.Vh), Vh=adjoint(found.U))
     noise = noise_for(A.shape[1], block, A.like, seed)
     plan = plan_for(block, A.costly)
     A, unit = _in_units(A, noise(0, plan.width))
-    allowed = partial(_allowed, tol=tol, least=2 * ROUNDING * eps(A.like))
+    near = None if near is None else near / unit
+    allowed = partial(_allowed, tol=tol, least=2 * ROUNDING * eps(A.like), near=near)
     search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan, allowed)
     xp = array_namespace(A.like)
     pairs = search.run(maxiter) if fits(A.shape, block, A.costly) else _by_gram_matrix(A, block)
@@ -98,11 +107,18 @@ def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
     return scaled, unit
 
 
-def _allowed(w: Array, scale: Array, *, tol: float, least: float) -> Array:
-    """Residuals of A^H A for w = s^2, so that those of A are below tol s_1."""
+def _allowed(w: Array, scale: Array, *, tol: float, least: float, near: Array | None) -> Array:
+    """Residuals of A^H A for w = s^2, so that those of A are below tol s_1.
+
+    Of a value that may equal another one, as far as the residual says, they are below
+    sqrt(eps) s_1: the value is off by their square.
+    """
     xp = array_namespace(w)
-    w = xp.where(w > 0, w, 0.0)
-    return xp.maximum(tol / 4 * xp.sqrt(w * scale), least * scale + 0.0 * w)
+    s, top = xp.sqrt(xp.where(w > 0, w, 0.0)), xp.sqrt(scale)
+    of_A = tol * top
+    if near is not None:
+        of_A = xp.maximum(xp.minimum(of_A, xp.abs(s - near)), eps(w) ** 0.5 * top)
+    return xp.maximum(of_A / 4 * s, least * scale + 0.0 * w)
 
 
 def _refined(

@@ -5,10 +5,10 @@ A thin block F of orthonormal columns grows an orthonormal basis B by Z = M F,
     C = B^H Z,    F <- orth(Z - B C),    B <- [B, F]
 
 so that the columns C make T = B^H M B, which is Hermitian. T = Y diag(w) Y^H has the Ritz pairs
-B Y and w, with the residual M B Y - B Y diag(w) = (Z - B C) Y_last of the last block, which is
-looked at every few steps. When the basis is full the best pairs, `kept`, start it anew, with F as
-it stands. B is orthonormal to rounding: what is linearly dependent (low rank, an invariant
-subspace) is replaced by noise.
+B Y and w. Z - B C = F R for the last block, so that their residual M B Y - B Y diag(w) has the
+norm of R Y_last, which is looked at every few steps. When the basis is full the best pairs, `kept`,
+start it anew, with F as it stands. B is orthonormal to rounding: what is linearly dependent (low
+rank, an invariant subspace) is replaced by noise.
 
 A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
 converged, they are set down, and steps from a fresh random block follow, up to a full basis: until
@@ -34,7 +34,7 @@ from .blocks import Basis, Noise, empty_basis, norms, orthonormal
 SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
 CROWDED = 4  # times as many where more copies come up, of which rounding mixes in part of each
-LOOKS = 6  # in a turn at least: a few steps find little, however many columns they have
+LOOKS = 8  # in a turn at least: a few steps find little, however many columns they have
 TRACED = 12  # looks where no value can be read
 
 
@@ -48,7 +48,7 @@ class Pairs(NamedTuple):
 
 
 class State(NamedTuple):
-    """The basis and T = B^H M B, the next block, and what is left of the last beyond the basis."""
+    """The basis and T = B^H M B, the next block, and F R = M F_last beyond the basis."""
 
     rows: Array
     T: Array
@@ -149,7 +149,8 @@ class Search:
         T = xp.zeros((size, size), dtype=F.dtype, device=device(F))
         zero = 0.0 * real(F[0, 0])
         known = xp.full((self.k,), float("inf"), dtype=zero.dtype, device=device(F))
-        return State(rows, T, filled, F, F, zero, 0, zero + float("inf"), zero, known, zero)
+        R = T[: self.plan.width, : self.plan.width]
+        return State(rows, T, filled, F, R, zero, 0, zero + float("inf"), zero, known, zero)
 
     def _body(self, state: Arrays) -> Arrays:
         """A few steps, a look at the residuals, and a restart if the basis is full."""

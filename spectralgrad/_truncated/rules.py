@@ -56,7 +56,7 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
     U, S, Vh = found.U[..., :k], found.S[..., :k], found.Vh[..., :k, :]
     surplus = found.U[..., k:], found.S[..., k:], found.Vh[..., k:, :]
     if options.adjoint == "full" and options.solver != "full":
-        surplus = beyond(operand.products(*leaves), U, Vh, full=True)
+        surplus = beyond(operand.products(*leaves), (U, S, Vh), full=True)
     values = S
     if options.ties == "split":
         S = opened(S, surplus[1])

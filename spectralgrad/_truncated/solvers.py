@@ -135,7 +135,7 @@ def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
     xp = array_namespace(U)
     order = xp.argsort(S, descending=True)
     U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
-    rest = beyond(A, U, Vh, options.seed)
+    rest = beyond(A, (U, S, Vh), options.seed)
     residual = true_residual(A, U[:, :k], S[:k], Vh[:k, :])
     if rest[1].shape[-1]:
         top = xp.where(S[0] == 0, 1.0, S[0])
@@ -145,14 +145,18 @@ def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
     return Triplets(U, S, Vh, residual, 0.0 * S[0])
 
 
-def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = False) -> Arrays:
-    """The largest triplets of what the given ones leave of A, roughly; all of them if `full`."""
+def beyond(A: Products, given: Arrays, seed: int = 0, *, full: bool = False) -> Arrays:
+    """The largest triplets of what the given ones leave of A; all of them if `full`.
+
+    Roughly, but so well that what equals the last value of those given is told from others.
+    """
+    U, S, Vh = given
     if U.ndim > 2:  # of a stack, which `like` is
 
-        def of_one(x: Array, U: Array, Vh: Array) -> Arrays:
-            return beyond(products_of(x), U, Vh, seed, full=full)
+        def of_one(x: Array, *given: Array) -> Arrays:
+            return beyond(products_of(x), given, seed, full=full)
 
-        return one_by_one(of_one, A.like, U, Vh)
+        return one_by_one(of_one, A.like, *given)
     V = adjoint(Vh)
     count = min(A.shape) - U.shape[-1]
     block = min(EXTRA, count)
@@ -163,7 +167,9 @@ def beyond(A: Products, U: Array, Vh: Array, seed: int = 0, *, full: bool = Fals
     else:  # what is orthogonal to V goes to what is orthogonal to U, as far as these are triplets
         tall = A.shape[0] >= A.shape[1]
         rest = _projected(A, _same, without_V) if tall else _projected(A, without_U, _same)
-        E_U, e, E_Vh, *_ = leading_triplets(rest, 1, block, seed, tol=1e-3, maxiter=1)
+        E_U, e, E_Vh, *_ = leading_triplets(
+            rest, 1, block, seed, tol=1e-3, maxiter=1, near=S[-1] if S.shape[0] else None
+        )
     return E_U[..., :block], e[..., :block], E_Vh[..., :block, :]
 
 

@@ -93,9 +93,9 @@ class TwoSided:
             right = Basis(q, filled).with_block(F)
             W = A.matmat(F)
             s = xp.maximum(s, xp.max(norms(W)))
-            F, C, rest = orthonormal(W, Basis(p, filled), self.left, s, place)
+            F, C, R = orthonormal(W, Basis(p, filled), self.left, s, place)
             left = Basis(p, filled).with_block(F)
-            T = written(written(T, C, 0, filled), adjoint(F) @ rest, filled, filled)
+            T = written(written(T, C, 0, filled), R, filled, filled)
             Z = A.rmatmat(F)
             F, *_ = orthonormal(Z, right, self.right, s, place)
             return left.rows, right.rows, Basis(ahp, filled).with_block(Z).rows, T, F, s
