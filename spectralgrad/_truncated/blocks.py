@@ -87,16 +87,28 @@ ROUNDING = 8  # eps: above what is left of vectors in a basis that they were mad
 def orthonormal(
     W: Array, basis: Basis, noise: Noise, scale: Any, place: Any
 ) -> tuple[Array, Array, Array]:
-    """F, C and R with W = B C + F R, orthonormal columns F beyond a basis B.
+    """F, R and C with W = B C + F R, orthonormal columns F beyond a basis B."""
+    rest, C = basis.beyond(disturbed(W, noise, scale, place))
+    return *factorized(rest, basis), C
 
-    Noise stands in for what is linearly dependent, at `scale` times the level of rounding: well
-    above what that leaves of W in the basis, so that its own part decides. From G = B E + F with
-    orthonormal columns G, F^H F = I - E^H E: a second factorization has nothing to do where what
-    rounding has left of G in the basis is small.
+
+def disturbed(W: Array, noise: Noise, scale: Any, place: Any) -> Array:
+    """W with noise that stands in for what is linearly dependent.
+
+    It is `scale` times the level of rounding, well above what that leaves of W in the basis, so
+    that its own part decides.
     """
     xp, level = array_namespace(W), ROUNDING * eps(W) / W.shape[0] ** 0.5 * scale
-    level = xp.where(level > 0, level, 1.0)
-    rest, C = basis.beyond(W + level * noise(place, W.shape[1]))
+    return W + xp.where(level > 0, level, 1.0) * noise(place, W.shape[1])
+
+
+def factorized(W: Array, basis: Basis) -> tuple[Array, Array]:
+    """F and R with W = F R but for what W has in the basis B, orthonormal columns F beyond B.
+
+    From G = B E + F with orthonormal columns G, F^H F = I - E^H E: a second factorization has
+    nothing to do where what rounding has left of G in the basis is small.
+    """
+    xp = array_namespace(W)
 
     def again(state: Arrays) -> Arrays:
         G, step = qr(state[0])
@@ -107,8 +119,8 @@ def orthonormal(
         return xp.sum(xp.abs(state[2])) > 0.1 * eps(W) ** 0.5
 
     eye = xp.eye(W.shape[1], dtype=W.dtype, device=device(W))
-    F, R, _ = loop(not_yet, again, again((rest, eye)), 3, traced=1)
-    return F, C, R
+    F, R, _ = loop(not_yet, again, again((W, eye)), 3, traced=1)
+    return F, R
 
 
 def norms(R: Array) -> Array:

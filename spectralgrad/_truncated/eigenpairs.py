@@ -22,9 +22,10 @@ from .._spectrum.entries import power_of_two
 from .._spectrum.ties import largest
 from .blocks import ROUNDING, largest_norm, noise_for, norms
 from .krylov import DENSE_ENTRIES, fits, multiplied_out, plan_for
-from .lanczos import Key, Search, arranged, by_modulus, by_value, ordered
+from .lanczos import Search
 from .operands import DENSE
 from .options import Options
+from .ordering import Key, arranged, by_modulus, by_value, ordered
 
 Which = Literal["largest", "smallest", "magnitude"]
 

@@ -4,11 +4,14 @@ A thin block F of orthonormal columns grows an orthonormal basis B by Z = M F,
 
     C = B^H Z,    F <- orth(Z - B C),    B <- [B, F]
 
-so that the columns C make T = B^H M B, which is Hermitian. T = Y diag(w) Y^H has the Ritz pairs
-B Y and w. Z - B C = F R for the last block, so that their residual M B Y - B Y diag(w) has the
-norm of R Y_last, which is looked at every few steps. When the basis is full the best pairs, `kept`,
-start it anew, with F as it stands. B is orthonormal to rounding: what is linearly dependent (low
-rank, an invariant subspace) is replaced by noise.
+so that the columns C make T = B^H M B, which is Hermitian. They are zero but for the last two
+blocks: M times an earlier one lies in what the basis was when F joined it, and F is orthogonal to
+that. All of B is met in the first step after a restart, and once a fresh block has come, since
+M F_last then lies in no basis. T = Y diag(w) Y^H has the Ritz pairs B Y and w. Z - B C = F R for
+the last block, so that their residual M B Y - B Y diag(w) has the norm of R Y_last, which is looked
+at every few steps. When the basis is full the best pairs, `kept`, start it anew, with F as it
+stands. B is orthonormal to rounding: what is linearly dependent (low rank, an invariant subspace)
+is replaced by noise.
 
 A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
 converged, they are set down, and steps from a fresh random block follow, up to a full basis: until
@@ -25,11 +28,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, nan_where, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
 from .._bindings.lookup import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
-from .blocks import Basis, Noise, empty_basis, norms, orthonormal
+from .blocks import Basis, Noise, disturbed, empty_basis, factorized, norms, orthonormal
+from .ordering import Key, by_value, ordered
 
 SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
@@ -61,6 +65,7 @@ class State(NamedTuple):
     stalls: Array  # looks that brought no better one
     known: Array  # values that had converged before the fresh block, else infinite
     settled: Array  # 1 where that found no others
+    mixed: Array  # 1 once a fresh block has been there
 
     @property
     def basis(self) -> Basis:
@@ -83,41 +88,6 @@ class Plan(NamedTuple):
     def size(self) -> int:
         """Columns of the whole basis."""
         return self.kept + self.looks * self.few * self.width
-
-
-def by_value(w: Array) -> Array:
-    """What eigenvalues are ordered by for the largest."""
-    return w
-
-
-def by_modulus(w: Array) -> Array:
-    """The same for those of the largest modulus."""
-    return array_namespace(w).abs(w)
-
-
-Key = Callable[[Array], Array]
-
-
-def ordered(w: Array, Y: Array, key: Key, left_out: Array | None = None) -> Arrays:
-    """Eigenpairs, given in ascending order, by a key, the largest first; what is left out last."""
-    xp = array_namespace(w)
-    if key is by_value:  # what is left out lies below the others
-        return xp.flip(w, axis=-1), xp.flip(Y, axis=-1)
-    keys = key(w)
-    return arranged(w, Y, keys if left_out is None else xp.where(left_out, -1.0, keys))
-
-
-def arranged(w: Array, Y: Array, key: Array) -> Arrays:
-    """Eigenpairs in descending order of a key.
-
-    By a permutation matrix, as not all libraries sort: each goes where as many come before it.
-    """
-    xp, i = array_namespace(w), array_namespace(w).arange(w.shape[-1], device=device(w))
-    other, own = key[..., None, :], key[..., :, None]
-    before = (other > own) | (other == own) & (i[None, :] < i[:, None])
-    P = xp.sum(xp.astype(before, xp.int64), axis=-1)[..., :, None] == i
-    invalid = nan_where(xp.any(xp.isnan(key), axis=-1, keepdims=True), w)
-    return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2) + invalid, Y @ xp.astype(P, Y.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +120,7 @@ class Search:
         zero = 0.0 * real(F[0, 0])
         known = xp.full((self.k,), float("inf"), dtype=zero.dtype, device=device(F))
         R = T[: self.plan.width, : self.plan.width]
-        return State(rows, T, filled, F, R, zero, 0, zero + float("inf"), zero, known, zero)
+        return State(rows, T, filled, F, R, zero, 0, zero + float("inf"), zero, known, zero, zero)
 
     def _body(self, state: Arrays) -> Arrays:
         """A few steps, a look at the residuals, and a restart if the basis is full."""
@@ -170,12 +140,34 @@ class Search:
             basis, Z = Basis(rows, filled).with_block(F), self.product(F)
             xp = array_namespace(Z)
             scale = xp.maximum(scale, xp.max(norms(Z)))
-            F, C, R = orthonormal(Z, basis, self.noise, scale, place + (i + 1) / 64)
-            return basis.rows, written(T, C, 0, filled), basis.count, F, R, scale
+            Z = disturbed(Z, self.noise, scale, place + (i + 1) / 64)
+            Z, T = self._projected(Z, basis, T, state.mixed)
+            return basis.rows, T, basis.count, *factorized(Z, basis), scale
 
         place, names = self._place(state), ("rows", "T", "filled", "F", "R", "scale")
         grown = stepped(step, tuple(getattr(state, name) for name in names), steps)
         return state._replace(**dict(zip(names, grown, strict=True)))
+
+    def _projected(self, Z: Array, basis: Basis, T: Array, mixed: Array) -> Arrays:
+        """Z - B C, but for rounding, and T with the columns C.
+
+        C is zero but in the last two blocks, and after a restart.
+        """
+        width, end = self.plan.width, basis.count
+        start = end - 2 * width
+
+        def everywhere(_: Arrays) -> Arrays:
+            rest, C = basis.beyond(Z)
+            return rest, written(T, C, 0, end - width)
+
+        def needed(_: Arrays) -> Any:
+            return (end - width <= self.plan.kept) | (mixed > 0)
+
+        near = rows_at(basis.rows, start, 2 * width)
+        C = near @ Z
+        state = Z - adjoint(near) @ C, written(T, C, start, end - width)
+        projected: Arrays = loop(needed, everywhere, state, 1, traced=1)
+        return projected
 
     def _place(self, state: State) -> Any:
         """Another for each state, for noise."""
@@ -236,7 +228,7 @@ class Search:
         place, nothing = self._place(state) + 0.5, 0.0 * state.scale
         start = self.noise(-place, self.plan.width)
         F, *_ = orthonormal(start, state.basis, self.noise, nothing, -0.25 - place)
-        return state._replace(F=F)
+        return state._replace(F=F, mixed=nothing + 1)
 
 
 def _unsettled(state: Arrays) -> Array:

@@ -93,7 +93,7 @@ class TwoSided:
             right = Basis(q, filled).with_block(F)
             W = A.matmat(F)
             s = xp.maximum(s, xp.max(norms(W)))
-            F, C, R = orthonormal(W, Basis(p, filled), self.left, s, place)
+            F, R, C = orthonormal(W, Basis(p, filled), self.left, s, place)
             left = Basis(p, filled).with_block(F)
             T = written(written(T, C, 0, filled), R, filled, filled)
             Z = A.rmatmat(F)
