@@ -20,8 +20,9 @@ from .._bindings.array import (
     eps,
     real,
 )
-from .._bindings.lookup import qr
+from .._bindings.lookup import adjoint_times, qr
 from .._bindings.loops import loop, used, written
+from .._spectrum import factorizations
 
 
 class Noise(NamedTuple):
@@ -121,6 +122,27 @@ def factorized(W: Array, basis: Basis) -> tuple[Array, Array]:
     eye = xp.eye(W.shape[1], dtype=W.dtype, device=device(W))
     F, R, _ = loop(not_yet, again, again((W, eye)), 3, traced=1)
     return F, R
+
+
+def polar_factors(W: Array) -> tuple[Array, Array]:
+    """P and R with W = P R, orthonormal columns P, for nearly orthogonal columns of any lengths D.
+
+    By W = X D and G = X^H X = I + E, P = X G^(-1/2) and R = G^(1/2) D: two products where a
+    factorization by reflections takes ten times as long. That comes where E is not small.
+    """
+    xp, lengths = array_namespace(W), norms(W)
+    lengths = xp.where(lengths == 0, 1.0, lengths)
+    X, eye = W / lengths[None, :], xp.eye(W.shape[1], dtype=W.dtype, device=device(W))
+    G = adjoint_times(X, X)
+
+    def apart(_: Arrays) -> Array:
+        return xp.sum(xp.abs(G - eye)) > 0.5
+
+    g, Y = factorizations.eigh(G)
+    root = xp.sqrt(xp.where(g > 0.1, g, 1.0))
+    found = X @ ((Y / root[None, :]) @ adjoint(Y)), (Y * root[None, :]) @ adjoint(Y) * lengths
+    P, R = loop(apart, lambda _: qr(W), found, 1, traced=1)
+    return P, R
 
 
 def norms(R: Array) -> Array:

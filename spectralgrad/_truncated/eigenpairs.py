@@ -20,7 +20,7 @@ from .._engine.products import Products
 from .._spectrum import factorizations
 from .._spectrum.entries import power_of_two
 from .._spectrum.ties import largest
-from .blocks import ROUNDING, largest_norm, noise_for, norms
+from .blocks import ROUNDING, largest_norm, noise_for, norms, polar_factors
 from .krylov import DENSE_ENTRIES, fits, multiplied_out, plan_for
 from .lanczos import Search
 from .operands import DENSE
@@ -106,7 +106,7 @@ def leading_eigenpairs(A: Products, options: Options) -> Arrays:
         KEYS.get(options.which, by_value),
     )
     pairs = search.run(options.maxiter)
-    Q, _ = qr(pairs.Q)
+    Q, _ = polar_factors(pairs.Q)
     kept, surplus = Q[:, :k], Q[:, k:]
     images = A.matmat(kept) / unit
     w, Y = factorizations.eigh(adjoint(kept) @ images)  # of more, copies to come would mix in

@@ -24,7 +24,7 @@ from .._bindings.loops import loop
 from .._engine.products import Products
 from .._spectrum import factorizations
 from .._spectrum.entries import power_of_two
-from .blocks import ROUNDING, Noise, largest_norm, noise_for, norms
+from .blocks import ROUNDING, Noise, largest_norm, noise_for, norms, polar_factors
 from .lanczos import Pairs, Plan, Search
 from .two_sided import TwoSided, blocks_of
 
@@ -173,8 +173,8 @@ def _by_gram_matrix(A: Products, block: int) -> Pairs:
 
 def _rayleigh_ritz(A: Products, Q: Array) -> Arrays:
     """U, S, V of A on the span of Q, by its own values."""
-    Q, _ = qr(Q)
-    P, R = qr(A.matmat(Q))  # no product P^H W, whose sums may round alike in structured columns
+    Q, _ = polar_factors(Q)
+    P, R = polar_factors(A.matmat(Q))
     Y, S, Zh = factorizations.svd(R)
     return P @ Y, S, Q @ adjoint(Zh)
 
