@@ -21,7 +21,6 @@ from .._bindings.array import (
     columnwise_dot,
     device,
     eps,
-    herm,
     is_complex,
     leading_columns,
     leading_rows,
@@ -94,6 +93,18 @@ def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> A
     return 10 * size
 
 
+def split_apart(values: Array, before: Array, seen: Array, sign: int) -> Array:
+    """v_j - v_i or, by the sign 1, v_j + v_i of values that were split, as the loss sees them.
+
+    A loss that sees nothing of a column, neither value nor vectors, has not seen its value move:
+    there it is the one before, wherever that lies beyond the width.
+    """
+    xp, width = array_namespace(values), split_width(values, largest(values))[..., None]
+    as_seen = xp.where(seen, values, before)
+    opened, kept = (v[..., None, :] + sign * v[..., :, None] for v in (values, as_seen))
+    return xp.where(xp.abs(kept) > width, kept, opened)
+
+
 def split_residual(
     residual: Array, opened: Array, found: Array, allowance: Array, width: Array, axes: Any = -1
 ) -> Array:
@@ -163,9 +174,18 @@ def once_differentiable_cotangent(
 
 
 def svd_undetermined(
-    x: Array, factors: Arrays, cotangents: Arrays, inner: Arrays, tolerance: Array, ties: str
+    x: Array,
+    factors: Arrays,
+    cotangents: Arrays,
+    inner: Arrays,
+    tolerance: Array,
+    ties: str,
+    split: Arrays | None = None,
 ) -> Array:
-    """The batch elements where the loss is not determined by x, or has no derivative."""
+    """The batch elements where the loss is not determined by x, or has no derivative.
+
+    `split` are the values before they were split, and the gaps and sums since.
+    """
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
     xp, k = array_namespace(x), S.shape[-1]
     if ties == "drop" or k == 0:
@@ -174,9 +194,8 @@ def svd_undetermined(
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
     thin = thin_bars[0], S_bar, thin_bars[1]
     bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
-    if ties == "split":
-        found = real(columnwise_dot(vectors[0], product(x, vectors[1])))
-        bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
+    if split is not None:
+        bad = bad | svd_split_residual(split, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
@@ -190,26 +209,28 @@ def svd_undetermined(
 
 
 def svd_split_residual(
-    found: Any,
+    split: Arrays,
     vectors: Sequence[Array],
     values: Array,
     thin_bars: Sequence[Array | None],
     inner: Arrays,
 ) -> Array:
     """Pairs by gap and by sum, and complements by value; `found` are the values before."""
-    S, S_bar = values
+    (S, S_bar), (found, *apart) = values, split
     width = split_width(S, first(S))
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
-    pairs = split_pairs(found, S, inner, allowance, width)
+    pairs = split_pairs(found, apart, inner, allowance, width)
     return pairs | split_complements(found, S, vectors, thin_bars, allowance, width)
 
 
-def split_pairs(found: Array, S: Array, inner: Arrays, allowance: Array, width: Array) -> Array:
-    """Whether the loss sees what splitting moved in the gaps and sums of S."""
-    (P, R), xp = inner, array_namespace(S)
-    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
-    for sides, sign in ((P - R, -1), (P + R, 1)):
-        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
+def split_pairs(
+    found: Array, apart: Sequence[Array], inner: Arrays, allowance: Array, width: Array
+) -> Array:
+    """Whether the loss sees what splitting moved in the gaps and sums, `apart` since."""
+    (P, R), xp = inner, array_namespace(found)
+    bad = xp.zeros(found.shape, dtype=xp.bool, device=device(found))
+    for sides, opened, sign in ((P - R, apart[0], -1), (P + R, apart[1], 1)):
+        before = found[..., None, :] + sign * found[..., :, None]
         seen = split_residual(
             skew(sides), opened, before, allowance[..., None], width[..., None], (-2, -1)
         )
@@ -236,21 +257,29 @@ def split_complements(
 
 
 def eigh_undetermined(
-    x: Array, w: Array, Q: Array, cotangents: Arrays, P: Array, tolerance: Array, ties: str
+    factors: Arrays,
+    cotangents: Arrays,
+    P: Array,
+    tolerance: Array,
+    ties: str,
+    split: Arrays | None = None,
 ) -> Array:
-    """The batch elements where the loss is not determined by x, or has no derivative."""
-    w_bar, Q_bar = cotangents
+    """The batch elements where the loss is not determined by x, or has no derivative.
+
+    `split` are the values before they were split, and the gaps since.
+    """
+    (w, Q), (w_bar, Q_bar) = factors, cotangents
     xp = array_namespace(w)
     if ties == "drop" or w.shape[-1] == 0:
-        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(w))
     bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
-    if ties == "split":
-        found = real(columnwise_dot(Q, product(herm(x), Q)))
-        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
+    if split is not None:
+        found, opened = split
+        before = found[..., None, :] - found[..., :, None]
         allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
         width = split_width(w, largest(w))
         seen = split_residual(
             skew(P), opened, before, allowance[..., None], width[..., None], (-2, -1)
         )
         bad = bad | xp.any(seen, axis=(-2, -1))
-    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad
+    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(Q) else bad

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, columnwise_dot, real
 from .._bindings.lookup import adjoint_times
+from .._operations.svd import split_pairs_apart
 from .._spectrum import gauge
 from .._spectrum.ties import first, split_singular, split_width
 from .options import Options
@@ -76,13 +77,14 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     E_U, e, E_Vh = paired(*surplus[:3])
     xp, width = array_namespace(S), split_width(S, first(S))
     allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
-    bad = gauge.split_pairs(before, S, inner, allowance, width)
+    apart = split_pairs_apart(S, before, gauge.touched(S_bar, U_bar, V_bar))
+    bad = gauge.split_pairs(before, apart, inner, allowance, width)
     sides = (U, adjoint(Vh)), (U_bar, V_bar)
     bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
     allowance, width = allowance[..., None], width[..., None]
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
-        if W_bar is not None:
+        if W_bar is not None and e.shape[-1]:
             seen = gauge.split_residual(
                 adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
             )
