@@ -1,8 +1,8 @@
 r"""Parametrizations of matrices, for `torch.nn.utils.parametrize`, that PyTorch does not have.
 
 Each is a module without parameters or buffers: forward takes the free matrix that is trained to the
-weight, and right_inverse takes a weight, as it is registered or assigned, to a free matrix. They act
-on the last two axes, also of a convolution's weight (out, in, h, w), as PyTorch's `orthogonal` does.
+weight, and right_inverse takes a weight, as it is registered or assigned, to a free matrix. In a
+convolution's weight (out, in, h, w) matrices are the last two axes, as in PyTorch's `orthogonal`.
 
 Singular values within bounds. With low < high and c^2 = high^2 - low^2, values go through
 
