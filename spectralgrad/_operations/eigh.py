@@ -113,8 +113,8 @@ def eigh_vjp(
     gap, split = gaps(w, tolerance), None
     if ties == "split":
         before = real(columnwise_dot(Q, product(herm(x), Q)))
-        opened = gauge.split_apart(w, before, gauge.touched(w_bar, Q_bar), -1)
-        gap, split = guarded(opened, tolerance[..., None]), (before, opened)
+        split = gauge.split_of(w, before, gauge.touched(w_bar, Q_bar))
+        gap = guarded(split.gaps, tolerance[..., None])
     bad = gauge.eigh_undetermined((w, Q), (w_bar, Q_bar), P, tolerance, ties, split)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
     K = herm(with_diagonal(P / gap, diagonal))

@@ -177,14 +177,13 @@ def svd_vjp(
 
     P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
     R = 0.0 if V_bar is None else product(leading_rows(Vh_bar, k), adjoint(Vh))
-    bars, apart, split = (U_bar, S_bar, V_bar), None, None
+    bars, split = (U_bar, S_bar, V_bar), None
     if ties == "split":
         before = real(columnwise_dot(U, product(x, adjoint(Vh))))
         thin_bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
-        apart = split_pairs_apart(S, before, gauge.touched(S_bar, *thin_bars))
-        split = before, *apart
+        split = gauge.split_of(S, before, gauge.touched(S_bar, *thin_bars))
     bad = gauge.svd_undetermined(x, (U_all, S, V_all), bars, (P, R), tolerance, ties, split)
-    K = inner_cotangent((P, R), S, S_bar, tolerance, once, apart)
+    K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
     K = K + nan_where(bad, S)[..., None, None]
 
     if (n <= k or V_bar is None) and (m <= k or U_bar is None):
@@ -199,28 +198,23 @@ def svd_vjp(
     return (product(product(U, K) + left_bar, Vh),)
 
 
-def split_pairs_apart(S: Array, before: Array, seen: Array) -> tuple[Array, Array]:
-    """Gaps and sums of values that were split."""
-    return gauge.split_apart(S, before, seen, -1), gauge.split_apart(S, before, seen, 1)
-
-
 def inner_cotangent(
     inner: Arrays,
     S: Array,
     S_bar: Array | None,
     tolerance: Array,
     once: Callable[[], Array],
-    apart: tuple[Array, Array] | None,
+    split: gauge.Split | None,
 ) -> Array:
     """K from `inner`, P = U^H U_bar and R = V_bar^H V, and S_bar.
 
-    `apart` are gaps and sums that are not those of S; columns `once` are not differentiable.
+    Columns `once` are not differentiable.
     """
     (P, R), tie = inner, 2 * tolerance
-    if apart is None:
+    if split is None:
         gap, total = gaps(2 * S, tie), sums(2 * S, tie)
     else:
-        gap, total = (guarded(2 * part, tie[..., None]) for part in apart)
+        gap, total = (guarded(2 * part, tie[..., None]) for part in (split.gaps, split.sums))
     R_bar = R if isinstance(R, float) else adjoint(R)
     diagonal = gauge.once_differentiable_cotangent(S, S_bar, once, P, R_bar)
     over_gaps = with_diagonal((P - R) / gap, diagonal / 2)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._bindings.array import (
     Array,
@@ -93,20 +93,37 @@ def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> A
     return 10 * size
 
 
-def split_apart(values: Array, before: Array, seen: Array, sign: int) -> Array:
-    """v_j - v_i or, by the sign 1, v_j + v_i of values that were split, as the loss sees them.
+class Split(NamedTuple):
+    """Values before they were split, columns that the loss sees, and gaps and sums since."""
 
-    A loss that sees nothing of a column, neither value nor vectors, has not seen its value move:
-    there it is the one before, wherever that lies beyond the width.
+    before: Array
+    seen: Array
+    gaps: Array
+    sums: Array
+
+
+def split_of(values: Array, before: Array, seen: Array) -> Split:
+    """What the loss sees of values that were split.
+
+    If it sees nothing of a column, neither value nor vectors, it has not seen its value move: there
+    gaps and sums have the one before, wherever that leaves them beyond the width.
     """
     xp, width = array_namespace(values), split_width(values, largest(values))[..., None]
-    as_seen = xp.where(seen, values, before)
-    opened, kept = (v[..., None, :] + sign * v[..., :, None] for v in (values, as_seen))
-    return xp.where(xp.abs(kept) > width, kept, opened)
+    as_seen, apart = xp.where(seen, values, before), []
+    for sign in (-1, 1):
+        opened, kept = (v[..., None, :] + sign * v[..., :, None] for v in (values, as_seen))
+        apart.append(xp.where(xp.abs(kept) > width, kept, opened))
+    return Split(before, seen, *apart)
 
 
 def split_residual(
-    residual: Array, opened: Array, found: Array, allowance: Array, width: Array, axes: Any = -1
+    residual: Array,
+    opened: Array,
+    found: Array,
+    allowance: Array,
+    width: Array,
+    half_seen: Array | None = None,
+    axes: Any = -1,
 ) -> Array:
     """Where the loss sees what the splitting of ties moved.
 
@@ -114,14 +131,17 @@ def split_residual(
     `opened` after, changed. A loss that is a function of x has residuals in proportion to their
     denominators; any other has residuals that the opened gap, sqrt(eps), makes huge. Beside it lie
     gaps of their own, above `width`, that an opened tie has moved: what they lose is kept below
-    4 eps^(7/16) of the largest entry over `axes`.
+    4 eps^(7/16) of the largest entry over `axes`. So it is in pairs of which the loss sees one
+    column only, such as those of a cut inside of a tie.
     """
     xp = array_namespace(residual)
     size = xp.where(opened == 0, float("inf"), xp.abs(opened))
     entries = xp.abs(residual) / size
     lost = entries * (xp.abs(opened - found) / size)
     promised = 4 * eps(residual) ** (7 / 16) * xp.max(entries, axis=axes, keepdims=True)
-    return (lost > allowance) | (xp.abs(found) > width) & (lost > promised)
+    alone = xp.abs(found) > width
+    alone = alone if half_seen is None else alone | half_seen
+    return (lost > allowance) | alone & (lost > promised)
 
 
 def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
@@ -180,12 +200,9 @@ def svd_undetermined(
     inner: Arrays,
     tolerance: Array,
     ties: str,
-    split: Arrays | None = None,
+    split: Split | None = None,
 ) -> Array:
-    """The batch elements where the loss is not determined by x, or has no derivative.
-
-    `split` are the values before they were split, and the gaps and sums since.
-    """
+    """The batch elements where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
     xp, k = array_namespace(x), S.shape[-1]
     if ties == "drop" or k == 0:
@@ -209,33 +226,40 @@ def svd_undetermined(
 
 
 def svd_split_residual(
-    split: Arrays,
+    split: Split,
     vectors: Sequence[Array],
     values: Array,
     thin_bars: Sequence[Array | None],
     inner: Arrays,
 ) -> Array:
     """Pairs by gap and by sum, and complements by value; `found` are the values before."""
-    (S, S_bar), (found, *apart) = values, split
+    S, S_bar = values
     width = split_width(S, first(S))
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
-    pairs = split_pairs(found, apart, inner, allowance, width)
-    return pairs | split_complements(found, S, vectors, thin_bars, allowance, width)
+    pairs = svd_split_pairs(split, inner, allowance, width)
+    return pairs | split_complements(split.before, S, vectors, thin_bars, allowance, width)
 
 
-def split_pairs(
-    found: Array, apart: Sequence[Array], inner: Arrays, allowance: Array, width: Array
-) -> Array:
-    """Whether the loss sees what splitting moved in the gaps and sums, `apart` since."""
-    (P, R), xp = inner, array_namespace(found)
-    bad = xp.zeros(found.shape, dtype=xp.bool, device=device(found))
-    for sides, opened, sign in ((P - R, apart[0], -1), (P + R, apart[1], 1)):
-        before = found[..., None, :] + sign * found[..., :, None]
-        seen = split_residual(
-            skew(sides), opened, before, allowance[..., None], width[..., None], (-2, -1)
-        )
-        bad = bad | xp.any(seen, axis=-1)
-    return xp.any(bad, axis=-1)
+def svd_split_pairs(split: Split, inner: Arrays, allowance: Array, width: Array) -> Array:
+    """Whether the loss sees what splitting moved in the gaps and sums."""
+    P, R = inner
+    in_gaps = split_pairs(split, P - R, -1, allowance, width)
+    return in_gaps | split_pairs(split, P + R, 1, allowance, width)
+
+
+def split_pairs(split: Split, sides: Array, sign: int, allowance: Array, width: Array) -> Array:
+    """Whether the loss sees what splitting moved in the gaps or, by the sign 1, the sums."""
+    xp, seen, v = array_namespace(sides), split.seen, split.before
+    bad = split_residual(
+        skew(sides),
+        split.gaps if sign < 0 else split.sums,
+        v[..., None, :] + sign * v[..., :, None],
+        allowance[..., None],
+        width[..., None],
+        seen[..., None, :] != seen[..., :, None],
+        axes=(-2, -1),
+    )
+    return xp.any(xp.any(bad, axis=-1), axis=-1)
 
 
 def split_complements(
@@ -262,24 +286,15 @@ def eigh_undetermined(
     P: Array,
     tolerance: Array,
     ties: str,
-    split: Arrays | None = None,
+    split: Split | None,
 ) -> Array:
-    """The batch elements where the loss is not determined by x, or has no derivative.
-
-    `split` are the values before they were split, and the gaps since.
-    """
+    """The batch elements where the loss is not determined by x, or has no derivative."""
     (w, Q), (w_bar, Q_bar) = factors, cotangents
     xp = array_namespace(w)
     if ties == "drop" or w.shape[-1] == 0:
         return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(w))
     bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
     if split is not None:
-        found, opened = split
-        before = found[..., None, :] - found[..., :, None]
         allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
-        width = split_width(w, largest(w))
-        seen = split_residual(
-            skew(P), opened, before, allowance[..., None], width[..., None], (-2, -1)
-        )
-        bad = bad | xp.any(seen, axis=(-2, -1))
+        bad = bad | split_pairs(split, P, -1, allowance, split_width(w, largest(w)))
     return bad | phase_residual((Q,), (Q_bar,)) if is_complex(Q) else bad

@@ -38,7 +38,7 @@ from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
 from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
-from .._operations.svd import fragile, inner_cotangent, rotations, split_pairs_apart
+from .._operations.svd import fragile, inner_cotangent, rotations
 from .._spectrum import gauge
 from .._spectrum.ties import equals_mirror
 from .._spectrum.undefined import explain, insists
@@ -185,10 +185,9 @@ def truncated_vjp(
     R = 0.0 if V_bar is None else Vh_bar @ V
     before = values_before(leaves, found, operand, options)
     bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), undefined, options)
-    apart = None
-    if ties == "split":
-        apart = split_pairs_apart(S, before, gauge.touched(S_bar, U_bar, V_bar))
-    K = inner_cotangent((P, R), S, S_bar, tolerance, once, apart)
+    seen = gauge.touched(S_bar, U_bar, V_bar)
+    split = gauge.split_of(S, before, seen) if ties == "split" else None
+    K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
     K = K + nan_where(bad, S)[..., None, None]
     idle = undefined & equals_mirror(S, tolerance) if ties == "drop" else undefined
     idle = idle | bad[..., None]

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, columnwise_dot, real
 from .._bindings.lookup import adjoint_times
-from .._operations.svd import split_pairs_apart
 from .._spectrum import gauge
 from .._spectrum.ties import first, split_singular, split_width
 from .options import Options
@@ -77,8 +76,8 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     E_U, e, E_Vh = paired(*surplus[:3])
     xp, width = array_namespace(S), split_width(S, first(S))
     allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
-    apart = split_pairs_apart(S, before, gauge.touched(S_bar, U_bar, V_bar))
-    bad = gauge.split_pairs(before, apart, inner, allowance, width)
+    split = gauge.split_of(S, before, gauge.touched(S_bar, U_bar, V_bar))
+    bad = gauge.svd_split_pairs(split, inner, allowance, width)
     sides = (U, adjoint(Vh)), (U_bar, V_bar)
     bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
@@ -86,7 +85,7 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None and e.shape[-1]:
             seen = gauge.split_residual(
-                adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
+                adjoint_times(E, W_bar), gap, gap_before, allowance, width, axes=(-2, -1)
             )
             bad = bad | xp.any(seen, axis=(-2, -1))
     return bad
