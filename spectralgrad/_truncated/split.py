@@ -82,10 +82,17 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
     allowance, width = allowance[..., None], width[..., None]
+    half_seen = xp.ones_like(gap, dtype=xp.bool)  # the loss sees nothing beyond the cut
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None and e.shape[-1]:
             seen = gauge.split_residual(
-                adjoint_times(E, W_bar), gap, gap_before, allowance, width, axes=(-2, -1)
+                adjoint_times(E, W_bar),
+                gap,
+                gap_before,
+                allowance,
+                width,
+                half_seen,
+                axes=(-2, -1),
             )
             bad = bad | xp.any(seen, axis=(-2, -1))
     return bad
