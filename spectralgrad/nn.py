@@ -1,8 +1,8 @@
 r"""Parametrizations of matrices, for `torch.nn.utils.parametrize`, that PyTorch does not have.
 
 Each is a module without parameters or buffers: forward takes the free matrix that is trained to the
-weight, and right_inverse takes a weight, as it is registered or assigned, to a free matrix. For a
-convolution's weight (out, in, h, w) the matrices are the last two axes, as in PyTorch's own.
+weight, and right_inverse takes a weight, as it is registered or assigned, to a free matrix. In a
+convolution's weight (out, in, h, w) matrices are the last two axes, as in PyTorch's `orthogonal`.
 
 Singular values within bounds. With low < high and c^2 = high^2 - low^2, values go through
 
@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import warnings
 from functools import partial
+from numbers import Real
 
 import torch
 
 from . import functions
+from ._engine.checks import check_matrix
+from ._engine.options import check_count
 from ._operations.eigh_function import eigh_function
 from ._operations.hermitian import logm
 from ._operations.low_rank import low_rank
@@ -46,6 +49,11 @@ class LowRank(torch.nn.Module):
     rank : int
         From 1 to min(m, n).
 
+    Raises
+    ------
+    ValueError
+        For a rank that is no whole number above 0, or a weight that has fewer rows or columns.
+
     Notes
     -----
     `low_rank`: ties among the kept values do no harm. Where S[rank - 1] and S[rank] count as equal,
@@ -63,13 +71,19 @@ class LowRank(torch.nn.Module):
 
     def __init__(self, rank: int) -> None:
         super().__init__()
-        self.rank: int = rank
+        self.rank: int = check_count(rank, "LowRank", "rank", 1)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
+        check_matrix(X, "LowRank", "weight")
+        if self.rank > min(X.shape[-2:]):
+            raise ValueError(
+                f"LowRank: argument `weight` has shape {tuple(X.shape)}; wanted matrices, the last "
+                f"two axes, of at least `rank` = {self.rank} rows and columns."
+            )
         return low_rank(X, self.rank)
 
     def right_inverse(self, A: torch.Tensor) -> torch.Tensor:
-        return low_rank(A, self.rank)
+        return self.forward(A)
 
     def extra_repr(self) -> str:
         return f"rank={self.rank}"
@@ -85,8 +99,9 @@ class BoundedSingularValues(torch.nn.Module):
 
     Raises
     ------
-    ValueError
-        For other bounds.
+    TypeError, ValueError
+        For other bounds, and for those that are out of range for the dtype of a weight, or too
+        close together: high - low has to be above 100 eps times `high`, in half precision eps.
 
     Notes
     -----
@@ -107,23 +122,41 @@ class BoundedSingularValues(torch.nn.Module):
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
-        if not 0 <= low < high < float("inf"):
+        are_numbers = all(isinstance(bound, Real) for bound in (low, high))
+        if not (are_numbers and 0 <= low < high < float("inf")):
             raise ValueError(
-                f"BoundedSingularValues: `low`, `high` = {low}, {high} came; wanted "
-                "0 <= low < high. For equal singular values use "
+                f"BoundedSingularValues: `low`, `high` = {low!r}, {high!r} came; wanted Python "
+                "numbers with 0 <= low < high. For equal singular values use "
                 "torch.nn.utils.parametrizations.orthogonal or `orthogonalize`."
             )
         self.low: float = float(low)
         self.high: float = float(high)
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
+        _check_bounds(X, self.low, self.high)
         return svd_function(X, partial(_bounded, low=self.low, high=self.high))
 
     def right_inverse(self, A: torch.Tensor) -> torch.Tensor:
+        _check_bounds(A, self.low, self.high)
         return svd_function(A, partial(_free, low=self.low, high=self.high))
 
     def extra_repr(self) -> str:
         return f"low={self.low}, high={self.high}"
+
+
+def _check_bounds(x: torch.Tensor, low: float, high: float) -> None:
+    """Whether the dtype holds the bounds, and the free matrix, which reaches 10 high."""
+    check_matrix(x, "BoundedSingularValues", "weight")
+    of = torch.finfo(x.dtype)
+    computed = torch.finfo(torch.promote_types(x.dtype, torch.float32))
+    least, most, apart = 16 * of.smallest_normal, of.max / 16, max(of.eps, 100 * computed.eps)
+    if not (least <= high <= most and high - low > apart * high):
+        raise ValueError(
+            f"BoundedSingularValues: a weight of dtype {x.dtype} came for `low`, `high` = "
+            f"{low}, {high}; wanted `high` from {least:.2g} to {most:.2g}, and high - low more "
+            f"than {apart:.1g} times `high`, as this dtype needs. Take other bounds, or a weight "
+            "of a wider dtype."
+        )
 
 
 def _bounded(s: torch.Tensor, low: float, high: float) -> torch.Tensor:
@@ -144,8 +177,8 @@ class PositiveDefinite(torch.nn.Module):
 
     Raises
     ------
-    ValueError
-        As a weight is registered or assigned that is not positive definite.
+    TypeError, ValueError
+        As a weight is registered or assigned that is not square, or not positive definite.
 
     Notes
     -----
@@ -165,9 +198,11 @@ class PositiveDefinite(torch.nn.Module):
     """
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
+        check_matrix(X, "PositiveDefinite", "weight", square=True)
         return eigh_function(X, functions.exp)
 
     def right_inverse(self, A: torch.Tensor) -> torch.Tensor:
+        check_matrix(A, "PositiveDefinite", "weight", square=True)
         with warnings.catch_warnings(action="ignore"):
             logarithm = logm(A)
         if not torch.isfinite(logarithm).all():

@@ -191,6 +191,7 @@ def test_bad_files_take_one_line(name, tmp_path, capsys, monkeypatch):
 
 
 def test_other_bad_arguments(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
     path = written(tmp_path, "x.npy", npy(np.eye(3)))
     assert "`k` is 9; wanted a whole number from 1 to 3" in refused(capsys, path, "--k", "9")
     assert main(["diagnose", path, "--plot", str(tmp_path / "no" / "folder.png")]) == 2

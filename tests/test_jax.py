@@ -190,3 +190,12 @@ def test_a_traced_value_in_f_is_refused():
         with pytest.raises(TypeError, match="closes over"):
             jax.grad(lambda p, make=make: jnp.sum(sg.svd_function(x, make(p))))(2.0)
         np.testing.assert_allclose(sg.svd_function(x, make(2.0)), 2 * x, atol=1e-13)
+
+
+@pytest.mark.parametrize("shape", [(3, 0), (0, 3), (8, 0)], ids=str)
+def test_one_matrix_without_entries_is_in_no_blocks(shape):
+    x = jnp.zeros(shape)
+    for call in (sg.svd, jax.jit(sg.svd), sg.orthogonalize):
+        assert all(y.size in (0, shape[0] ** 2, shape[1] ** 2) for y in jax.tree.leaves(call(x)))
+    assert sg.svd(x, full_matrices=False).U.shape == (shape[0], 0)
+    assert jax.grad(sg.nuclear_norm)(x).shape == shape

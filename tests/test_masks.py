@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from marks import skip_without_imports
 
 PAGE = Path(__file__).parent.parent / "docs" / "instead-of-masks.md"
 SECTIONS = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
@@ -29,9 +30,7 @@ def test_every_section_with_a_code_is_in_the_table():
     ],
 )
 def test_table(title, row):
-    for library in ("torch", "jax"):
-        if f"import {library}" in CODES[title]:
-            pytest.importorskip(library)
+    skip_without_imports(CODES[title])
     lines_before, lines_after, error_before, error_after = row[1].split(" | ")
     assert error_after == "below 1e-6"
 

@@ -144,16 +144,99 @@ def test_low_precision_is_rounded_once(module, dtype):
         assert error < 4 * torch.finfo(dtype).eps * (1 + torch.linalg.norm(wide).item())
 
 
-def test_bounds_and_weights_that_are_refused():
-    for low, high in ((-0.1, 1.0), (1.0, 1.0), (0.0, np.inf), (np.nan, 1.0)):
+def test_bounds_that_are_refused():
+    bounds = ((-0.1, 1.0), (1.0, 1.0), (2, 1), (0.0, np.inf), (np.nan, 1.0), (0.0, np.nan))
+    for low, high in (*bounds, ("0", 1.0), (None, 1.0), (1j, 2.0), (0.0, torch.ones(()))):
         with pytest.raises(ValueError, match=r"BoundedSingularValues: `low`, `high`"):
             nn.BoundedSingularValues(low, high)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "refused", "taken"),
+    [
+        (
+            torch.float16,
+            [(1e-30, 2e-30), (0, 1e5), (1, 1.0001), (0, 1e-8)],
+            [(0, 0.001), (1, 1.002)],
+        ),
+        (torch.bfloat16, [(0, 1e38), (1, 1.001)], [(1e-30, 2e-30), (0, 1e5), (1, 1.1)]),
+        (torch.float32, [(0, 1e300), (0, 1e-46), (1, 1 + 1e-6)], [(0, 2e37), (1, 1.0001)]),
+        (torch.float64, [(0, 1e308), (1, 1 + 1e-15)], [(1e-200, 1e200), (1, 1 + 1e-13)]),
+        (torch.complex64, [(0, 1e300)], [(0, 1)]),
+    ],
+    ids=str,
+)
+def test_bounds_that_a_dtype_cannot_hold_are_refused(dtype, refused, taken):
+    x = torch.asarray(random((4, 3), seed=1)).to(dtype)
+    for low, high in refused:
+        for function in (nn.BoundedSingularValues.forward, nn.BoundedSingularValues.right_inverse):
+            with pytest.raises(ValueError, match=r"BoundedSingularValues: a weight of dtype torch"):
+                function(nn.BoundedSingularValues(low, high), x)
+    for low, high in taken:
+        module = nn.BoundedSingularValues(low, high)
+        for scale in (0.0, 1.0, high):
+            layer = torch.nn.Module()
+            layer.weight = torch.nn.Parameter(scale * x)
+            weight = register(layer, "weight", module).weight
+            S = torch.linalg.svdvals(weight.to(torch.promote_types(dtype, torch.float64)))
+            error = 4 * torch.finfo(dtype).eps * high
+            assert low - error <= S.min()
+            assert S.max() <= high + error
+            assert layer.parametrizations.weight.original.isfinite().all()
+
+
+def test_weights_that_are_refused():
     layer = torch.nn.Linear(3, 3)
     for bad in (-torch.eye(3), torch.ones(3, 3), torch.eye(3) + torch.eye(3).roll(1, 0)):
         with torch.no_grad():
             layer.weight.copy_(bad)
         with pytest.raises(ValueError, match="PositiveDefinite: a weight came that is not"):
             register(layer, "weight", nn.PositiveDefinite())
+    for rank in (0, -1, 2.5, True, None, "2"):
+        with pytest.raises(ValueError, match=r"LowRank: `rank` is .*; wanted a whole number"):
+            nn.LowRank(rank)
+    for shape in ((5, 1), (1, 5), (4, 4, 1, 1), (0, 3), (3, 0)):
+        layer.weight = torch.nn.Parameter(torch.ones(shape))
+        with pytest.raises(ValueError, match=r"LowRank: .* has shape .*at least `rank` = 2 rows"):
+            register(layer, "weight", nn.LowRank(2))
+    layer.weight = torch.nn.Parameter(torch.ones(3, 2))
+    with pytest.raises(ValueError, match=r"PositiveDefinite: .*`weight` has shape \(3, 2\)"):
+        register(layer, "weight", nn.PositiveDefinite())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_parameters_that_are_no_matrices_are_refused(module):
+    layer = torch.nn.Module()
+    for bad, kind in (
+        (torch.ones(3), ValueError),
+        (torch.ones(3, 3, dtype=torch.int64), TypeError),
+    ):
+        layer.weight = torch.nn.Parameter(bad, requires_grad=False)
+        with pytest.raises(kind, match=rf"{type(module).__name__}: argument `weight` has"):
+            register(layer, "weight", module)
+
+
+@pytest.mark.filterwarnings(
+    "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning"
+)
+@pytest.mark.parametrize("module", MODULES[::2])
+def test_compiled_cached_and_removed(module):
+    torch.compiler.reset()
+    layer = layer_of(module)
+    original = layer.parametrizations.weight.original
+    compiled = torch.compile(
+        lambda: layer.weight.square().sum(), backend="aot_eager", fullgraph=True
+    )
+    gradients = []
+    for call in (compiled, lambda: layer.weight.square().sum()):
+        with torch.nn.utils.parametrize.cached():
+            gradients += torch.autograd.grad(call(), original)
+            assert layer.weight is layer.weight
+    torch.testing.assert_close(*gradients, rtol=1e-12, atol=1e-12)
+    weight = layer.weight.detach().clone()
+    torch.nn.utils.parametrize.remove_parametrizations(layer, "weight")
+    torch.testing.assert_close(layer.weight.detach(), weight, rtol=1e-14, atol=1e-14)
+    assert isinstance(layer.weight, torch.nn.Parameter)
 
 
 def test_what_is_printed():

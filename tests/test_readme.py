@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+from marks import skip_without_imports
 
 ROOT = Path(__file__).parent.parent
 SITE = "https://spectralgrad.github.io/spectralgrad/"
@@ -25,9 +26,7 @@ def test_there_are_blocks():
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_block(block):
-    for library in ("torch", "jax"):
-        if f"import {library}" in block:
-            pytest.importorskip(library)
+    skip_without_imports(block)
     exec(compile(block, "README", "exec"), {})
 
 

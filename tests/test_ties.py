@@ -99,6 +99,47 @@ def test_split_sees_other_losses_on_small_values(size):
         assert np.all(np.isnan(pullback(bars)[0]))
 
 
+@pytest.mark.parametrize("size", [1e-2, 1e-5, 1e-7])
+@pytest.mark.parametrize("name", ["svd", "truncated_svd", "eigh"])
+def test_a_split_that_no_cotangent_touches_moves_no_gap(library, name, size):
+    """Zeros, or a pair near zero, beside small values, which a loss leaves out."""
+    C = random((5, 5), seed=3)
+    fun, options, projector, used = {
+        "svd": (sg.svd, {}, sg.singular_projector, slice(0, 3)),
+        "truncated_svd": (sg.truncated_svd, {"k": 5}, sg.singular_projector, slice(0, 3)),
+        "eigh": (sg.eigh, {}, sg.eigenprojector, slice(2, 5)),
+    }[name]
+    for rest in (0.0, size / 10):
+        Q = np.linalg.qr(random((5, 5), seed=1))[0]
+        x = library.array((Q * [1.0, 2 * size, size, rest, rest]) @ Q.T)
+        out, pullback = sg.vjp(fun, x, ties="split", **options)
+        at, bars, bar = int(name == "eigh"), [None] * len(out), np.zeros((5, 5))
+        bar[:, used] = (C + C.T) @ library.numpy(out[at])[:, used]
+        bars[at] = library.array(bar)
+        (got,) = pullback(tuple(bars))
+        wanted = library.numpy(sg.vjp(projector, x, k=3)[1](library.array(C))[0])
+        error = np.max(np.abs(library.numpy(got) - wanted))
+        assert error < (1e-8 + 1e-15 / size) * np.max(np.abs(wanted))
+
+
+@pytest.mark.parametrize("kept", [4, 2], ids=["svd", "truncated_svd"])
+@pytest.mark.parametrize(
+    "values", [(4e-9, 5e-10, 0.0), (1e-10, 1e-10, 0.0), (0.0, 0.0, 0.0)], ids=str
+)
+def test_a_cut_inside_of_a_tie_that_was_split_is_nan(library, values, kept):
+    """Small entries of U_bar do not hide that the loss sees one vector of a tie."""
+    x = library.array(with_spectrum(4, 4, (1.0, *values), seed=2))
+    options = {"k": kept} if kept == 2 else {}
+    fun = sg.truncated_svd if kept == 2 else sg.svd
+    (U, S, Vh), pullback = sg.vjp(fun, x, ties="split", **options)
+    C, used = random((4, 4), seed=3), np.arange(kept) < 2
+    U_bar = C @ library.numpy(Vh).T * np.tanh(library.numpy(S)) * used
+    Vh_bar = (C.T @ library.numpy(U) * np.tanh(library.numpy(S)) * used).T
+    with library.warns("was split|counts as zero"):
+        (x_bar,) = pullback((library.array(U_bar), None, library.array(Vh_bar.copy())))
+    assert np.all(np.isnan(library.numpy(x_bar)))
+
+
 def test_split_opens_values_and_leaves_vectors():
     x = np.diag([2.0, 1.0, 1.0, 0.0, 0.0])
     plain, split = sg.svd(x), sg.svd(x, ties="split")

@@ -1,6 +1,7 @@
 """variPEPS, tensor networks in JAX, with `svd` in place of its own.
 
     pip install varipeps
+    pip install "jax>=0.10"    # newer than variPEPS 1.5 asks for, and it runs with it
     python -m benchmarks.displacement.peps_jax
 
 The energy of a random state of the Heisenberg model on the square lattice, its public example, and

@@ -17,6 +17,9 @@ const PAGES = [
   "gallery/index.html",
   "comparison.html",
   "support.html",
+  "instead-of-masks.html",
+  "many-devices.html",
+  "scale.html",
 ];
 const SCREENS = { desktop: { width: 1300, height: 900 }, phone: { width: 390, height: 844 } };
 const SCHEMES = ["light", "dark"];

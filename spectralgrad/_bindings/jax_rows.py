@@ -39,13 +39,15 @@ def _blocks_of(x: jax.Array) -> int:
     """How many blocks of rows, or of columns of what is wide, x is to be factorized by."""
     if x.ndim != 2 or not all(isinstance(n, int) for n in x.shape):  # unknown ones in jax.export
         return 1
+    if not x.size:
+        return 1
     if jax.typeof(x).manual_axis_type.varying:  # one matrix on each device
         return 1
     rows, columns = max(x.shape), min(x.shape)
     if isinstance(x, jax.core.Tracer):
         pieces = jax.device_count()
     else:
-        pieces = math.prod(x.shape) // max(math.prod(x.sharding.shard_shape(x.shape)), 1)
+        pieces = x.size // math.prod(x.sharding.shard_shape(x.shape))
     pieces = math.gcd(rows, pieces)
     divisors = (p for p in range(pieces, 1, -1) if pieces % p == 0)
     return next((p for p in divisors if rows // p >= max(columns, 1)), 1)

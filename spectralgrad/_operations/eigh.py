@@ -44,6 +44,7 @@ from .._spectrum.ties import (
     fragile_gap,
     gap_tolerance,
     gaps,
+    guarded,
     in_tie,
     largest,
     split_eigen,
@@ -109,9 +110,14 @@ def eigh_vjp(
     diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:
         return (herm(product(Q * diagonal[..., None, :], adjoint(Q))),)
-    bad = gauge.eigh_undetermined(x, w, Q, (w_bar, Q_bar), P, tolerance, ties)
+    gap, split = gaps(w, tolerance), None
+    if ties == "split":
+        before = real(columnwise_dot(Q, product(herm(x), Q)))
+        split = gauge.split_of(w, before, gauge.touched(w_bar, Q_bar))
+        gap = guarded(split.gaps, tolerance[..., None])
+    bad = gauge.eigh_undetermined((w, Q), (w_bar, Q_bar), P, tolerance, ties, split)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
-    K = herm(with_diagonal(P / gaps(w, tolerance), diagonal))
+    K = herm(with_diagonal(P / gap, diagonal))
     return (herm(product(Q, K, adjoint(Q))),)
 
 

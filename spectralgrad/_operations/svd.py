@@ -177,10 +177,14 @@ def svd_vjp(
 
     P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
     R = 0.0 if V_bar is None else product(leading_rows(Vh_bar, k), adjoint(Vh))
-    bad = gauge.svd_undetermined(
-        x, (U_all, S, V_all), (U_bar, S_bar, V_bar), (P, R), tolerance, ties
-    )
-    K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
+    bars, split = (U_bar, S_bar, V_bar), None
+    if ties == "split":
+        before = real(columnwise_dot(U, product(x, adjoint(Vh))))
+        thin_bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
+        split = gauge.split_of(S, before, gauge.touched(S_bar, *thin_bars))
+    bad = gauge.svd_undetermined(x, (U_all, S, V_all), bars, (P, R), tolerance, ties, split)
+    K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
+    K = K + nan_where(bad, S)[..., None, None]
 
     if (n <= k or V_bar is None) and (m <= k or U_bar is None):
         return (product(U, K, Vh),)
@@ -195,18 +199,26 @@ def svd_vjp(
 
 
 def inner_cotangent(
-    P: Array,
-    R: Array,
+    inner: Arrays,
     S: Array,
     S_bar: Array | None,
     tolerance: Array,
     once: Callable[[], Array],
+    split: gauge.Split | None,
 ) -> Array:
-    """K from P = U^H U_bar, R = V_bar^H V and S_bar; not differentiable in columns `once`."""
+    """K from `inner`, P = U^H U_bar and R = V_bar^H V, and S_bar.
+
+    Columns `once` are not differentiable.
+    """
+    (P, R), tie = inner, 2 * tolerance
+    if split is None:
+        gap, total = gaps(2 * S, tie), sums(2 * S, tie)
+    else:
+        gap, total = (guarded(2 * part, tie[..., None]) for part in (split.gaps, split.sums))
     R_bar = R if isinstance(R, float) else adjoint(R)
     diagonal = gauge.once_differentiable_cotangent(S, S_bar, once, P, R_bar)
-    over_gaps = with_diagonal((P - R) / gaps(2 * S, 2 * tolerance), diagonal / 2)
-    over_sums = (P + R) / sums(2 * S, 2 * tolerance)
+    over_gaps = with_diagonal((P - R) / gap, diagonal / 2)
+    over_sums = (P + R) / total
     return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
 
 
@@ -314,9 +326,10 @@ def svd(
           their gradient.
         - "split": S comes back with its ties opened by about sqrt(eps). Gradients of losses that
           are blind to the choice of vectors are right to 4 eps^(7/16) of the largest entry of
-          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better. Where an
-          opened tie has moved another gap by more, and for other losses, which are found by their
-          residuals, they are NaN. A tangent is that of the split matrix.
+          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better. They
+          are NaN for other losses, found by their residuals, and where an opened tie has moved
+          another gap by more. A column that the loss does not use, neither value nor vector, is not
+          in the way: its gaps are those before. A tangent is that of the split matrix.
     gap_rtol : float, optional
         Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
         width of its own.

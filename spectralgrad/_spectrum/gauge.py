@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any
+from typing import Any, NamedTuple
 
 from .._bindings.array import (
     Array,
@@ -21,7 +21,6 @@ from .._bindings.array import (
     columnwise_dot,
     device,
     eps,
-    herm,
     is_complex,
     leading_columns,
     leading_rows,
@@ -94,8 +93,37 @@ def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> A
     return 10 * size
 
 
+class Split(NamedTuple):
+    """Values before they were split, columns that the loss sees, and gaps and sums since."""
+
+    before: Array
+    seen: Array
+    gaps: Array
+    sums: Array
+
+
+def split_of(values: Array, before: Array, seen: Array) -> Split:
+    """What the loss sees of values that were split.
+
+    If it sees nothing of a column, neither value nor vectors, it has not seen its value move: there
+    gaps and sums have the one before, wherever that leaves them beyond the width.
+    """
+    xp, width = array_namespace(values), split_width(values, largest(values))[..., None]
+    as_seen, apart = xp.where(seen, values, before), []
+    for sign in (-1, 1):
+        opened, kept = (v[..., None, :] + sign * v[..., :, None] for v in (values, as_seen))
+        apart.append(xp.where(xp.abs(kept) > width, kept, opened))
+    return Split(before, seen, *apart)
+
+
 def split_residual(
-    residual: Array, opened: Array, found: Array, allowance: Array, width: Array, axes: Any = -1
+    residual: Array,
+    opened: Array,
+    found: Array,
+    allowance: Array,
+    width: Array,
+    half_seen: Array | None = None,
+    axes: Any = -1,
 ) -> Array:
     """Where the loss sees what the splitting of ties moved.
 
@@ -103,14 +131,17 @@ def split_residual(
     `opened` after, changed. A loss that is a function of x has residuals in proportion to their
     denominators; any other has residuals that the opened gap, sqrt(eps), makes huge. Beside it lie
     gaps of their own, above `width`, that an opened tie has moved: what they lose is kept below
-    4 eps^(7/16) of the largest entry over `axes`.
+    4 eps^(7/16) of the largest entry over `axes`. So it is in pairs of which the loss sees one
+    column only, such as those of a cut inside of a tie.
     """
     xp = array_namespace(residual)
     size = xp.where(opened == 0, float("inf"), xp.abs(opened))
     entries = xp.abs(residual) / size
     lost = entries * (xp.abs(opened - found) / size)
     promised = 4 * eps(residual) ** (7 / 16) * xp.max(entries, axis=axes, keepdims=True)
-    return (lost > allowance) | (xp.abs(found) > width) & (lost > promised)
+    alone = xp.abs(found) > width
+    alone = alone if half_seen is None else alone | half_seen
+    return (lost > allowance) | alone & (lost > promised)
 
 
 def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
@@ -163,7 +194,13 @@ def once_differentiable_cotangent(
 
 
 def svd_undetermined(
-    x: Array, factors: Arrays, cotangents: Arrays, inner: Arrays, tolerance: Array, ties: str
+    x: Array,
+    factors: Arrays,
+    cotangents: Arrays,
+    inner: Arrays,
+    tolerance: Array,
+    ties: str,
+    split: Split | None = None,
 ) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
@@ -174,9 +211,8 @@ def svd_undetermined(
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
     thin = thin_bars[0], S_bar, thin_bars[1]
     bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
-    if ties == "split":
-        found = real(columnwise_dot(vectors[0], product(x, vectors[1])))
-        bad = bad | svd_split_residual(found, vectors, (S, S_bar), thin_bars, inner)
+    if split is not None:
+        bad = bad | svd_split_residual(split, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
@@ -190,7 +226,7 @@ def svd_undetermined(
 
 
 def svd_split_residual(
-    found: Any,
+    split: Split,
     vectors: Sequence[Array],
     values: Array,
     thin_bars: Sequence[Array | None],
@@ -200,21 +236,30 @@ def svd_split_residual(
     S, S_bar = values
     width = split_width(S, first(S))
     allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
-    pairs = split_pairs(found, S, inner, allowance, width)
-    return pairs | split_complements(found, S, vectors, thin_bars, allowance, width)
+    pairs = svd_split_pairs(split, inner, allowance, width)
+    return pairs | split_complements(split.before, S, vectors, thin_bars, allowance, width)
 
 
-def split_pairs(found: Array, S: Array, inner: Arrays, allowance: Array, width: Array) -> Array:
-    """Whether the loss sees what splitting moved in the gaps and sums of S."""
-    (P, R), xp = inner, array_namespace(S)
-    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
-    for sides, sign in ((P - R, -1), (P + R, 1)):
-        opened, before = (v[..., None, :] + sign * v[..., :, None] for v in (S, found))
-        seen = split_residual(
-            skew(sides), opened, before, allowance[..., None], width[..., None], (-2, -1)
-        )
-        bad = bad | xp.any(seen, axis=-1)
-    return xp.any(bad, axis=-1)
+def svd_split_pairs(split: Split, inner: Arrays, allowance: Array, width: Array) -> Array:
+    """Whether the loss sees what splitting moved in the gaps and sums."""
+    P, R = inner
+    in_gaps = split_pairs(split, P - R, -1, allowance, width)
+    return in_gaps | split_pairs(split, P + R, 1, allowance, width)
+
+
+def split_pairs(split: Split, sides: Array, sign: int, allowance: Array, width: Array) -> Array:
+    """Whether the loss sees what splitting moved in the gaps or, by the sign 1, the sums."""
+    xp, seen, v = array_namespace(sides), split.seen, split.before
+    bad = split_residual(
+        skew(sides),
+        split.gaps if sign < 0 else split.sums,
+        v[..., None, :] + sign * v[..., :, None],
+        allowance[..., None],
+        width[..., None],
+        seen[..., None, :] != seen[..., :, None],
+        axes=(-2, -1),
+    )
+    return xp.any(xp.any(bad, axis=-1), axis=-1)
 
 
 def split_complements(
@@ -236,21 +281,20 @@ def split_complements(
 
 
 def eigh_undetermined(
-    x: Array, w: Array, Q: Array, cotangents: Arrays, P: Array, tolerance: Array, ties: str
+    factors: Arrays,
+    cotangents: Arrays,
+    P: Array,
+    tolerance: Array,
+    ties: str,
+    split: Split | None,
 ) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
-    w_bar, Q_bar = cotangents
+    (w, Q), (w_bar, Q_bar) = factors, cotangents
     xp = array_namespace(w)
     if ties == "drop" or w.shape[-1] == 0:
-        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(x))
+        return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(w))
     bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
-    if ties == "split":
-        found = real(columnwise_dot(Q, product(herm(x), Q)))
-        opened, before = (v[..., None, :] - v[..., :, None] for v in (w, found))
+    if split is not None:
         allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
-        width = split_width(w, largest(w))
-        seen = split_residual(
-            skew(P), opened, before, allowance[..., None], width[..., None], (-2, -1)
-        )
-        bad = bad | xp.any(seen, axis=(-2, -1))
-    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(x) else bad
+        bad = bad | split_pairs(split, P, -1, allowance, split_width(w, largest(w)))
+    return bad | phase_residual((Q,), (Q_bar,)) if is_complex(Q) else bad

@@ -70,7 +70,8 @@ def explain(
         what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
         remedy = FUNCTIONS_INSTEAD + (policies if ties != "split" else "")
     elif _are_finite(directions):
-        what, remedy = f"the loss depends on {NOT_DETERMINED}", BLIND_INSTEAD
+        moved = ", or on a gap that opening the tie has moved too far" if ties == "split" else ""
+        what, remedy = f"the loss depends on {NOT_DETERMINED}{moved}", BLIND_INSTEAD
     else:
         return None
     return _problem(name, where, what, remedy, ties)

@@ -185,7 +185,10 @@ def truncated_vjp(
     R = 0.0 if V_bar is None else Vh_bar @ V
     before = values_before(leaves, found, operand, options)
     bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), undefined, options)
-    K = inner_cotangent(P, R, S, S_bar, tolerance, once) + nan_where(bad, S)[..., None, None]
+    seen = gauge.touched(S_bar, U_bar, V_bar)
+    split = gauge.split_of(S, before, seen) if ties == "split" else None
+    K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
+    K = K + nan_where(bad, S)[..., None, None]
     idle = undefined & equals_mirror(S, tolerance) if ties == "drop" else undefined
     idle = idle | bad[..., None]
     rhs = tuple(xp.zeros_like(W) if C is None else C for W, C in ((U, U_bar), (V, V_bar)))

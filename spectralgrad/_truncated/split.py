@@ -76,15 +76,23 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     E_U, e, E_Vh = paired(*surplus[:3])
     xp, width = array_namespace(S), split_width(S, first(S))
     allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
-    bad = gauge.split_pairs(before, S, inner, allowance, width)
+    split = gauge.split_of(S, before, gauge.touched(S_bar, U_bar, V_bar))
+    bad = gauge.svd_split_pairs(split, inner, allowance, width)
     sides = (U, adjoint(Vh)), (U_bar, V_bar)
     bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
     allowance, width = allowance[..., None], width[..., None]
+    half_seen = xp.ones_like(gap, dtype=xp.bool)  # the loss sees nothing beyond the cut
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
-        if W_bar is not None:
+        if W_bar is not None and e.shape[-1]:
             seen = gauge.split_residual(
-                adjoint_times(E, W_bar), gap, gap_before, allowance, width, (-2, -1)
+                adjoint_times(E, W_bar),
+                gap,
+                gap_before,
+                allowance,
+                width,
+                half_seen,
+                axes=(-2, -1),
             )
             bad = bad | xp.any(seen, axis=(-2, -1))
     return bad
