@@ -25,6 +25,7 @@ from .._bindings.array import (
     product,
     real,
 )
+from .._bindings.lookup import placed, placement
 from .._bindings.rows import max_across, sum_across
 from .primitive import Primitive, constant
 
@@ -84,6 +85,19 @@ _casting: Primitive = _unary(
     lambda bar, *, source, target: _casting(bar, source=target, target=source),
     foreign=True,  # NumPy has no bfloat16
 )
+
+
+# A DTensor of PyTorch where it shall lie, and its cotangent where x does.
+_placing: Primitive = _unary(
+    "place",
+    lambda x, *, source, target: placed(x, target),
+    lambda bar, *, source, target: _placing(bar, source=target, target=source),
+)
+
+
+def place(x: Array, whole: bool) -> Array:
+    target = placement(x, whole)
+    return x if target is None else _placing(x, source=tuple(x.placements), target=target)
 
 
 def _aligned(x: Array, own: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
