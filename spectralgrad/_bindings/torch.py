@@ -27,11 +27,11 @@ from .host import used as used
 from .torch_devices import blocked_svd as blocked_svd
 from .torch_devices import computing as computing
 from .torch_devices import is_blocked as is_blocked
-from .torch_devices import is_spread
-from .torch_devices import placed as placed
 from .torch_devices import placement as placement
 from .torch_devices import written as written
 from .torch_function import apply as apply
+from .torch_places import is_spread
+from .torch_places import placed as placed
 from .torch_state import has_values, is_tracing, levels
 
 autodiff = True

@@ -11,7 +11,6 @@ constants that rules make count as shared by all.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -24,29 +23,20 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from . import host, torch_state
 from .array import Arrays, adjoint, svd_of_finite
 from .rows import added_up
+from .torch_places import is_spread, local_of, placed, placements_of, whole_of
 from .torch_state import is_tracing
 
 STACK = "_spectralgrad_stack"  # on what belongs to a stack: how many axes that has
-
-
-def _tensor_class() -> Any:
-    module = sys.modules.get("torch.distributed.tensor")  # seconds to import
-    return None if module is None else module.DTensor
-
-
-def is_spread(x: Any) -> bool:
-    """Whether x is a DTensor."""
-    kind = _tensor_class()
-    return kind is not None and isinstance(x, kind)
+OF_WHOLE = frozenset({"shape", "placements"})  # static arguments that no shard goes by
 
 
 def is_blocked(x: torch.Tensor) -> bool:
     """Whether x is a matrix, or a stack of such, in blocks of rows or of columns."""
-    return is_spread(x) and x.ndim > 1 and any(p.is_shard(d) for p in _at(x) for d in _core(x))
-
-
-def _at(x: Any) -> tuple[Any, ...]:
-    return tuple(x.placements)
+    return (
+        is_spread(x)
+        and x.ndim > 1
+        and any(p.is_shard(d) for p in placements_of(x) for d in _core(x))
+    )
 
 
 def _core(x: Any) -> range:
@@ -55,7 +45,7 @@ def _core(x: Any) -> range:
 
 
 def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
-    """How a matrix has to lie for its rules, in blocks of its longer side; None if it does.
+    """How a matrix has to lie for its rules, in blocks of its longer side; None if it does so.
 
     What a device would have to hold as a `whole` lies on all, as does a matrix of which some
     device would have no row at all, whose maximum PyTorch does not know (2.13). What belongs to
@@ -65,7 +55,7 @@ def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
         return None
     from torch.distributed.tensor import Replicate, Shard
 
-    own, rows, columns = _at(x), x.ndim - 2, x.ndim - 1
+    own, rows, columns = placements_of(x), x.ndim - 2, x.ndim - 1
     longer = rows if x.shape[rows] >= x.shape[columns] else columns
     blocks = [n for n, p in zip(x.device_mesh.shape, own, strict=True) if _is_core(p, rows)]
     block = Replicate() if whole or 0 in _lengths(x.shape[longer], blocks) else Shard(longer)
@@ -89,105 +79,116 @@ def _lengths(length: int, pieces: Sequence[int]) -> set[int]:
     return lengths
 
 
-def placed(x: Any, at: tuple[Any, ...]) -> Any:
-    """x where it shall lie; as it is where it lies on one device."""
-    return x.redistribute(placements=at) if is_spread(x) and _at(x) != at else x
-
-
 def apply(function: Callable[[Any, Arrays], Arrays], call: Any, arrays: Arrays) -> Arrays:
     """function(call, arrays), for arrays of which some are DTensors."""
-    spread = [x for x in arrays if is_spread(x)]
-    mesh = spread[0].device_mesh
-    if any(x.device_mesh != mesh for x in spread):
+    mesh = next(filter(is_spread, arrays)).device_mesh
+    if any(is_spread(x) and x.device_mesh != mesh for x in arrays):
         raise ValueError(
             f"{call.name}: arrays came that lie on different meshes of devices; wanted all on one. "
-            "Redistribute some of them first, by full_tensor() and distribute_tensor."
+            "Collect some of them first, by full_tensor(), and use distribute_tensor."
         )
     arrays = tuple(_on_mesh(x, mesh) for x in arrays)
-    batch = _batch_axes(call, arrays)
-    if batch is None:
+    axes = _batch_axes(call, arrays)
+    if axes is None:
+        if "placements" not in dict(call.static):  # which is a move itself
+            largest = max(arrays, key=lambda x: x.numel())
+            arrays = tuple(_beside(x, largest) for x in arrays)
         return function(OnBlocks(call), arrays)
-    return _by_stacks(function, call, arrays, batch)
+    return _by_stacks(function, call, arrays, axes)
 
 
 def _on_mesh(x: torch.Tensor, mesh: Any) -> Any:
     """x, or a plain tensor as shared by all devices."""
-    if is_spread(x):
-        return x
-    from torch.distributed.tensor import DTensor, Replicate
+    return x if is_spread(x) else whole_of(x, mesh, _shared(mesh), x.shape)
 
-    return DTensor.from_local(x, mesh, [Replicate()] * mesh.ndim, run_check=False)
+
+def _shared(mesh: Any) -> tuple[Any, ...]:
+    from torch.distributed.tensor import Replicate
+
+    return (Replicate(),) * mesh.ndim
+
+
+def _beside(x: Any, largest: Any) -> Any:
+    """x where PyTorch can use it beside the largest array, which lies as it shall.
+
+    It does not broadcast an axis of length one of which one device has all, nor multiply a stack
+    in uneven shards by one that lies otherwise (2.13).
+    """
+    from torch.distributed.tensor import Replicate
+
+    at = list(placements_of(x))
+    for i, (p, q) in enumerate(zip(at, placements_of(largest), strict=True)):
+        if p.is_shard() and (x.shape[p.dim] == 1 or (p.dim < x.ndim - 2 and p != q)):
+            at[i] = q if x.shape == largest.shape else Replicate()
+    return placed(x, tuple(at))
 
 
 def _batch_axes(call: Any, arrays: Arrays) -> int | None:
-    """How many axes of a stack there are, if that is all that the arrays are sharded along.
+    """How many axes of a stack there are, if the largest array is sharded along nothing else.
 
     When in doubt None: a rule that runs on the DTensors is right, however they lie.
     """
-    static = dict(call.static)
-    lie = {p for x in arrays for p in _at(x)}
-    if any(getattr(value, "shares", False) for value in static.values()):
-        if call.primitive.batched is None:  # nobody knows which are shared
-            return None
-    axes = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in arrays[: call.primitive.batched])
-    if all(p.is_replicate() for p in lie):
+    static, batched = dict(call.static), call.primitive.batched
+    if not OF_WHOLE.isdisjoint(static):
+        return None
+    if batched is None and any(getattr(value, "shares", False) for value in static.values()):
+        return None  # nobody knows which are shared
+    own = arrays[:batched]
+    axes: int = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in own)
+    if all(p.is_replicate() for x in own for p in placements_of(x)):
         return axes
-    if "shape" in static:  # that of the whole
+    if any(x.ndim < axes for x in own):
         return None
-    batched = arrays[: call.primitive.batched]
-    if any(x.ndim < axes for x in batched):
-        return None
-    from torch.distributed.tensor import Replicate, Shard
+    largest = max(own, key=lambda x: x.numel())
+    if any(_is_batch(p, axes) for p in placements_of(largest)):
+        own = (largest,)  # the others are moved
+    return (
+        axes
+        if all(_is_batch(p, axes) or p.is_replicate() for x in own for p in placements_of(x))
+        else None
+    )
 
-    known = all(type(p) in (Shard, Replicate) for p in lie)
-    stacked = all(not p.is_shard() or p.dim < axes for x in batched for p in _at(x))
-    return axes if known and stacked else None
+
+def _is_batch(place: Any, axes: int) -> bool:
+    from torch.distributed.tensor import Shard
+
+    return type(place) is Shard and place.dim < axes
 
 
 def _by_stacks(
     function: Callable[[Any, Arrays], Arrays], call: Any, arrays: Arrays, axes: int
 ) -> Arrays:
-    from torch.distributed.tensor import DTensor, Partial, Replicate
+    from torch.distributed.tensor import Partial
 
     mesh = arrays[0].device_mesh
     batched = len(arrays) if call.primitive.batched is None else call.primitive.batched
-    at, sizes = _stack_placements(call, arrays[:batched])
+    at, sizes = _stack_placements(arrays[:batched], axes)
     local = []
     for i, x in enumerate(arrays):
-        own = tuple(at) if i < batched else (Replicate(),) * mesh.ndim
+        own = at if i < batched else _shared(mesh)
         # of what is shared each device has the part of the cotangent that its elements make
-        bar = [Partial() if p != q else q for p, q in zip(at, own, strict=True)]
-        local.append(placed(x, own).to_local(grad_placements=bar))
+        bar = tuple(Partial() if p != q else q for p, q in zip(at, own, strict=True))
+        local.append(local_of(placed(x, own), bar))
 
     def whole(y: torch.Tensor) -> Any:
         shape = torch.Size(sizes.get(d, n) for d, n in enumerate(y.shape))
-        y = y.resolve_conj()  # which collectives would ignore (2.13)
-        out = DTensor.from_local(y, mesh, at, run_check=False, shape=shape, stride=_strides(shape))
+        out = whole_of(y.resolve_conj(), mesh, at, shape)  # collectives ignore a conjugation (2.13)
         setattr(out, STACK, axes)
         return out
 
     return tuple(map(whole, function(call, tuple(local))))
 
 
-def _stack_placements(call: Any, arrays: Arrays) -> tuple[list[Any], dict[int, int]]:
-    """How a stack is sharded, by those of its arrays that are, and its lengths along those axes."""
-    at, sizes = [], {}
-    for i, own in enumerate(_at(arrays[0])):
-        split = {_at(x)[i] for x in arrays if _at(x)[i].is_shard()}
-        if len(split) > 1:
-            raise ValueError(
-                f"{call.name}: arrays came that are sharded along different axes of a stack, "
-                f"{sorted(map(str, split))}; wanted one. Redistribute one of them first."
-            )
-        at.append(split.pop() if split else own)
-    for x in arrays:
-        sizes.update({p.dim: x.shape[p.dim] for p in _at(x) if p.is_shard()})
-    return at, sizes
-
-
-def _strides(shape: torch.Size) -> tuple[int, ...]:
-    strides: tuple[int, ...] = torch.empty(shape, device="meta").stride()
-    return strides
+def _stack_placements(arrays: Arrays, axes: int) -> tuple[tuple[Any, ...], dict[int, int]]:
+    """How a stack is sharded, by the largest array that is, and its lengths along those axes."""
+    by_size = sorted(arrays, key=lambda x: -x.numel())
+    split = [
+        [x for x in by_size if _is_batch(placements_of(x)[i], axes)]
+        for i in range(len(placements_of(arrays[0])))
+    ]
+    places = zip(_shared(arrays[0].device_mesh), split, strict=True)
+    at = tuple(placements_of(found[0])[i] if found else p for i, (p, found) in enumerate(places))
+    return at, {d: by_size[0].shape[d] for d in range(axes)}
 
 
 class _SharedConstants(TorchFunctionMode):
@@ -197,9 +198,7 @@ class _SharedConstants(TorchFunctionMode):
     the derivative of an operation, which comes later, would meet the plain tensor again (2.13).
     """
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves, structure = tree_flatten((args, kwargs or {}))
         spread = next(filter(is_spread, leaves), None)
         if spread is not None and any(map(_is_plain, leaves)):
@@ -225,16 +224,13 @@ def computing(x: Any) -> AbstractContextManager[Any]:
 
 
 def _aligned(arrays: Arrays, likes: Arrays) -> Arrays:
-    """Directions that lie as what they belong to does, or on all devices if that is a sum."""
-    from torch.distributed.tensor import Replicate
-
-    def one(x: Any, like: Any) -> Any:
-        if not isinstance(x, torch.Tensor) or not is_spread(like):
-            return x
-        at = tuple(Replicate() if p.is_partial() else p for p in _at(like))
-        return placed(_on_mesh(x, like.device_mesh), at)
-
-    return tuple(one(x, like) for x, like in zip(arrays, likes, strict=True))
+    """Directions that lie as what they belong to does."""
+    return tuple(
+        placed(_on_mesh(x, like.device_mesh), placements_of(like))
+        if isinstance(x, torch.Tensor) and is_spread(like)
+        else x
+        for x, like in zip(arrays, likes, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -271,20 +267,15 @@ def blocked_svd(x: Any) -> Arrays:
     from torch.distributed.tensor import Replicate
 
     rows, columns = x.ndim - 2, x.ndim - 1
-    at = [Replicate() if p.is_shard(columns) else p for p in _at(x)]
+    at = [Replicate() if p.is_shard(columns) else p for p in placements_of(x)]
     x = x.redistribute(placements=at)
     places = [i for i, p in enumerate(at) if p.is_shard(rows)]
     shared = [Replicate() if i in places else p for i, p in enumerate(at)]
     batch, k = tuple(x.shape[:-2]), x.shape[-1]
     U, S, Vh = _spread_svd(x.to_local(), x.device_mesh, places)
 
-    def whole(y: torch.Tensor, shape: tuple[int, ...], placements: Any) -> Any:
-        size = torch.Size((*batch, *shape))
-        return x.from_local(
-            y, x.device_mesh, placements, run_check=False, shape=size, stride=_strides(size)
-        )
-
-    return whole(U, (x.shape[-2], k), at), whole(S, (k,), shared), whole(Vh, (k, k), shared)
+    lies = ((U, at, (x.shape[-2], k)), (S, shared, (k,)), (Vh, shared, (k, k)))
+    return tuple(whole_of(y, x.device_mesh, tuple(p), (*batch, *shape)) for y, p, shape in lies)
 
 
 def written(x: torch.Tensor, part: torch.Tensor, row: Any, column: Any) -> Any:
@@ -313,7 +304,7 @@ def _spread_svd(x: torch.Tensor, mesh: Any, places: Sequence[int]) -> Arrays:
     padded = torch.nn.functional.pad(x, (0, 0, 0, short)) if short else x
     Q, R = torch.linalg.qr(padded)
     stack = gather(R.contiguous()[None], 0, (mesh, place))
-    whole = stack.movedim(0, -3).reshape(*x.shape[:-2], -1, n)
+    whole = stack.movedim(0, -3).reshape(*x.shape[:-2], stack.shape[0] * n, n)
     W, S, Vh = _spread_svd(whole, mesh, others)
     start = n * mesh.get_local_rank(place)
     U = Q @ W[..., start : start + n, :]

@@ -87,17 +87,20 @@ _casting: Primitive = _unary(
 )
 
 
-# A DTensor of PyTorch where it shall lie, and its cotangent where x does.
-_placing: Primitive = _unary(
+# A DTensor of PyTorch where it shall lie; the binding sees to it that cotangents lie as x does.
+_placing = Primitive(
     "place",
-    lambda x, *, source, target: placed(x, target),
-    lambda bar, *, source, target: _placing(bar, source=target, target=source),
+    lambda x, *, placements: placed(x, placements),
+    jvp=lambda inputs, outputs, tangents, *, placements: tangents[0],
+    vjp=lambda inputs, outputs, bars, *, placements: bars,
+    unread=first,
+    reads_outputs=False,
 )
 
 
 def place(x: Array, whole: bool) -> Array:
-    target = placement(x, whole)
-    return x if target is None else _placing(x, source=tuple(x.placements), target=target)
+    at = placement(x, whole)
+    return x if at is None else _placing(x, placements=at)
 
 
 def _aligned(x: Array, own: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:
