@@ -239,8 +239,17 @@ def block_library(x: Array) -> BlockLibrary | None:
     return cast("BlockLibrary", library) if library.is_blocked(x) else None
 
 
+def is_distributed(x: Any) -> bool:
+    """Whether x is a DTensor of PyTorch."""
+    if not is_torch_array(x):
+        return False
+    from . import torch
+
+    return torch.is_spread(x)
+
+
 def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
-    """How a DTensor of PyTorch has to lie, if not as it does, for rules, or for those of a whole."""
+    """How a DTensor of PyTorch has to lie for its rules, or those of a `whole`, if otherwise."""
     if not is_torch_array(x):
         return None
     from . import torch

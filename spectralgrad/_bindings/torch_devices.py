@@ -4,9 +4,8 @@ What is sharded along the batch alone is computed where it lies: a call runs on 
 and its results are sharded as its arguments are. An argument that all devices share has a cotangent
 of which each device has a part of the sum.
 
-A matrix in blocks of rows is factorized as in `jax_rows`: devices gather triangles of n x n
-numbers. Its rules run on the DTensors themselves, whose products know what is to be added up, and
-constants that rules make count as shared by all.
+The rules of a matrix in blocks of rows run on the DTensors themselves, whose products know what is
+to be added up, and constants that rules make count as shared by all. `torch_rows` factorizes it.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from . import host, torch_state
-from .array import Arrays, adjoint, svd_of_finite
+from .array import Arrays
 from .rows import added_up
-from .torch_places import is_spread, local_of, placed, placements_of, whole_of
+from .torch_places import Places, inside, is_spread, local_of, placed, placements_of, whole_of
 from .torch_state import is_tracing
 
 STACK = "_spectralgrad_stack"  # on what belongs to a stack: how many axes that has
@@ -44,7 +43,7 @@ def _core(x: Any) -> range:
     return range(max(x.ndim - 2, getattr(x, STACK, 0)), x.ndim)
 
 
-def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
+def placement(x: Any, whole: bool) -> Places | None:
     """How a matrix has to lie for its rules, in blocks of its longer side; None if it does so.
 
     What a device would have to hold as a `whole` lies on all, as does a matrix of which some
@@ -58,7 +57,8 @@ def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
     own, rows, columns = placements_of(x), x.ndim - 2, x.ndim - 1
     longer = rows if x.shape[rows] >= x.shape[columns] else columns
     blocks = [n for n, p in zip(x.device_mesh.shape, own, strict=True) if _is_core(p, rows)]
-    block = Replicate() if whole or 0 in _lengths(x.shape[longer], blocks) else Shard(longer)
+    whole = whole or 0 in x.shape or 0 in _lengths(x.shape[longer], blocks)
+    block = Replicate() if whole else Shard(longer)
     kept = (Shard, Replicate)  # not a sum, nor what PyTorch makes of several parallelisms
     wanted = tuple(
         block if _is_core(p, rows) else p if type(p) in kept else Replicate() for p in own
@@ -102,7 +102,7 @@ def _on_mesh(x: torch.Tensor, mesh: Any) -> Any:
     return x if is_spread(x) else whole_of(x, mesh, _shared(mesh), x.shape)
 
 
-def _shared(mesh: Any) -> tuple[Any, ...]:
+def _shared(mesh: Any) -> Places:
     from torch.distributed.tensor import Replicate
 
     return (Replicate(),) * mesh.ndim
@@ -135,18 +135,17 @@ def _batch_axes(call: Any, arrays: Arrays) -> int | None:
         return None  # nobody knows which are shared
     own = arrays[:batched]
     axes: int = max(max(x.ndim - 2, getattr(x, STACK, 0)) for x in own)
-    if all(p.is_replicate() for x in own for p in placements_of(x)):
-        return axes
-    if any(x.ndim < axes for x in own):
+    if any(x.ndim < axes for x in own) and not all(map(_is_shared, own)):
         return None
     largest = max(own, key=lambda x: x.numel())
     if any(_is_batch(p, axes) for p in placements_of(largest)):
         own = (largest,)  # the others are moved
-    return (
-        axes
-        if all(_is_batch(p, axes) or p.is_replicate() for x in own for p in placements_of(x))
-        else None
-    )
+    places = [p for x in own for p in placements_of(x)]
+    return axes if all(p.is_replicate() or _is_batch(p, axes) for p in places) else None
+
+
+def _is_shared(x: Any) -> bool:
+    return all(p.is_replicate() for p in placements_of(x))
 
 
 def _is_batch(place: Any, axes: int) -> bool:
@@ -179,37 +178,45 @@ def _by_stacks(
     return tuple(map(whole, function(call, tuple(local))))
 
 
-def _stack_placements(arrays: Arrays, axes: int) -> tuple[tuple[Any, ...], dict[int, int]]:
+def _stack_placements(arrays: Arrays, axes: int) -> tuple[Places, dict[int, int]]:
     """How a stack is sharded, by the largest array that is, and its lengths along those axes."""
-    by_size = sorted(arrays, key=lambda x: -x.numel())
-    split = [
-        [x for x in by_size if _is_batch(placements_of(x)[i], axes)]
-        for i in range(len(placements_of(arrays[0])))
-    ]
-    places = zip(_shared(arrays[0].device_mesh), split, strict=True)
-    at = tuple(placements_of(found[0])[i] if found else p for i, (p, found) in enumerate(places))
-    return at, {d: by_size[0].shape[d] for d in range(axes)}
+    largest = max(arrays, key=lambda x: x.numel())
+    lie = zip(*map(placements_of, (largest, *arrays)), strict=True)
+    split = [[p for p in places if _is_batch(p, axes)] for places in lie]
+    shared = _shared(largest.device_mesh)
+    at = tuple(own[0] if own else p for own, p in zip(split, shared, strict=True))
+    return at, {d: largest.shape[d] for d in range(axes)}
 
 
 class _SharedConstants(TorchFunctionMode):
     """Plain tensors beside DTensors count as shared by all devices.
 
-    As `torch.distributed.tensor.experimental.implicit_replication` has it while it is entered: there
-    the derivative of an operation, which comes later, would meet the plain tensor again (2.13).
+    PyTorch's own `implicit_replication` holds while it is entered: the derivative of an operation,
+    which comes later, would meet the plain tensor again. It also ends that of a caller (2.13).
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         leaves, structure = tree_flatten((args, kwargs or {}))
-        spread = next(filter(is_spread, leaves), None)
-        if spread is not None and any(map(_is_plain, leaves)):
+        own = [inside(x) if isinstance(x, torch.Tensor) else None for x in leaves]
+        spread = next(filter(is_spread, own), None)
+        if spread is not None and not all(x is None or is_spread(x) for x in own):
             mesh = spread.device_mesh
-            leaves = [_on_mesh(x, mesh) if _is_plain(x) else x for x in leaves]
+            leaves = [
+                x if y is None or is_spread(y) else _on_mesh(x, mesh)
+                for x, y in zip(leaves, own, strict=True)
+            ]
             args, kwargs = tree_unflatten(leaves, structure)
         return func(*args, **(kwargs or {}))
 
 
-def _is_plain(x: Any) -> bool:
-    return isinstance(x, torch.Tensor) and not is_spread(x)
+def refuse_transforms(arrays: Arrays) -> None:
+    """Raise for DTensors that torch.func follows, whose wrapping hides what they are (2.13)."""
+    if any(is_spread(inside(x)) for x in arrays):
+        raise NotImplementedError(
+            "spectralgrad: a DTensor came inside of a transform of torch.func, such as grad or "
+            "vmap; wanted a plain tensor there. Differentiate DTensors by backward() or "
+            "torch.autograd.grad, twice for second derivatives, or by sg.vjp, sg.jvp and sg.hvp."
+        )
 
 
 @contextmanager
@@ -259,25 +266,6 @@ class OnBlocks:
             return _aligned(self.call.vjp(inputs, outputs, cotangents, wanted), inputs)
 
 
-def blocked_svd(x: Any) -> Arrays:
-    """The thin SVD of a matrix, or a stack of such, in blocks of rows, or of columns if wide."""
-    if x.shape[-2] < x.shape[-1]:
-        U, S, Vh = blocked_svd(adjoint(x))
-        return adjoint(Vh), S, adjoint(U)
-    from torch.distributed.tensor import Replicate
-
-    rows, columns = x.ndim - 2, x.ndim - 1
-    at = [Replicate() if p.is_shard(columns) else p for p in placements_of(x)]
-    x = x.redistribute(placements=at)
-    places = [i for i, p in enumerate(at) if p.is_shard(rows)]
-    shared = [Replicate() if i in places else p for i, p in enumerate(at)]
-    batch, k = tuple(x.shape[:-2]), x.shape[-1]
-    U, S, Vh = _spread_svd(x.to_local(), x.device_mesh, places)
-
-    lies = ((U, at, (x.shape[-2], k)), (S, shared, (k,)), (Vh, shared, (k, k)))
-    return tuple(whole_of(y, x.device_mesh, tuple(p), (*batch, *shape)) for y, p, shape in lies)
-
-
 def written(x: torch.Tensor, part: torch.Tensor, row: Any, column: Any) -> Any:
     """As `host.written`; a DTensor cannot be written into a plain tensor (2.13)."""
     if is_spread(part):
@@ -288,24 +276,3 @@ def written(x: torch.Tensor, part: torch.Tensor, row: Any, column: Any) -> Any:
             "exchange little."
         )
     return host.written(x, part, row, column)
-
-
-def _spread_svd(x: torch.Tensor, mesh: Any, places: Sequence[int]) -> Arrays:
-    """Of matrices whose rows are spread over these axes of the mesh, the last of them first."""
-    if not places:
-        return svd_of_finite(x)
-    from torch.distributed import _functional_collectives as collectives
-
-    # that of before 2.13
-    gather = getattr(collectives, "all_gather_single", None) or collectives.all_gather_tensor
-    *others, place = places
-    n = x.shape[-1]
-    short = max(0, n - x.shape[-2])  # a block may have fewer rows than columns
-    padded = torch.nn.functional.pad(x, (0, 0, 0, short)) if short else x
-    Q, R = torch.linalg.qr(padded)
-    stack = gather(R.contiguous()[None], 0, (mesh, place))
-    whole = stack.movedim(0, -3).reshape(*x.shape[:-2], stack.shape[0] * n, n)
-    W, S, Vh = _spread_svd(whole, mesh, others)
-    start = n * mesh.get_local_rank(place)
-    U = Q @ W[..., start : start + n, :]
-    return U[..., : x.shape[-2], :], S, Vh

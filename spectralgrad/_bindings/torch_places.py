@@ -21,6 +21,13 @@ def is_spread(x: Any) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
+def inside(x: Any) -> Any:
+    """x without the wrappings that transforms of torch.func put around it."""
+    while torch._C._functorch.is_functorch_wrapped_tensor(x):
+        x = torch._C._functorch.get_unwrapped(x)
+    return x
+
+
 def placements_of(x: Any) -> Places:
     return tuple(x.placements)
 
