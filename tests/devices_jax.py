@@ -220,6 +220,7 @@ def brief(_):
     check_stack(next(operation for operation in OPERATIONS if operation.name == "orthogonalize"))
     x = random((M, N))
     check_rows("polar", x)
+    same(jax.jit(lambda x: sg.svd(x).S)(put(x)), sg.svdvals(x))  # full matrices, all rows at once
     with pytest.raises(ValueError, match="out_specs"):
         mapped(sg.svd, out_specs=P())(x)
     with pytest.raises(ValueError, match="check_vma"):
