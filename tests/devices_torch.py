@@ -3,6 +3,7 @@
     python tests/devices_torch.py RANK STORE stacks NAME ...    stacks, sharded along the batch
     python tests/devices_torch.py RANK STORE rows NAME ...      tall matrices in blocks of rows
     python tests/devices_torch.py RANK STORE around             what is shared, stacks of tall ones
+    python tests/devices_torch.py RANK STORE places             however arguments lie
     python tests/devices_torch.py RANK STORE brief              something of each
 
 Names are those of the tables, all by default. It fails by an AssertionError.
@@ -19,7 +20,14 @@ import torch
 import torch.distributed as dist
 from matrices import random, sample, with_spectrum
 from operations import OPERATIONS
-from torch.distributed.tensor import Replicate, Shard, distribute_tensor, init_device_mesh
+from torch.distributed.tensor import (
+    DTensor,
+    Partial,
+    Replicate,
+    Shard,
+    distribute_tensor,
+    init_device_mesh,
+)
 from torch.profiler import ProfilerActivity, profile
 
 import spectralgrad as sg
@@ -190,9 +198,74 @@ def around(_):
     assert not any(nothing.values()), nothing
 
 
+def agrees(function, *given):
+    """Outputs, gradients and second derivatives of a loss of function(*x), x as (array, place)."""
+
+    def found(spread):
+        x = [put(a, at) if spread and at is not None else torch.tensor(a) for a, at in given]
+        x = [a.requires_grad_() for a in x]
+        out = leaves(function(*x))
+        # sums over the stack or the rows, whose cotangents lie otherwise than what they belong to
+        loss = sum((y * y.sum()).sum() for y in out)
+        bars = torch.autograd.grad(loss, x, create_graph=True)
+        second = torch.autograd.grad([(bar * bar.sum()).sum() for bar in bars], x)
+        for bar, a in zip((*bars, *second), (*x, *x), strict=True):
+            assert type(bar) is type(a), (type(bar), type(a))
+        return [*out, *bars, *second]
+
+    for y, z in zip(found(True), found(False), strict=True):
+        y = y.full_tensor() if isinstance(y, DTensor) else y
+        same(y.numpy(force=True), z.numpy(force=True))
+
+
+def places(_):
+    tall, wide, stack = random((M, N)), random((N, M)), random((5, 6, N))
+    for x, at in [(tall, Shard(0)), (tall, Shard(1)), (wide, Shard(0)), (random((1, 1)), Shard(0))]:
+        agrees(ROWS["tanh"], (x, at))
+    for at in (Shard(0), Shard(1), Shard(2)):
+        agrees(ROWS["tanh"], (stack, at))
+    full = lambda x: (sg.svd(x).U[..., :N] ** 2, sg.svd(x).S)
+    for at in (Shard(0), Shard(1)):
+        compared(full, tall, False, at)
+    square = random((N, N)) + np.eye(N)
+    for call in (sg.eigvalsh, lambda x: sg.eigh(x).eigenvectors ** 2, sg.nearest_rotation):
+        compared(call, square, False, Shard(0))
+
+    P, Q = random((M, 3)), random((M, 3), seed=1)
+    aligned = lambda P, Q: sg.kabsch(P, Q)[:5]
+    for one, other in [(Shard(0), Shard(0)), (Shard(0), None), (Replicate(), Shard(0))]:
+        agrees(aligned, (P, one), (Q, other))
+    agrees(sg.procrustes, (P, Replicate()), (Q, Shard(0)))
+    points, weights = random((5, 7, 3)), abs(random((5, 7), seed=1))
+    weighted = lambda P, w: sg.kabsch(P, P**2, w).msd
+    agrees(weighted, (points, Shard(0)), (weights, Shard(1)))
+    tau = abs(random((5,), seed=1))
+    agrees(sg.singular_value_threshold, (stack, None), (tau, Shard(0)))
+
+    x = put(tall)
+    dx, bar = put(random((M, N), seed=1)), put(random((M, N), seed=2))
+    wanted = sg.hvp(sg.orthogonalize, tall, whole(dx), whole(bar))
+    counts, found = sent(lambda: sg.hvp(sg.orthogonalize, x, dx, bar))
+    assert max(counts) <= N * N, counts
+    same(whole(found), wanted)
+
+    with pytest.raises(NotImplementedError, match="DTensor came inside"):
+        torch.func.grad(sg.nuclear_norm)(x)
+    params = put(random((2,)), Replicate())
+    with pytest.raises(TypeError, match="full_tensor"):
+        sg.svd_function(x, lambda s, p: p[0] * s, params=params)
+    parts = DTensor.from_local(torch.tensor(tall) / DEVICES, mesh(), (Partial(),))
+    same(whole(sg.orthogonalize(parts)), sg.orthogonalize(tall))
+
+
 def brief(_):
     check_stack(next(operation for operation in OPERATIONS if operation.name == "orthogonalize"))
     check_rows("polar", M, SPREAD)
+    agrees(ROWS["tanh"], (random((5, 6, N)), Shard(0)))
+    agrees(ROWS["tanh"], (random((M, N)), Shard(1)))
+    agrees(sg.nuclear_norm, (random((1, 1)), Shard(0)))
+    compared(sg.eigvalsh, random((N, N)), False, Shard(0))
+    agrees(sg.procrustes, (random((M, 3)), Replicate()), (random((M, 3), seed=1), Shard(0)))
 
 
 if __name__ == "__main__":
@@ -200,5 +273,5 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     together = dist.FileStore(store, DEVICES)
     dist.init_process_group("gloo", store=together, rank=int(rank), world_size=DEVICES)
-    {f.__name__: f for f in (stacks, rows, around, brief)}[what](names)
+    {f.__name__: f for f in (stacks, rows, around, places, brief)}[what](names)
     dist.destroy_process_group()

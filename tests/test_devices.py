@@ -29,7 +29,7 @@ def test_jax(what):
     run([HERE / "devices_jax.py", what])
 
 
-@pytest.mark.parametrize("what", ["brief", *SLOW])
+@pytest.mark.parametrize("what", ["brief", *SLOW, pytest.param("places", marks=pytest.mark.slow)])
 def test_torch(what, tmp_path):
     distributed = pytest.importorskip("torch").distributed
     if not (distributed.is_available() and distributed.is_gloo_available()):

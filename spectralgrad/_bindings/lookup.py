@@ -240,6 +240,31 @@ def block_library(x: Array) -> BlockLibrary | None:
     return cast("BlockLibrary", library) if library.is_blocked(x) else None
 
 
+def is_distributed(x: Any) -> bool:
+    """Whether x is a DTensor of PyTorch."""
+    if not is_torch_array(x):
+        return False
+    from . import torch
+
+    return torch.is_spread(x)
+
+
+def placement(x: Any, whole: bool) -> tuple[Any, ...] | None:
+    """How a DTensor of PyTorch has to lie for its rules, or those of a `whole`, if otherwise."""
+    if not is_torch_array(x):
+        return None
+    from . import torch
+
+    return torch.placement(x, whole)
+
+
+def placed(x: Array, at: tuple[Any, ...]) -> Array:
+    """A tensor where it shall lie."""
+    from . import torch
+
+    return torch.placed(x, at)
+
+
 def native(x: Any) -> AutodiffLibrary:
     """The binding that owns x, which is known to be an array of a library with autodiff."""
     return cast("AutodiffLibrary", library_of(x))

@@ -77,13 +77,11 @@ def longer_side(left: Array, right: Array) -> int:
 
 def added_up(x: Any) -> Any:
     """x without the sums that a DTensor of PyTorch has put off."""
-    module = sys.modules.get("torch.distributed.tensor")  # which takes seconds to import
-    if module is None or not isinstance(x, module.DTensor):
+    if not _is_torch(x):
         return x
-    if not any(place.is_partial() for place in x.placements):
-        return x
-    places = [module.Replicate() if place.is_partial() else place for place in x.placements]
-    return x.redistribute(placements=places)
+    from . import torch_places
+
+    return torch_places.placed(x, x.placements) if torch_places.is_spread(x) else x
 
 
 def sum_across(part: Array) -> Array:

@@ -23,12 +23,14 @@ from .host import rows_at as rows_at
 from .host import stepped as stepped
 from .host import sum_over_rows as sum_over_rows
 from .host import used as used
-from .torch_devices import blocked_svd as blocked_svd
+from .torch_devices import computing as computing
 from .torch_devices import is_blocked as is_blocked
-from .torch_devices import is_spread
+from .torch_devices import placement as placement
 from .torch_devices import written as written
 from .torch_function import apply as apply
-from .torch_state import computing as computing
+from .torch_places import is_spread as is_spread
+from .torch_places import placed as placed
+from .torch_rows import blocked_svd as blocked_svd
 from .torch_state import has_values, is_tracing, levels
 
 autodiff = True

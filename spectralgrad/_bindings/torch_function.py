@@ -16,6 +16,7 @@ import torch
 from . import numpy_views, torch_devices, torch_kept
 from .array import Arrays
 from .explaining import is_explaining
+from .torch_places import is_spread
 from .torch_state import computing, is_tracing, levels, may_differentiate
 
 
@@ -217,10 +218,11 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             call, *(x.clone() if twice else x for x, twice in zip(arrays, repeated, strict=True))
         )
     _refuse_nested_forward_mode()
-    if not isinstance(call, torch_devices.OnBlocks) and any(map(torch_devices.is_spread, arrays)):
+    if not isinstance(call, torch_devices.OnBlocks) and any(map(is_spread, arrays)):
         return torch_devices.apply(apply, call, arrays)
     node = _both(call.name)
     if torch._C._are_functorch_transforms_active():
+        torch_devices.refuse_transforms(arrays)
         return node.apply(call, *arrays)
     constant = not call.active(arrays) and torch.autograd.forward_ad._current_level < 0
     if constant or not may_differentiate(arrays):

@@ -25,6 +25,7 @@ from .._bindings.array import (
     product,
     real,
 )
+from .._bindings.lookup import placed, placement
 from .._bindings.rows import max_across, sum_across
 from .primitive import Primitive, constant
 
@@ -84,6 +85,22 @@ _casting: Primitive = _unary(
     lambda bar, *, source, target: _casting(bar, source=target, target=source),
     foreign=True,  # NumPy has no bfloat16
 )
+
+
+# A DTensor of PyTorch where it shall lie; the binding sees to it that cotangents lie as x does.
+_placing = Primitive(
+    "place",
+    lambda x, *, placements: placed(x, placements),
+    jvp=lambda inputs, outputs, tangents, *, placements: tangents[0],
+    vjp=lambda inputs, outputs, bars, *, placements: bars,
+    unread=first,
+    reads_outputs=False,
+)
+
+
+def place(x: Array, whole: bool) -> Array:
+    at = placement(x, whole)
+    return x if at is None else _placing(x, placements=at)
 
 
 def _aligned(x: Array, own: int, shape: tuple[int, ...]) -> tuple[tuple[int, ...], Any]:

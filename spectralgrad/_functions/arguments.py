@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, device, real
-from .._bindings.lookup import autodiff_of, library_of
+from .._bindings.lookup import autodiff_of, is_distributed, library_of
 from .._engine.checks import check_parameter
 from .._engine.errors import raise_captured
 from .._engine.linear import broadcast, cast, dtype_name
@@ -60,6 +60,12 @@ def as_learnable(f: Any, params: Any, x: Array, function: str) -> tuple[Learnabl
             f"{function}: `params` holds {came}; wanted a tree of {type(x).__name__} only, in "
             "nested tuples, lists, dicts and what else the library takes for one. Constants belong "
             "into f."
+        )
+    if any(map(is_distributed, leaves)):
+        raise TypeError(
+            f"{function}: `params` holds a DTensor, with which f(s, params) would need s as one; "
+            "wanted plain tensors, the same on all devices. Give p.full_tensor(), which is "
+            "differentiable."
         )
     learnable = Learnable(f, rebuild, library)
     xp = array_namespace(x)

@@ -55,7 +55,7 @@ from .._bindings.array import (
     trailing_columns,
     with_diagonal,
 )
-from .._bindings.lookup import adjoint_times, block_library
+from .._bindings.lookup import adjoint_times, autodiff_of, block_library
 from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_flag, check_rtol
@@ -375,13 +375,13 @@ def svd(
     array([[1., 0.],
            [0., 0.]])
     """
-    x, narrow = enter(x, "svd")
+    full_matrices = check_flag(full_matrices, "svd", "full_matrices")
+    x, narrow = enter(x, "svd", whole=full_matrices)
     check_choice(ties, POLICIES, "svd", "ties")
     check_rtol(gap_rtol, "svd")
-    full_matrices = check_flag(full_matrices, "svd", "full_matrices")
     if x.shape[-2] == x.shape[-1]:
         full_matrices = False
-    if full_matrices and block_library(x) is not None:
+    if full_matrices and block_library(x) is not None and autodiff_of(x) is None:
         raise ValueError(
             f"svd: argument `x` is one matrix of shape {tuple(x.shape)} in several blocks, and "
             "full_matrices=True asks for a square matrix of its longer side, which no block has "

@@ -99,7 +99,7 @@ def svd_function(
     array([[3., 0.],
            [0., 0.]])
     """
-    x, narrow = enter(x, "svd_function")
+    x, narrow = enter(x, "svd_function", whole=params is not None)
     about = check_undefined(undefined, "svd_function")
     function: Primitive = of_singular_values
     if params is None:
