@@ -176,7 +176,7 @@ def blocked_svd(x: Array) -> Arrays:
     x = x.rechunk({1: -1})
     rows = tuple(min(block, x.shape[1]) for block in x.chunks[0])
     joined = tuple(sum(rows[i : i + JOINED]) for i in range(0, len(rows), JOINED))
-    triangles = x.map_blocks(_triangle, chunks=(rows, x.chunks[1]), meta=x._meta)
+    triangles = x.map_blocks(host.triangle, chunks=(rows, x.chunks[1]), meta=x._meta)
     with warnings.catch_warnings():  # of an empty array that it casts, for complex x (2026.8)
         warnings.simplefilter("ignore", np.exceptions.ComplexWarning)
         Q, R = da.linalg.qr(triangles.rechunk((joined, -1)))
@@ -185,9 +185,5 @@ def blocked_svd(x: Array) -> Arrays:
     return da.map_blocks(_basis_times, x, inner, chunks=x.chunks, meta=x._meta), S, Vh
 
 
-def _triangle(block: Array) -> Array:
-    return np.linalg.qr(block, mode="r")
-
-
 def _basis_times(block: Array, inner: Array) -> Array:
-    return np.linalg.qr(block)[0] @ inner
+    return host.qr(block)[0] @ inner

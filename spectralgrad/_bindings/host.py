@@ -36,7 +36,7 @@ SMALL_SET = 64  # coordinates of a set of points up to which the same holds
 TINY_SLICE = 2**15  # batch elements in a slice of such; threads would wait for Python's lock
 SMALL = 128  # up to this side a slice in a thread is faster than threads of BLAS
 ROWS = 4096  # numbers in the rows that `sum_over_rows` takes at a time
-TALL = 256  # rows of a piece in `qr`
+TALL = 512  # rows of a piece in `qr`
 
 autodiff = False
 blocks = False
@@ -274,17 +274,39 @@ def _joined(parts: Any, batch: tuple[int, ...], last: bool) -> Any:
 
 def qr(x: Array) -> tuple[Array, Array]:
     """Q and R, thin, of x of full rank with at least as many rows as columns."""
-    xp, (rows, columns) = array_namespace(x), x.shape[-2:]
+    pieced, rows = _in_pieces(x), x.shape[-2]
+    if pieced is None:
+        Q, R = array_namespace(x).linalg.qr(x)
+        return Q, R
+    Q, R = np.linalg.qr(pieced)
+    top, R = qr(_stacked(R))
+    Q = Q @ top.reshape(R.shape[:-2] + pieced.shape[-3:-2] + R.shape[-2:])
+    return _stacked(Q)[..., :rows, :], R
+
+
+def triangle(x: Array) -> Array:
+    """The R of `qr`, without Q."""
+    pieced = _in_pieces(x)
+    if pieced is None:
+        return np.linalg.qr(x, mode="r")  # of CuPy too
+    return triangle(_stacked(np.linalg.qr(pieced, mode="r")))
+
+
+def _in_pieces(x: Array) -> Array | None:
+    """The rows of a tall matrix in pieces that fit a cache, filled up with zeros; None for others.
+
+    LAPACK's QR of all goes through memory once for each column (OpenBLAS 0.3).
+    """
+    rows, columns = x.shape[-2:]
     height = max(TALL, 2 * columns)
     if type(x) is not np.ndarray or rows < 4 * height:
-        Q, R = xp.linalg.qr(x)
-        return Q, R
-    # By pieces that fit a cache, and then of their triangles: LAPACK's QR of a tall matrix goes
-    # through memory once for each column (OpenBLAS 0.3).
+        return None
     pieces = -(-rows // height)
     padding = np.zeros((*x.shape[:-2], pieces * height - rows, columns), dtype=x.dtype)
-    pieced = np.concatenate([x, padding], axis=-2).reshape(*x.shape[:-2], pieces, height, columns)
-    Q, R = np.linalg.qr(pieced)
-    top, R = qr(R.reshape(*x.shape[:-2], pieces * columns, columns))
-    Q = Q @ top.reshape(*x.shape[:-2], pieces, columns, columns)
-    return Q.reshape(*x.shape[:-2], pieces * height, columns)[..., :rows, :], R
+    whole = np.concatenate([x, padding], axis=-2)
+    return whole.reshape(*x.shape[:-2], pieces, height, columns)
+
+
+def _stacked(pieces: Array) -> Array:
+    *batch, count, rows, columns = pieces.shape
+    return pieces.reshape(*batch, count * rows, columns)
