@@ -126,6 +126,7 @@ def tall(rows: int, columns: int, block: int, workers: int, kill: bool) -> None:
         with measured(client, "S, V and a loss of U"):
             value = loss.compute()
         print("    loss", value)
+        found: dict[str, float] = {}
         for case in ("", ", a worker killed")[: 1 + kill]:
             file = Npy(Path(path) / "gradient.npy", x.shape, "f8")
             # in the last of three passes, which writes the gradient
