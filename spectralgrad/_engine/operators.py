@@ -126,7 +126,7 @@ def _empty(dtype: Any, like: Array | None) -> Array:
     return np.zeros((0,), dtype=found)
 
 
-SLICE = 2**18  # entries that `LowRank.at` finds at a time
+SLICE = 2**16  # numbers of a factor that `LowRank.at` takes at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,20 +207,21 @@ class LowRank(Addable):
         """
         if is_dask_array(rows):
             return dask_products.at_places(_entries_at, rows, cols, self.left, self.right)
-        xp = array_namespace(self.left, self.right)
-        entries = xp.zeros(rows.shape, dtype=self.dtype, device=device(self.left))
-        if type(entries) is not np.ndarray:
-            return self._added_at(entries, rows, cols)
-        for start in range(0, rows.shape[0], SLICE):
-            part = slice(start, start + SLICE)
-            entries[part] = self._added_at(entries[part], rows[part], cols[part])
-        return entries
-
-    def _added_at(self, entries: Array, rows: Array, cols: Array) -> Array:
-        """One pass over the pattern for each column of `left`."""
+        if type(self.left) is np.ndarray:
+            return self._in_slices(rows, cols)
         xp, right = array_namespace(self.left, self.right), conj(self.right)
+        entries = xp.zeros(rows.shape, dtype=self.dtype, device=device(self.left))
         for i in range(self.left.shape[-1]):
             entries = entries + xp.take(self.left[:, i], rows) * xp.take(right[:, i], cols)
+        return entries
+
+    def _in_slices(self, rows: Array, cols: Array) -> Array:
+        """By rows of both factors, as many as a cache holds: their columns lie apart in memory."""
+        left, right = np.ascontiguousarray(self.left), np.ascontiguousarray(self.right)
+        entries, step = np.zeros(rows.shape, self.dtype), max(1, SLICE // max(1, left.shape[1]))
+        for start in range(0, rows.shape[0], step):
+            part = slice(start, start + step)
+            entries[part] = np.vecdot(right[cols[part]], left[rows[part]])
         return entries
 
     def __add__(self, other: Any) -> Any:
