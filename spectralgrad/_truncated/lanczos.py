@@ -36,10 +36,10 @@ from .blocks import Basis, Noise, disturbed, empty_basis, factorized, norms, ort
 from .ordering import Key, by_value, ordered
 
 SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
-PATIENCE, SLOW = 20, 0.7  # looks in which the residual has to come down, to so much of what it was
+PATIENCE, SLOW = 27, 0.7  # looks in which the residual has to come down, to so much of what it was
 CROWDED = 4  # times as many where more copies come up, of which rounding mixes in part of each
 LOOKS = 8  # in a turn at least: a few steps find little, however many columns they have
-TRACED = 12  # looks where no value can be read
+TRACED = 16  # looks where no value can be read
 
 
 class Pairs(NamedTuple):
