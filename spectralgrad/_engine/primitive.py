@@ -368,9 +368,12 @@ blank: Primitive = Primitive(
 )
 
 
-def _blank_each(mask: Array, arrays: Arrays, axes: tuple[int, ...]) -> Arrays:
+def _blank_each(
+    mask: Array, arrays: Arrays, axes: tuple[int, ...], *, keep: bool = False
+) -> Arrays:
     return tuple(
-        None if x is None else blank(x, mask, axes=n) for x, n in zip(arrays, axes, strict=True)
+        None if x is None else blank(x, mask, axes=n, keep=keep)
+        for x, n in zip(arrays, axes, strict=True)
     )
 
 
@@ -402,15 +405,12 @@ def _shield_jvp(
     mask = arrays[0]
     _, _, inputs, outputs = of.split(arrays[1:])
     d_results, d_directions, _, _ = of.split(dots[1:])
-    axes = axes[: len(of.shown)]
-    moved = _blank_each(mask, d_results, axes)
+    shown = len(of.shown)
+    moved = _blank_each(mask, d_results, axes[:shown])
     if all(d is None for d in d_directions):
         return moved
-    straight = of.straight(inputs, outputs, d_directions)
-    kept = tuple(
-        None if s is None else blank(s, mask, axes=n, keep=True)
-        for s, n in zip(straight, axes, strict=True)
-    )
+    # zero in the other elements, where what they do alone may be undefined
+    kept = of.straight(inputs, outputs, _blank_each(mask, d_directions, axes[shown:], keep=True))
     return tuple(
         b if a is None else a if b is None else a + b for a, b in zip(moved, kept, strict=True)
     )
@@ -421,15 +421,15 @@ def _shield_vjp(
 ) -> Arrays:
     mask = arrays[0]
     _, directions, inputs, outputs = of.split(arrays[1:])
-    turned = once(partial(of.turned, inputs, outputs, bars))
+    axes = axes[: len(results)]
+    turned = once(lambda: of.turned(inputs, outputs, _blank_each(mask, bars, axes, keep=True)))
 
     def of_direction(i: int) -> Array | None:
-        bar = turned()[i]
-        return None if bar is None else blank(bar, mask, axes=axes[len(results) + i], keep=True)
+        return turned()[i]
 
     return (
         None,
-        *_blank_each(mask, bars, axes[: len(results)]),
+        *_blank_each(mask, bars, axes),
         *(partial(of_direction, i) for i in range(len(directions))),
         *(None,) * len(inputs + outputs),
     )
