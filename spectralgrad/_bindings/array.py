@@ -334,10 +334,16 @@ def svd_of_finite(R: Array) -> Arrays:
     return U + invalid, S + invalid[..., 0], Vh + invalid
 
 
+FEW_ROWS = 64  # up to which vecdot's steps from row to row cost less than an array more
+
+
 def columnwise_dot(a: Array, b: Array) -> Array:
     """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
-    if type(a) is np.ndarray and not is_batch_last(a):
-        return np.vecdot(a.mT, b.mT)
+    if type(a) is np.ndarray:
+        if a.dtype.kind == "f":
+            return np.einsum("...ij,...ij->...j", a, b)
+        if a.shape[-2] <= FEW_ROWS and not is_batch_last(a):
+            return np.vecdot(a.mT, b.mT)
     # vecdot has no rule for PyTorch's batched gradients (2.13)
     return sum_across(array_namespace(a, b).sum(conj(a) * b, axis=-2))
 
