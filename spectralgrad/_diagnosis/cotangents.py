@@ -57,7 +57,7 @@ def gauge_of(x: Any, found: Spectrum, factors: Arrays, bars: Arrays, *, cut: boo
             bad = bad | gauge.phase_residual((U, V), thin)
     else:
         given = (U_all, S, V_all), (U_bar, S_bar, V_bar)
-        bad = gauge.svd_undetermined(x, *given, (P, R), tolerance, "nan")
+        bad = gauge.svd_undetermined(x, *given, tolerance, "nan")
     norms = gauge.column_norms(*thin)
     phase = nothing
     if found.is_complex:

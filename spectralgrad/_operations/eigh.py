@@ -37,7 +37,7 @@ from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_rtol
 from .._engine.primitive import Primitive
-from .._spectrum import factorizations, gauge
+from .._spectrum import factorizations, gauge, splitting
 from .._spectrum.ties import (
     POLICIES,
     Ties,
@@ -110,12 +110,13 @@ def eigh_vjp(
     diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:
         return (herm(product(Q * diagonal[..., None, :], adjoint(Q))),)
-    gap, split = gaps(w, tolerance), None
-    if ties == "split":
+    gap = gaps(w, tolerance)
+    bad = gauge.eigh_undetermined((w, Q), (w_bar, Q_bar), tolerance, ties)
+    if ties == "split" and w.shape[-1] > 0:
         before = real(columnwise_dot(Q, product(herm(x), Q)))
-        split = gauge.split_of(w, before, gauge.touched(w_bar, Q_bar))
+        split = splitting.split_of(w, before, gauge.touched(w_bar, Q_bar))
         gap = guarded(split.gaps, tolerance[..., None])
-    bad = gauge.eigh_undetermined((w, Q), (w_bar, Q_bar), P, tolerance, ties, split)
+        bad = bad | splitting.seen_in_eigh(split, w, (w_bar, Q_bar), P)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
     K = herm(with_diagonal(P / gap, diagonal))
     return (herm(product(Q, K, adjoint(Q))),)

@@ -60,7 +60,7 @@ from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_flag, check_rtol
 from .._engine.primitive import Primitive
-from .._spectrum import factorizations, gauge
+from .._spectrum import factorizations, gauge, splitting
 from .._spectrum.ties import (
     POLICIES,
     Ties,
@@ -178,11 +178,13 @@ def svd_vjp(
     P = 0.0 if U_bar is None else adjoint_times(U, leading_columns(U_bar, k))
     R = 0.0 if V_bar is None else product(leading_rows(Vh_bar, k), adjoint(Vh))
     bars, split = (U_bar, S_bar, V_bar), None
-    if ties == "split":
+    bad = gauge.svd_undetermined(x, (U_all, S, V_all), bars, tolerance, ties)
+    if ties == "split" and k > 0:
         before = real(columnwise_dot(U, product(x, adjoint(Vh))))
-        thin_bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
-        split = gauge.split_of(S, before, gauge.touched(S_bar, *thin_bars))
-    bad = gauge.svd_undetermined(x, (U_all, S, V_all), bars, (P, R), tolerance, ties, split)
+        thin_bars = [W if W is None else leading_columns(W, k) for W in (U_bar, V_bar)]
+        split = splitting.split_of(S, before, gauge.touched(S_bar, *thin_bars))
+        vectors = U, adjoint(Vh)
+        bad = bad | splitting.seen_in_svd(split, vectors, (S, S_bar), thin_bars, (P, R))
     K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
     K = K + nan_where(bad, S)[..., None, None]
 
@@ -204,7 +206,7 @@ def inner_cotangent(
     S_bar: Array | None,
     tolerance: Array,
     once: Callable[[], Array],
-    split: gauge.Split | None,
+    split: splitting.Split | None,
 ) -> Array:
     """K from `inner`, P = U^H U_bar and R = V_bar^H V, and S_bar.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import reduce
 from operator import or_
-from typing import Any, NamedTuple
 
 from .._bindings.array import (
     Array,
@@ -32,7 +31,7 @@ from .._bindings.array import (
 from .._bindings.lookup import library_of
 from .._bindings.rows import any_across, sum_across
 from .._engine.elementary import once_differentiable
-from .ties import equals_mirror, first, in_tie, largest, split_width
+from .ties import equals_mirror, in_tie
 
 
 def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
@@ -78,70 +77,6 @@ def completion_residual(W3: Array, W3_bar: Array) -> Array:
     xp = array_namespace(W3)
     residual = xp.max(xp.abs(skew(product(adjoint(W3), W3_bar))), axis=(-2, -1))
     return residual > eps(W3) ** 0.5 * xp.sum(xp.abs(W3_bar), axis=(-2, -1))
-
-
-def split_allowance(values_bar: Array | None, norms: Array, largest: Array) -> Array:
-    """How large an entry of K may be that a split tie decides, (..., 1).
-
-    For a loss that is a function of x these entries are like the others: of the size of the values'
-    cotangent and of the vectors' over the largest value; 10 times that for steep functions.
-    """
-    xp = array_namespace(norms)
-    size = xp.max(norms, axis=-1, keepdims=True) / xp.where(largest == 0, 1.0, largest)
-    if values_bar is not None:
-        size = size + xp.max(xp.abs(values_bar), axis=-1, keepdims=True)
-    return 10 * size
-
-
-class Split(NamedTuple):
-    """Values before they were split, columns that the loss sees, and gaps and sums since."""
-
-    before: Array
-    seen: Array
-    gaps: Array
-    sums: Array
-
-
-def split_of(values: Array, before: Array, seen: Array) -> Split:
-    """What the loss sees of values that were split.
-
-    If it sees nothing of a column, neither value nor vectors, it has not seen its value move: there
-    gaps and sums have the one before, wherever that leaves them beyond the width.
-    """
-    xp, width = array_namespace(values), split_width(values, largest(values))[..., None]
-    as_seen, apart = xp.where(seen, values, before), []
-    for sign in (-1, 1):
-        opened, kept = (v[..., None, :] + sign * v[..., :, None] for v in (values, as_seen))
-        apart.append(xp.where(xp.abs(kept) > width, kept, opened))
-    return Split(before, seen, *apart)
-
-
-def split_residual(
-    residual: Array,
-    opened: Array,
-    found: Array,
-    allowance: Array,
-    width: Array,
-    half_seen: Array | None = None,
-    axes: Any = -1,
-) -> Array:
-    """Where the loss sees what the splitting of ties moved.
-
-    residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
-    `opened` after, changed. A loss that is a function of x has residuals in proportion to their
-    denominators; any other has residuals that the opened gap, sqrt(eps), makes huge. Beside it lie
-    gaps of their own, above `width`, that an opened tie has moved: what they lose is kept below
-    4 eps^(7/16) of the largest entry over `axes`. So it is in pairs of which the loss sees one
-    column only, such as those of a cut inside of a tie.
-    """
-    xp = array_namespace(residual)
-    size = xp.where(opened == 0, float("inf"), xp.abs(opened))
-    entries = xp.abs(residual) / size
-    lost = entries * (xp.abs(opened - found) / size)
-    promised = 4 * eps(residual) ** (7 / 16) * xp.max(entries, axis=axes, keepdims=True)
-    alone = xp.abs(found) > width
-    alone = alone if half_seen is None else alone | half_seen
-    return (lost > allowance) | alone & (lost > promised)
 
 
 def undefined_columns(S: Array, tolerance: Array, free: bool) -> Array:
@@ -197,10 +132,8 @@ def svd_undetermined(
     x: Array,
     factors: Arrays,
     cotangents: Arrays,
-    inner: Arrays,
     tolerance: Array,
     ties: str,
-    split: Split | None = None,
 ) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
     (U_all, S, V_all), (U_bar, S_bar, V_bar) = factors, cotangents
@@ -211,8 +144,6 @@ def svd_undetermined(
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
     thin = thin_bars[0], S_bar, thin_bars[1]
     bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
-    if split is not None:
-        bad = bad | svd_split_residual(split, vectors, (S, S_bar), thin_bars, inner)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):
@@ -225,76 +156,11 @@ def svd_undetermined(
     return bad
 
 
-def svd_split_residual(
-    split: Split,
-    vectors: Sequence[Array],
-    values: Array,
-    thin_bars: Sequence[Array | None],
-    inner: Arrays,
-) -> Array:
-    """Pairs by gap and by sum, and complements by value; `found` are the values before."""
-    S, S_bar = values
-    width = split_width(S, first(S))
-    allowance = split_allowance(S_bar, column_norms(*thin_bars), first(S))
-    pairs = svd_split_pairs(split, inner, allowance, width)
-    return pairs | split_complements(split.before, S, vectors, thin_bars, allowance, width)
-
-
-def svd_split_pairs(split: Split, inner: Arrays, allowance: Array, width: Array) -> Array:
-    """Whether the loss sees what splitting moved in the gaps and sums."""
-    P, R = inner
-    in_gaps = split_pairs(split, P - R, -1, allowance, width)
-    return in_gaps | split_pairs(split, P + R, 1, allowance, width)
-
-
-def split_pairs(split: Split, sides: Array, sign: int, allowance: Array, width: Array) -> Array:
-    """Whether the loss sees what splitting moved in the gaps or, by the sign 1, the sums."""
-    xp, seen, v = array_namespace(sides), split.seen, split.before
-    bad = split_residual(
-        skew(sides),
-        split.gaps if sign < 0 else split.sums,
-        v[..., None, :] + sign * v[..., :, None],
-        allowance[..., None],
-        width[..., None],
-        seen[..., None, :] != seen[..., :, None],
-        axes=(-2, -1),
-    )
-    return xp.any(xp.any(bad, axis=-1), axis=-1)
-
-
-def split_complements(
-    found: Array,
-    S: Array,
-    vectors: Sequence[Array],
-    thin_bars: Sequence[Array | None],
-    allowance: Array,
-    width: Array,
-) -> Array:
-    """Whether the loss sees, outside of the vectors, what moved S from `found`."""
-    xp, k = array_namespace(S), S.shape[-1]
-    bad = xp.zeros(S.shape, dtype=xp.bool, device=device(S))
-    for W, W_bar in zip(vectors, thin_bars, strict=True):
-        if W_bar is not None and W.shape[-2] > k:
-            residual = column_norms(W_bar - product(W, product(adjoint(W), W_bar)))
-            bad = bad | split_residual(residual, S, found, allowance, width)
-    return xp.any(bad, axis=-1)
-
-
-def eigh_undetermined(
-    factors: Arrays,
-    cotangents: Arrays,
-    P: Array,
-    tolerance: Array,
-    ties: str,
-    split: Split | None,
-) -> Array:
+def eigh_undetermined(factors: Arrays, cotangents: Arrays, tolerance: Array, ties: str) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
     (w, Q), (w_bar, Q_bar) = factors, cotangents
     xp = array_namespace(w)
     if ties == "drop" or w.shape[-1] == 0:
         return xp.zeros(w.shape[:-1], dtype=xp.bool, device=device(w))
     bad = xp.any(in_tie(w, tolerance) & touched(w_bar, Q_bar), axis=-1)
-    if split is not None:
-        allowance = split_allowance(w_bar, column_norms(Q_bar), largest(w))
-        bad = bad | split_pairs(split, P, -1, allowance, split_width(w, largest(w)))
     return bad | phase_residual((Q,), (Q_bar,)) if is_complex(Q) else bad

@@ -39,7 +39,7 @@ from .._engine.primitive import Primitive
 from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._operations.svd import fragile, inner_cotangent, rotations
-from .._spectrum import gauge
+from .._spectrum import gauge, splitting
 from .._spectrum.ties import equals_mirror
 from .._spectrum.undefined import explain, insists
 from .adaptive import kept, of_kept, restricted
@@ -186,7 +186,7 @@ def truncated_vjp(
     before = values_before(leaves, found, operand, options)
     bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), undefined, options)
     seen = gauge.touched(S_bar, U_bar, V_bar)
-    split = gauge.split_of(S, before, seen) if ties == "split" else None
+    split = splitting.split_of(S, before, seen) if ties == "split" else None
     K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
     K = K + nan_where(bad, S)[..., None, None]
     idle = undefined & equals_mirror(S, tolerance) if ties == "drop" else undefined

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, columnwise_dot, real
 from .._bindings.lookup import adjoint_times
-from .._spectrum import gauge
+from .._spectrum import gauge, splitting
 from .._spectrum.ties import first, split_singular, split_width
 from .options import Options
 
@@ -75,17 +75,17 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     (U, S, Vh, *surplus), (U_bar, S_bar, V_bar) = found, bars
     E_U, e, E_Vh = paired(*surplus[:3])
     xp, width = array_namespace(S), split_width(S, first(S))
-    allowance = gauge.split_allowance(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
-    split = gauge.split_of(S, before, gauge.touched(S_bar, U_bar, V_bar))
-    bad = gauge.svd_split_pairs(split, inner, allowance, width)
+    allowance = splitting.allowance_for(S_bar, gauge.column_norms(U_bar, V_bar), first(S))
+    split = splitting.split_of(S, before, gauge.touched(S_bar, U_bar, V_bar))
+    bad = splitting.seen_in_gaps_and_sums(split, inner, allowance, width)
     sides = (U, adjoint(Vh)), (U_bar, V_bar)
-    bad = bad | gauge.split_complements(before, system, *sides, allowance, width)
+    bad = bad | splitting.seen_in_complements(before, system, *sides, allowance, width)
     gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
     allowance, width = allowance[..., None], width[..., None]
     half_seen = xp.ones_like(gap, dtype=xp.bool)  # the loss sees nothing beyond the cut
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None and e.shape[-1]:
-            seen = gauge.split_residual(
+            seen = splitting.moved(
                 adjoint_times(E, W_bar),
                 gap,
                 gap_before,
