@@ -51,12 +51,16 @@ def sees_context() -> bool:
     return True
 
 
+def is_traced(x: jax.Array) -> bool:
+    return isinstance(x, jax.core.Tracer)
+
+
 def values(x: jax.Array) -> jax.Array | None:
-    return None if is_differentiated(x) else x
+    return None if is_traced(x) else x
 
 
 def truth(flag: jax.Array) -> bool | None:
-    return None if is_differentiated(flag) else bool(flag)
+    return None if is_traced(flag) else bool(flag)
 
 
 def call_later(function: Callable[..., None], arrays: Arrays) -> None:
@@ -64,7 +68,7 @@ def call_later(function: Callable[..., None], arrays: Arrays) -> None:
 
 
 def is_on_host(x: jax.Array) -> bool:
-    if is_differentiated(x):
+    if is_traced(x):
         return bool(jax.default_backend() == "cpu")
     return all(device.platform == "cpu" for device in x.devices())
 
@@ -79,15 +83,14 @@ def exact_one(x: jax.Array) -> jax.Array:
 
 
 def fuses(x: jax.Array) -> bool:
-    return is_differentiated(x)  # else each step would be a program
+    return is_traced(x)  # else each step would be a program
 
 
 def can_loop(x: jax.Array) -> bool:
     return True
 
 
-def is_differentiated(x: jax.Array) -> bool:
-    return isinstance(x, jax.core.Tracer)
+is_differentiated = jax_primitives.is_followed
 
 
 CACHED = 2**15  # numbers that stay in a core's cache with what Jacobi's method makes of them
@@ -128,16 +131,16 @@ def each(
 
 def vjp(fun: Callable[..., Any], *primals: jax.Array) -> tuple[Any, Callable[..., Any]]:
     """jax.vjp in our convention of the cotangent."""
-    out, pullback = jax.vjp(fun, *primals)
+    out, pullback = jax_primitives.vjp(fun, *primals)
     return out, lambda bar: jax.tree.map(jnp.conj, pullback(jax.tree.map(jnp.conj, bar)))
 
 
-jvp = jax.jvp
+jvp = jax_primitives.jvp
 
 
 def pushforward(f: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any:
     """The derivative of f along tangents."""
-    return jax.jvp(f, primals, tangents)[1]
+    return jvp(f, primals, tangents)[1]
 
 
 def adjoint_times(U: jax.Array, B: jax.Array) -> jax.Array:
@@ -161,7 +164,7 @@ def sum_over_rows(body: Callable[..., Any], arrays: tuple[jax.Array, ...]) -> ja
 
 
 def derivative(f: Callable[..., Any], s: jax.Array) -> jax.Array:
-    return jax.jvp(f, (s,), (jnp.ones_like(s),))[1]
+    return jvp(f, (s,), (jnp.ones_like(s),))[1]
 
 
 def flatten(tree: Any) -> tuple[list[Any], Callable[[Any], Any]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
@@ -28,6 +29,45 @@ op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
 pull = Primitive("spectralgrad_pull")
 later = Primitive("spectralgrad_later")
+
+
+_COMPILED: ContextVar[bool] = ContextVar("compiled", default=False)
+
+
+@contextmanager
+def _compiled(value: bool) -> Iterator[None]:
+    token = _COMPILED.set(value)
+    try:
+        yield
+    finally:
+        _COMPILED.reset(token)
+
+
+def is_followed(x: jax.Array) -> bool:
+    """Whether a derivative of what is computed from x may be asked for.
+
+    A rule is written out as a program of JAX's when that is compiled, and then it is too late.
+    """
+    return isinstance(x, jax.core.Tracer) and not _COMPILED.get()
+
+
+def _written_out(function: Callable[..., Any]) -> Callable[..., Any]:
+    def last(*arrays: jax.Array, **params: Any) -> Any:
+        with _compiled(True):
+            return function(*arrays, **params)
+
+    return last
+
+
+def jvp(function: Callable[..., Any], primals: Arrays, tangents: Arrays) -> Any:
+    """jax.jvp, inside of what is compiled too."""
+    with _compiled(False):
+        return jax.jvp(function, primals, tangents)
+
+
+def vjp(function: Callable[..., Any], *primals: jax.Array) -> Any:
+    with _compiled(False):
+        return jax.vjp(function, *primals)
 
 
 @contextmanager
@@ -181,7 +221,7 @@ def _moved(
         out: Arrays = fun(*(there.get(i, x) for i, x in enumerate(primals)), **params)
         return out
 
-    along: Arrays = jax.jvp(of_moving, *(tuple(a[i] for i in moving) for a in (primals, tangents)))
+    along: Arrays = jvp(of_moving, *(tuple(a[i] for i in moving) for a in (primals, tangents)))
     return along[1]
 
 
@@ -269,7 +309,8 @@ def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> A
 
 
 def _avals(fun: Callable[..., Any], *avals: Any, **params: Any) -> list[Any]:
-    jaxpr = jax.make_jaxpr(partial(fun, **params))(*avals)  # which minds axes of a shard_map
+    function = partial(_written_out(fun), **params)
+    jaxpr = jax.make_jaxpr(function)(*avals)  # which minds axes of a shard_map
     return [aval.strip_weak_type() for aval in jaxpr.out_avals]
 
 
@@ -283,7 +324,7 @@ for _primitive, _fun in ((op, _op), (lin, _lin), (pull, _pull), (later, _later))
     _primitive.def_impl(partial(_eager, _fun))
     _primitive.def_abstract_eval(partial(_avals, _fun))
     batching.primitive_batchers[_primitive] = partial(_batch, _primitive)
-    mlir.register_lowering(_primitive, mlir.lower_fun(_fun, multiple_results=True))
+    mlir.register_lowering(_primitive, mlir.lower_fun(_written_out(_fun), multiple_results=True))
 later.def_effectful_abstract_eval(_effects)
 ad.primitive_jvps[later] = lambda primals, tangents, **params: (later.bind(*primals, **params), [])
 ad.primitive_transposes[later] = lambda cotangents, *args, **params: [None] * len(args)

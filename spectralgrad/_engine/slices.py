@@ -40,10 +40,11 @@ def flattened(
 
 
 def _are_tiny(shape: tuple[int, ...], arrays: Arrays) -> bool:
+    if not all(x is None or type(x) is np.ndarray for x in arrays):
+        return False
     count = math.prod(shape)
     return count >= MANY and all(
-        type(x) is np.ndarray
-        and tuple(x.shape[: len(shape)]) == shape
+        tuple(x.shape[: len(shape)]) == shape
         and 0 < x.size <= TINY * count
         and max(x.shape[len(shape) :], default=1) <= 2 * FEW  # else products are not sums there
         for x in arrays
