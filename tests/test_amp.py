@@ -99,6 +99,7 @@ def test_training_with_a_scaler_and_a_parametrized_layer():
     torch.testing.assert_close(weight @ weight.mT, torch.eye(4), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:Please use the new API settings")  # PyTorch 2.9, of the test
 def test_products_keep_full_precision():
     """torch.set_float32_matmul_precision lowers the user's products, and none of a rule."""
     found = []

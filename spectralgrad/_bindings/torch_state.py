@@ -37,7 +37,9 @@ def may_differentiate(arrays: Arrays) -> bool:
 def computing(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Without autocast, which would take products in half precision, and their results with it."""
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    # torch.compile has no rule for is_autocast_available (2.9)
+    known = device != "meta" if is_tracing() else torch.amp.is_autocast_available(device)
+    if known and torch.is_autocast_enabled(device):
         return torch.autocast(device, enabled=False)
     if x.dtype not in (torch.float32, torch.complex64) or is_tracing():
         return nullcontext()
