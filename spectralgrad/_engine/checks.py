@@ -186,8 +186,9 @@ def _check_per_point(value: Array, P: Array, name: str, kind: str, remedy: str) 
 
 def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     """Whether a shape broadcasts to another."""
-    return len(shape) <= len(wanted) and all(
-        a in (1, b) for a, b in zip(reversed(shape), reversed(wanted), strict=False)
+    filled = (1,) * (len(wanted) - len(shape)) + shape
+    return len(filled) == len(wanted) and all(
+        a in (1, b) for a, b in zip(filled, wanted, strict=True)
     )
 
 

@@ -110,4 +110,6 @@ class Shielded:
 
 def shielded(mask: Array, *arrays: Array, of: Shielded, axes: tuple[int, ...]) -> Arrays:
     results, *_ = of.split(arrays)
-    return tuple(blanked(r, mask, axes=n) for r, n in zip(results, axes, strict=False))
+    # with strict=False torch.compile refuses what is not of one length (2.9)
+    pairs = zip(results, axes[: len(results)], strict=True)
+    return tuple(blanked(r, mask, axes=n) for r, n in pairs)

@@ -131,7 +131,7 @@ def _mean_square_bars(inputs: Arrays, bars: Arrays) -> Arrays:
 def _mean_square_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
     one, size_q = filled(outputs[0], value=1.0, axes=0, ones=0), inputs[6]
     bars = _mean_square_bars(inputs, (one, None))
-    moving = zip(bars, (*tangents[:2], *tangents[7:]), (2, 2, 1), strict=False)
+    moving = zip(bars, (*tangents[:2], *tangents[7:]), (2, 2, 1)[: len(bars)], strict=True)
     tangent = sum_of([inner(of_x(), dx, axes=axes) for of_x, dx, axes in moving if dx is not None])
     absolute = measured(
         measured(tangent, size_q, axes=0, inverse=True), size_q, axes=0, inverse=True
