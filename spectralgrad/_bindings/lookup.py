@@ -229,7 +229,8 @@ def library_of(x: Any) -> Library:
 
 def common_library(arrays: Arrays) -> Library:
     """The binding of arrays of one library; of autograd's for plain arrays beside its boxes."""
-    if BOXES in sys.modules:
+    # not of tensors: torch.compile would compile anew after each module that is imported (2.9)
+    if not is_torch_array(arrays[0]) and BOXES in sys.modules:
         return library_of(next(filter(is_box, arrays), arrays[0]))
     return library_of(arrays[0])
 
