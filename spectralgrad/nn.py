@@ -20,6 +20,7 @@ structure on symmetric positive-definite matrices).
 
 from __future__ import annotations
 
+import sys
 import warnings
 from functools import partial
 from numbers import Real
@@ -123,7 +124,7 @@ class BoundedSingularValues(torch.nn.Module):
     def __init__(self, low: float, high: float) -> None:
         super().__init__()
         are_numbers = all(isinstance(bound, Real) for bound in (low, high))
-        if not (are_numbers and 0 <= low < high < float("inf")):
+        if not (are_numbers and 0 <= low < high <= sys.float_info.max):
             raise ValueError(
                 f"BoundedSingularValues: `low`, `high` = {low!r}, {high!r} came; wanted Python "
                 "numbers with 0 <= low < high. For equal singular values use "

@@ -106,6 +106,22 @@ def test_options_are_checked():
         _ = sg.rules.svd_pjv
 
 
+def test_a_truncated_svd_of_no_triplets():
+    x = random((5, 4))
+    U, S, Vh = np.zeros((5, 0)), np.zeros(0), np.zeros((0, 4))
+    with pytest.raises(ValueError, match=r"truncated_svd_vjp: no triplet came"):
+        sg.rules.truncated_svd_vjp((x,), (U, S, Vh), (U, S, Vh))
+
+
+def test_sums_over_many_rows_keep_single_precision():
+    """Of 10^6 numbers alike, one added after the other, three digits are left."""
+    x = np.full((10**6, 2), 1e-3, dtype=np.float32)
+    x[::2, 1] *= -0.5
+    x[1::2, 1] *= 0.5
+    (_, S, _), (_, dS, _) = sg.jvp(lambda x: sg.svd(x, full_matrices=False), (x,), (x,))
+    np.testing.assert_allclose(dS, S, rtol=3e-5)
+
+
 def test_rules_neither_warn_nor_raise():
     x = with_spectrum(3, 3, (1.0, 1.0, 0.5))
     factors = np.linalg.svd(x)

@@ -489,6 +489,23 @@ def test_a_batch_element_does_not_depend_on_its_neighbours():
             np.testing.assert_array_equal(part[i], alone)
 
 
+def test_stacks_of_none(library):
+    U, S, Vh = sg.truncated_svd(library.array(np.zeros((0, 300, 280))), 4, solver="krylov")
+    assert (U.shape, S.shape, Vh.shape) == ((0, 300, 4), (0, 4), (0, 4, 280))
+    w, Q = sg.truncated_eigh(library.array(np.zeros((2, 0, 280, 280))), 4, solver="krylov")
+    assert (w.shape, Q.shape) == ((2, 0, 4), (2, 0, 280, 4))
+
+
+def test_values_that_nearly_hide_their_copies():
+    """What is not among the largest is as close as a tie to those that are."""
+    s = np.concatenate([np.ones(40), np.full(8, 1 - 1e-11), np.linspace(0.5, 0.1, 252)])
+    found = sg.truncated_svd(with_spectrum(320, 300, s), 20, solver="krylov").S
+    np.testing.assert_allclose(found, 1, rtol=2e-12)
+    H = np.diag(0.5 ** np.arange(300))
+    w = sg.truncated_eigh(H, 20, which="smallest", solver="krylov").eigenvalues
+    assert w.max() < 2e-12
+
+
 def test_an_accuracy_that_rounding_forbids_is_not_waited_for():
     x = random((300, 280))
     with pytest.warns(sg.ConvergenceWarning, match="brought it down no further"):

@@ -65,6 +65,34 @@ def test_a_split_multiplet_may_lie_close_above_the_rest(library, adjoint, is_com
             assert difference(tangent, wanted_tangent) < 2e-7
 
 
+@by_dtype
+@pytest.mark.parametrize("adjoint", ["krylov", "full"])
+@pytest.mark.parametrize(
+    ("shape", "values", "ties"),
+    [
+        ((4, 2), (2, 0), "split"),
+        ((2, 4), (2, 0), "split"),
+        ((5, 3), (1, 0, 0), "split"),
+        ((5, 3), (1, 1, 0), "split"),
+        ((5, 4), (1, 0.5, 1e-9, 0), "split"),
+        ((6, 6), (1, 0.9, 0.6, 0.5, 0.2, 0), "split"),
+        ((6, 6), (1, 0.9, 0.6, 0.5, 0.2, 1e-9), "nan"),
+    ],
+    ids=str,
+)
+def test_where_nothing_is_left_out(library, shape, values, ties, adjoint, is_complex):
+    """The loss is Re <C, A>, by way of all triplets."""
+    (m, n), k = shape, len(values)
+    x, C = with_spectrum(m, n, values, is_complex=is_complex), random(shape, is_complex=is_complex)
+    options = {"k": k, "ties": ties, "solver": "full", "adjoint": adjoint}
+    out, pullback = library.vjp(lambda x: sg.truncated_svd(x, **options)[:3], library.array(x))
+    U, S, Vh = map(library.numpy, out)
+    V = Vh.conj().T
+    S_bar = np.real(np.sum(U.conj() * (C @ V), axis=0))
+    bars = map(library.array, (C @ V * S, S_bar, S[:, None] * (U.conj().T @ C)))
+    assert difference(library.numpy(pullback(tuple(bars))[0]), C) < 1e-8
+
+
 def wrong_in(part, U, S, Vh, by):
     """Triplets of which one factor is off, by a relative `by`, in one column."""
     U, S, Vh = U.copy(), S.copy(), Vh.copy()
@@ -199,6 +227,14 @@ def test_entries_of_a_low_rank_matrix_take_little_memory(is_complex):
     np.testing.assert_allclose(found, C.todense()[rows, cols], atol=1e-12)
     assert peak < 1.6 * found.nbytes
     assert C.at(rows[:0], cols[:0]).shape == (0,)
+
+
+def test_a_low_rank_matrix_of_real_and_complex_factors():
+    real, imaginary = random((7, 3)), random((5, 3), is_complex=True)
+    for C in (sg.operators.LowRank(real, imaginary), sg.operators.LowRank(imaginary, real)):
+        places = np.nonzero(C.todense())
+        np.testing.assert_allclose(C.at(*places), C.todense()[places], rtol=1e-13)
+        assert C.dtype == np.complex128
 
 
 @by_dtype

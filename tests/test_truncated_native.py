@@ -167,6 +167,14 @@ def test_pytorch_compiles_and_maps():
     torch.testing.assert_close(x.grad, looped[0])
 
 
+@pytest.mark.slow
+def test_pytorch_maps_an_iteration():
+    torch = pytest.importorskip("torch")
+    stack = torch.asarray(random((2, 270, 260)))
+    found = torch.func.vmap(lambda x: sg.truncated_svd(x, 3, solver="krylov").S)(stack)
+    torch.testing.assert_close(found, torch.linalg.svdvals(stack)[:, :3], rtol=1e-12, atol=0)
+
+
 def test_jax_maps_a_stack():
     jax = pytest.importorskip("jax")
     stack = jax.numpy.asarray(random((2, 30, 24)) * 0.8 ** np.arange(24))

@@ -334,6 +334,20 @@ def svd_of_finite(R: Array) -> Arrays:
     return U + invalid, S + invalid[..., 0], Vh + invalid
 
 
+LONG = 1024  # rows in a sum: one after the other, of 10^6 alike, may lose 10^6 eps
+
+
+def _dots(a: Array, b: Array) -> Array:
+    """The same of NumPy's arrays, by rows of real a, without steps from row to row."""
+    count = a.shape[-2] // LONG
+    if count < 2:
+        return np.einsum("...ij,...ij->...j", a, b)
+    split = count * LONG
+    pieces = (x[..., :split, :].reshape(*x.shape[:-2], count, LONG, x.shape[-1]) for x in (a, b))
+    total = np.sum(_dots(*pieces), axis=-2)
+    return total + _dots(a[..., split:, :], b[..., split:, :])
+
+
 FEW_ROWS = 64  # up to which vecdot's steps from row to row cost less than an array more
 
 
@@ -341,7 +355,7 @@ def columnwise_dot(a: Array, b: Array) -> Array:
     """a_i^H b_i for each column i: the diagonal of a^H b without the rest."""
     if type(a) is np.ndarray:
         if a.dtype.kind == "f":
-            return np.einsum("...ij,...ij->...j", a, b)
+            return _dots(a, b)
         if a.shape[-2] <= FEW_ROWS and not is_batch_last(a):
             return np.vecdot(a.mT, b.mT)
     # vecdot has no rule for PyTorch's batched gradients (2.13)

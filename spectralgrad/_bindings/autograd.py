@@ -19,6 +19,7 @@ from autograd.numpy import conj
 
 from .array import Array, Arrays, is_box, unboxed
 from .host import adjoint_times as adjoint_times
+from .host import after as after
 from .host import as_one as as_one
 from .host import call_later as call_later
 from .host import can_loop as can_loop

@@ -22,6 +22,7 @@ import numpy as np
 from . import host
 from .array import Array, Arrays, adjoint, svd_of_finite
 from .host import adjoint_times as adjoint_times
+from .host import after as after
 from .host import as_one as as_one
 from .host import autodiff as autodiff
 from .host import call_later as call_later

@@ -95,6 +95,10 @@ def is_compiled(x: Any) -> bool:
     return False
 
 
+def after(y: Any, batch: int, arrays: Arrays) -> Arrays:
+    return arrays
+
+
 def each(
     function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
 ) -> Arrays:

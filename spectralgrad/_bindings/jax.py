@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from . import host, jax_primitives, jax_programs
-from .array import FEW, Arrays, stack_size
+from .array import FEW, Arrays, expand, stack_size
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
 from .jax_rows import blocked_svd as blocked_svd
@@ -91,6 +91,19 @@ def can_loop(x: jax.Array) -> bool:
 
 
 is_differentiated = jax_primitives.is_followed
+
+
+def after(y: jax.Array, batch: int, arrays: Arrays) -> Arrays:
+    """By a condition that holds, of which XLA cannot know that.
+
+    What may run beside LAPACK sends that to a thread of XLA's pool, where its loop over a stack has
+    one thread instead of all (JAX 0.10.2, CPU). A barrier is gone by the time that is decided.
+    """
+    if not is_traced(y) or 0 in y.shape[batch:]:
+        return arrays
+    first = jnp.real(y[(..., *(0,) * (y.ndim - batch))])
+    holds = (first == first) | (first != first)
+    return tuple(jnp.where(expand(holds, x.ndim - batch), x, 1.0) for x in arrays)
 
 
 CACHED = 2**15  # numbers that stay in a core's cache with what Jacobi's method makes of them

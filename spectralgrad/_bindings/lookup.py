@@ -94,6 +94,10 @@ class Library(Protocol):
         """Ones like x that keep a compiler from contracting a product with a sum, if one would."""
         ...
 
+    def after(self, y: Array, batch: int, arrays: Arrays) -> Arrays:
+        """The arrays, with `batch` axes in front as y, which a program looks at once it has y."""
+        ...
+
     def each(
         self, function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
     ) -> Arrays:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -61,15 +62,19 @@ def as_one(function: Callable[[], Arrays], like: Array) -> Arrays:
 def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
     """function(matrices), for one batch element of the stacks after the other.
 
-    None costs more or comes out otherwise for its neighbours.
+    None costs more or comes out otherwise for its neighbours. For none, a matrix of zeros shows what
+    comes out.
     """
     batch = arrays[0].shape[:-2]
     if not batch:
         return library_of(arrays[0]).as_one(function, arrays)
     xp, axes = array_namespace(*arrays), len(batch)
-    flat = tuple(xp.reshape(x, (-1, *x.shape[axes:])) for x in arrays)
+    count = math.prod(batch)
+    flat = tuple(xp.reshape(x, (count, *x.shape[axes:])) for x in arrays)
+    if count == 0:
+        flat = tuple(xp.zeros((1, *x.shape[1:]), dtype=x.dtype, device=device(x)) for x in flat)
     found = library_of(arrays[0]).one_by_one(function, flat)
-    return tuple(xp.reshape(y, (*batch, *y.shape[1:])) for y in found)
+    return tuple(xp.reshape(y[:count, ...], (*batch, *y.shape[1:])) for y in found)
 
 
 def loop_columns(

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from .array import Arrays
 from .host import adjoint_times as adjoint_times
+from .host import after as after
 from .host import as_one as as_one
 from .host import call_later as call_later
 from .host import each as each

@@ -175,7 +175,7 @@ class LowRank(Addable):
 
     @property
     def dtype(self) -> Any:
-        return self.left.dtype
+        return array_namespace(self.left).result_type(self.left, self.right)
 
     @property
     def like(self) -> Array:

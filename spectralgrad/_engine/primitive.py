@@ -267,7 +267,8 @@ class Call:
                 result = (rule if shared else partial(by_slices, rule, batch))(*groups)
                 found = holds_nan(map(array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
-                    mask = idle_elements(*given, axes=tuple(d.ndim - batch for d in given))
+                    looked_at = library.after(outputs[0], batch, tuple(given))
+                    mask = idle_elements(*looked_at, axes=tuple(d.ndim - batch for d in given))
                     own = self._own(mode, result)
                     result = (*(zeroed(mask, r, batch) for r in own), *result[len(own) :])
             if found is not False:

@@ -108,7 +108,7 @@ def factorized(W: Array, basis: Basis) -> tuple[Array, Array]:
     """F and R with W = F R but for what W has in the basis B, orthonormal columns F beyond B.
 
     From G = B E + F with orthonormal columns G, F^H F = I - E^H E: a second factorization has
-    nothing to do where what rounding has left of G in the basis is small.
+    nothing to do where what is left of G in the basis is so small that this is I to rounding.
     """
     xp = array_namespace(W)
 
@@ -118,7 +118,7 @@ def factorized(W: Array, basis: Basis) -> tuple[Array, Array]:
         return F, step @ state[1], E
 
     def not_yet(state: Arrays) -> Array:
-        return xp.sum(xp.abs(state[2])) > 0.1 * eps(W) ** 0.5
+        return xp.sum(xp.abs(state[2]) ** 2) > 0.1 * eps(W)
 
     eye = xp.eye(W.shape[1], dtype=W.dtype, device=device(W))
     F, R, _ = loop(not_yet, again, again((W, eye)), 3, traced=1)
@@ -128,8 +128,10 @@ def factorized(W: Array, basis: Basis) -> tuple[Array, Array]:
 def polar_factors(W: Array) -> tuple[Array, Array]:
     """P and R with W = P R, orthonormal columns P, for nearly orthogonal columns of any lengths D.
 
-    By W = X D and G = X^H X = I + E, P = X G^(-1/2) and R = G^(1/2) D: two products where a
-    factorization by reflections takes ten times as long. That comes where E is not small.
+    By W = X D and G = X^H X = I + E, P = X G^(-1/2) and R = G^(1/2) D, which is no triangle: two
+    products where a factorization by reflections takes ten times as long. That comes where E is not
+    small. P^H P is I to the rounding of G, a sum over rows: a few eps, or some hundred of 10^6 rows
+    that round alike.
     """
     xp, lengths = array_namespace(W), norms(W)
     lengths = xp.where(lengths == 0, 1.0, lengths)
@@ -147,7 +149,7 @@ def polar_factors(W: Array) -> tuple[Array, Array]:
 
 
 def norms(R: Array) -> Array:
-    """Norms of the columns, without a square that overflows, or is lost beside the others'."""
+    """Norms of the columns, without a square that overflows, or of the longest is lost."""
     xp = array_namespace(R)
     top = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)
     unit = xp.where(top == 0, 1.0, top)

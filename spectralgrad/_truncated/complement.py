@@ -96,6 +96,8 @@ def _by_iteration(
     """
     (U, V), (e, E_V) = vectors, surplus
     xp, inverse = array_namespace(a), _divisors(S)
+    if V.shape[-1] == V.shape[-2]:  # there is nothing outside, but for rounding
+        return a * inverse, b * inverse
     r = e[..., :, None] * inverse
     boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
     outside = project_out(V, b)

@@ -35,6 +35,8 @@ def _rule(
 ) -> Arrays:
     """A rule of `truncated_svd`, once the largest triplets beyond the given ones are found."""
     (A,), (U, S, Vh), function = inputs, triplets, f"sg.rules.truncated_svd_{kind}"
+    if S.shape[-1] == 0:
+        raise ValueError(f"{function}: no triplet came; wanted the k largest of x, with k >= 1.")
     operand = whole(A)
     products = operand.products(A)
     method = adjoint or by_size(operand, (A,), products)

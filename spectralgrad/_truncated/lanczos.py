@@ -32,10 +32,10 @@ from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, e
 from .._bindings.lookup import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
+from .._spectrum.ties import default_gap_rtol
 from .blocks import Basis, Noise, disturbed, empty_basis, factorized, norms, orthonormal
 from .ordering import Key, by_value, ordered
 
-SAME = 2 / 3  # eps to that power, of the largest, is what values change by where nothing is new
 PATIENCE, SLOW = 27, 0.7  # looks in which the residual has to come down, to so much of what it was
 CROWDED = 4  # times as many where more copies come up, of which rounding mixes in part of each
 LOOKS = 8  # in a turn at least: a few steps find little, however many columns they have
@@ -200,8 +200,9 @@ class Search:
         last = rows_at(Y, state.filled - self.plan.width, self.plan.width)
         filled = xp.arange(w.shape[0], device=device(w)) < state.filled
         scale = xp.maximum(state.scale, xp.max(xp.where(filled, xp.abs(w), 0.0)))
-        residuals, equal = norms(state.R @ last), eps(w) ** SAME * scale
-        excess = xp.max(residuals[:k] / self.allowed(values, scale))
+        residuals, allowed = norms(state.R @ last), self.allowed(values, scale)
+        excess = xp.max(residuals[:k] / allowed)
+        equal = xp.maximum(default_gap_rtol(w) * scale, xp.max(allowed))  # as in a tie
         slow, invalid = excess > SLOW * state.best, xp.isnan(excess) | (scale == 0)
         stalls = xp.where(slow, state.stalls + 1, 0.0)
 

@@ -4,7 +4,7 @@ Only the kept values move: they are opened, and raised above s_(k+1) by the widt
 the derivative divides by them, since a loss of U f(S) V^H has f of the moved values in it. The
 systems N_i of the complement have the values before, Re u_i^H A v_i: against f = 0 beyond the cut
 an error of a width in s_i would count by the gap below it. There too the values are at least a
-width above s_(k+1), or above zero where nothing is left out.
+width above s_(k+1). Where nothing is left out the moved values serve, as in `svd`.
 """
 
 from __future__ import annotations
@@ -63,11 +63,13 @@ def values_before(leaves: Arrays, found: Found, operand: Any, options: Options) 
 
 
 def values_above_rest(before: Array, found: Found, options: Options) -> Array:
-    """The values of the complement's system: where split, at least a width above the rest."""
+    """The values of the complement's system: where split, at least a width above what is left."""
     if options.ties != "split":
         return before
-    xp, e, width = array_namespace(before), found.e, split_width(before, first(found.S))
-    return xp.maximum(before, width + next_value(e) if e.shape[-1] else width)
+    if found.e.shape[-1] == 0:
+        return found.S
+    width = split_width(before, first(found.S))
+    return array_namespace(before).maximum(before, width + next_value(found.e))
 
 
 def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system: Array) -> Array:
