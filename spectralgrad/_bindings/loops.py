@@ -62,8 +62,8 @@ def as_one(function: Callable[[], Arrays], like: Array) -> Arrays:
 def one_by_one(function: Callable[..., Arrays], *arrays: Array) -> Arrays:
     """function(matrices), for one batch element of the stacks after the other.
 
-    None costs more or comes out otherwise for its neighbours. For none, a matrix of zeros shows what
-    comes out.
+    None costs more or comes out otherwise for its neighbours. A stack of none has results of the
+    shapes that a matrix of zeros has.
     """
     batch = arrays[0].shape[:-2]
     if not batch:

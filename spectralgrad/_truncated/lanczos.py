@@ -28,7 +28,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, real
 from .._bindings.lookup import qr
 from .._bindings.loops import loop, rows_at, stepped, used, written
 from .._spectrum import factorizations
