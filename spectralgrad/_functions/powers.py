@@ -85,8 +85,8 @@ class Power(Named):
         if isinstance(self.p, int):
             return self._polynomial(a, b)
         if type(self.p) is float and self.p == -0.5:  # whose closed form takes no logarithm
-            u, v = self(a), self(b)
-            return where(u + v < float("inf"), -u * v / (1 / u + 1 / v), NAN)
+            u, v = (where(y < float("inf"), y, NAN) for y in (self(a), self(b)))
+            return (-u) * v / (1 / u + 1 / v)
         # with r = b/a: a^(p-1) (1 - r^p)/(1 - r) for p > 0, -b^p/a (1 - r^-p)/(1 - r) for p < 0
         x, y = a, b
         a, b = in_order(x, y)
