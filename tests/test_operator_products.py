@@ -8,6 +8,7 @@ import scipy.sparse.linalg
 from matrices import random
 
 import spectralgrad as sg
+from spectralgrad._engine.products import products_of
 
 SHAPE, K = (40, 30), 2
 by_function = pytest.mark.parametrize("name", ["truncated_svd", "truncation_error"])
@@ -113,6 +114,17 @@ def test_a_mean_far_from_zero_is_no_false_adjoint(mean):
         found = sg.truncated_svd(A, K).S
     wanted = np.linalg.svd(data - center, compute_uv=False)[:K]
     np.testing.assert_allclose(found, wanted, rtol=1e-12 * mean)
+
+
+@pytest.mark.parametrize("shape", [(90, 70), (70, 90)], ids=str)
+@by_dtype
+def test_sparse_products_of_few_columns_at_a_time(shape, is_complex):
+    A = scipy.sparse.csr_array(random(shape, is_complex=is_complex))
+    products, X = products_of(A), random((shape[1], 70), seed=2, is_complex=is_complex)
+    Y = A.todense() @ X
+    np.testing.assert_allclose(products.matmat(X), Y, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(products.rmatmat(Y), A.todense().conj().T @ Y, rtol=0, atol=1e-10)
+    np.testing.assert_array_equal(products.normal(X), products.rmatmat(products.matmat(X)))
 
 
 def test_products_that_are_less_accurate_take_a_tol():

@@ -107,7 +107,7 @@ def _by_iteration(
         return y - E_V @ xp.where(tied, adjoint_times(E_V, y), 0.0)
 
     def times(p: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
-        q = p - project_out(V, A.rmatmat(A.matmat(p * inverse)) * inverse)
+        q = p - project_out(V, A.normal(p * inverse) * inverse)
         return untied(q, *tied) if tied else q
 
     def preconditioned(r: Array, inverse: Array, boost: Array, *tied: Array) -> Array:

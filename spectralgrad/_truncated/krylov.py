@@ -90,7 +90,7 @@ def leading_triplets(
     A, unit = _in_units(A, noise(0, plan.width))
     near = None if near is None else near / unit
     allowed = partial(_allowed, tol=tol, least=2 * ROUNDING * eps(A.like), near=near)
-    search = Search(lambda X: A.rmatmat(A.matmat(X)), noise, k, plan, allowed)
+    search = Search(A.normal, noise, k, plan, allowed)
     xp = array_namespace(A.like)
     pairs = search.run(maxiter) if fits(A.shape, block, A.costly) else _by_gram_matrix(A, block)
     U, S, V, further, residual, turns = _refined(A, pairs, noise, (k, block), tol, maxiter)
@@ -165,7 +165,7 @@ def _by_gram_matrix(A: Products, block: int) -> Pairs:
     xp, n = array_namespace(A.like), A.shape[1]
     eye = xp.eye(n, dtype=A.like.dtype, device=device(A.like))
     columns = (eye[:, i : i + block] for i in range(0, n, block))
-    gram = beside([A.rmatmat(A.matmat(X)) for X in columns])
+    gram = beside([A.normal(X) for X in columns])
     w, Q = factorizations.eigh(gram)
     Q, w = xp.flip(Q, axis=-1)[:, : 2 * block], xp.flip(w, axis=-1)[: 2 * block]
     return Pairs(Q, w, w[0], 0.0 * w[0])
