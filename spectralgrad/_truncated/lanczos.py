@@ -6,12 +6,12 @@ A thin block F of orthonormal columns grows an orthonormal basis B by Z = M F,
 
 so that the columns C make T = B^H M B, which is Hermitian. They are zero but for the last two
 blocks: M times an earlier one lies in what the basis was when F joined it, and F is orthogonal to
-that. All of B is met in the first step after a restart, and once a fresh block has come, since
-M F_last then lies in no basis. T = Y diag(w) Y^H has the Ritz pairs B Y and w. Z - B C = F R for
-the last block, so that their residual M B Y - B Y diag(w) has the norm of R Y_last, which is looked
-at every few steps. When the basis is full the best pairs, `kept`, start it anew, with F as it
-stands. B is orthonormal to rounding: what is linearly dependent (low rank, an invariant subspace)
-is replaced by noise.
+that. All of B is met in the first step after a restart, and once a fresh block has come, since M
+F_last then lies in no basis. T = Y diag(w) Y^H has the Ritz pairs B Y and w. Z - B C = F R for the
+last block, so that their residual M B Y - B Y diag(w) has the norm of R Y_last, which is looked at
+every few steps. (After a fresh block it lacks what the pairs set down had left.) When the basis is
+full the best pairs, `kept`, start it anew, with F as it stands. B is orthonormal to rounding: what
+is linearly dependent (low rank, an invariant subspace) is replaced by noise.
 
 A start meets at most as many copies of a value as it has columns. So once the wanted pairs have
 converged, they are set down, and steps from a fresh random block follow, up to a full basis: until
@@ -119,7 +119,7 @@ class Search:
         T = xp.zeros((size, size), dtype=F.dtype, device=device(F))
         zero = 0.0 * real(F[0, 0])
         known = xp.full((self.k,), float("inf"), dtype=zero.dtype, device=device(F))
-        R = T[: self.plan.width, : self.plan.width]
+        R = T[: self.plan.width, : self.plan.width]  # which the first step replaces unread
         return State(rows, T, filled, F, R, zero, 0, zero + float("inf"), zero, known, zero, zero)
 
     def _body(self, state: Arrays) -> Arrays:
@@ -151,7 +151,8 @@ class Search:
     def _projected(self, Z: Array, basis: Basis, T: Array, mixed: Array) -> Arrays:
         """Z - B C, but for rounding, and T with the columns C.
 
-        C is zero but in the last two blocks, and after a restart.
+        C is zero but in the last two blocks, and after a restart. Before there are two, `start` is
+        no row, and all of the basis is met.
         """
         width, end = self.plan.width, basis.count
         start = end - 2 * width
