@@ -90,7 +90,8 @@ def loop_columns(
     Where values can be read, columns that are done leave; JAX would compile for each number left.
     """
     xp = array_namespace(state[0])
-    if is_jax_array(state[0]) or truth(xp.any(going(state))) is None:
+    # in this order: Dynamo warns of array_api_compat's is_jax_array (1.16)
+    if truth(xp.any(going(state))) is None or is_jax_array(state[0]):
         out: Arrays = loop(lambda state: xp.any(going(state)), body, state, most, traced=traced)
         return out
     places, left = xp.arange(state[0].shape[-1], device=device(state[0])), []
