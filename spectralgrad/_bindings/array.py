@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import array_api_compat
 import array_api_compat.numpy as numpy_namespace
 import numpy as np
-from array_api_compat import is_array_api_obj, is_dask_array, is_jax_array
+from array_api_compat import is_array_api_obj, is_jax_array
 
 from .rows import any_across, product_across, sum_across
 
@@ -86,10 +86,15 @@ def is_box(x: Any) -> bool:
     return boxes is not None and isinstance(x, boxes.ArrayBox)
 
 
+# array_api_compat's (1.15) ask a cache, of which Dynamo warns the user
 def is_torch_array(x: Any) -> bool:
-    # array_api_compat's (1.15) asks a cache, of which Dynamo warns the user
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(x, torch.Tensor)
+
+
+def is_dask_array(x: Any) -> bool:
+    dask = sys.modules.get("dask.array")
+    return dask is not None and isinstance(x, dask.Array)
 
 
 def unboxed(x: Any) -> Any:
