@@ -53,7 +53,7 @@ def of_one_tensor(call):
 
 
 FUNCTIONS = {op.name: of_one_tensor(op.call) for op in OPERATIONS} | {
-    # by itself a program with all steps of an iteration in it, which takes minutes to compile
+    # by size: with solver="krylov" a program has all steps of an iteration, and takes minutes
     "truncated_eigh": of_one_tensor(lambda x: sg.truncated_eigh(x, 2)),
     "kabsch": lambda x: sg.kabsch(x[:, :-1], x[:, 1:]).rotation,
     "procrustes": lambda x: sg.procrustes(x[:, :3], points(x)).rotation,

@@ -343,7 +343,7 @@ LONG = 1024  # rows in a sum: one after the other, of 10^6 alike, may lose 10^6 
 
 
 def _dots(a: Array, b: Array) -> Array:
-    """The same of NumPy's arrays, by rows of real a, without steps from row to row."""
+    """a_i^T b_i for each column i of NumPy's arrays, along memory."""
     count = a.shape[-2] // LONG
     if count < 2:
         return np.einsum("...ij,...ij->...j", a, b)

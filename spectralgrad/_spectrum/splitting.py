@@ -52,10 +52,9 @@ def allowance_for(values_bar: Array | None, norms: Array, largest: Array) -> Arr
     return 10 * size
 
 
-def moved(
+def seen_in_entries(
     residual: Array,
-    opened: Array,
-    found: Array,
+    gaps: tuple[Array, Array],
     allowance: Array,
     width: Array,
     half_seen: Array | None = None,
@@ -63,14 +62,14 @@ def moved(
 ) -> Array:
     """Where the loss sees what the splitting of ties moved.
 
-    residual/opened is the entry of K, and counts by as much as its denominator, `found` before and
-    `opened` after, changed. A loss that is a function of x has residuals in proportion to their
+    residual/opened is the entry of K, and counts by as much as its denominator, one of the `gaps`
+    opened and found, changed. A loss that is a function of x has residuals in proportion to their
     denominators; any other has residuals that the opened gap, sqrt(eps), makes huge. Beside it lie
     gaps of their own, above `width`, that an opened tie has moved: what they lose is kept below
     4 eps^(7/16) of the largest entry over `axes`. So it is in pairs of which the loss sees one
     column only, such as those of a cut inside of a tie.
     """
-    xp = array_namespace(residual)
+    xp, (opened, found) = array_namespace(residual), gaps
     size = xp.where(opened == 0, float("inf"), xp.abs(opened))
     entries = xp.abs(residual) / size
     lost = entries * (xp.abs(opened - found) / size)
@@ -112,10 +111,10 @@ def seen_in_gaps_and_sums(split: Split, inner: Arrays, allowance: Array, width: 
 def seen_in_pairs(split: Split, sides: Array, sign: int, allowance: Array, width: Array) -> Array:
     """Whether the loss sees what splitting moved in the gaps or, by the sign 1, the sums."""
     xp, seen, v = array_namespace(sides), split.seen, split.before
-    bad = moved(
+    opened = split.gaps if sign < 0 else split.sums
+    bad = seen_in_entries(
         skew(sides),
-        split.gaps if sign < 0 else split.sums,
-        v[..., None, :] + sign * v[..., :, None],
+        (opened, v[..., None, :] + sign * v[..., :, None]),
         allowance[..., None],
         width[..., None],
         seen[..., None, :] != seen[..., :, None],
@@ -138,5 +137,5 @@ def seen_in_complements(
     for W, W_bar in zip(vectors, thin_bars, strict=True):
         if W_bar is not None and W.shape[-2] > k:
             residual = column_norms(W_bar - product(W, product(adjoint(W), W_bar)))
-            bad = bad | moved(residual, S, found, allowance, width)
+            bad = bad | seen_in_entries(residual, (S, found), allowance, width)
     return xp.any(bad, axis=-1)

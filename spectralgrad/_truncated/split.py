@@ -82,15 +82,14 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
     bad = splitting.seen_in_gaps_and_sums(split, inner, allowance, width)
     sides = (U, adjoint(Vh)), (U_bar, V_bar)
     bad = bad | splitting.seen_in_complements(before, system, *sides, allowance, width)
-    gap, gap_before = (s[..., None, :] - e[..., :, None] for s in (system, before))
+    opened, found_gap = (s[..., None, :] - e[..., :, None] for s in (system, before))
     allowance, width = allowance[..., None], width[..., None]
-    half_seen = xp.ones_like(gap, dtype=xp.bool)  # the loss sees nothing beyond the cut
+    half_seen = xp.ones_like(opened, dtype=xp.bool)  # the loss sees nothing beyond the cut
     for E, W_bar in ((E_U, U_bar), (adjoint(E_Vh), V_bar)):
         if W_bar is not None and e.shape[-1]:
-            seen = splitting.moved(
+            seen = splitting.seen_in_entries(
                 adjoint_times(E, W_bar),
-                gap,
-                gap_before,
+                (opened, found_gap),
                 allowance,
                 width,
                 half_seen,
