@@ -6,7 +6,6 @@ The only module that imports array_api_compat.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from functools import lru_cache, reduce
 from operator import add
@@ -17,6 +16,7 @@ import array_api_compat.numpy as numpy_namespace
 import numpy as np
 from array_api_compat import is_array_api_obj, is_jax_array
 
+from .owners import is_torch_array, unboxed
 from .rows import any_across, product_across, sum_across
 
 __all__ = [
@@ -36,12 +36,9 @@ __all__ = [
     "expand",
     "herm",
     "is_array",
-    "is_box",
     "is_complex",
-    "is_dask_array",
     "is_floating",
     "is_jax_array",
-    "is_torch_array",
     "is_zero",
     "leading_columns",
     "leading_rows",
@@ -56,7 +53,6 @@ __all__ = [
     "to_numpy",
     "trailing_columns",
     "transposed_copy",
-    "unboxed",
     "with_diagonal",
 ]
 
@@ -75,33 +71,6 @@ class AnyArray(Protocol):
 
 
 ArrayT = TypeVar("ArrayT", bound=AnyArray)  # of one library in a call: NumPy in, NumPy out
-
-
-BOXES = "autograd.numpy.numpy_boxes"
-
-
-def is_box(x: Any) -> bool:
-    """Whether x is an array that HIPS autograd follows."""
-    boxes = sys.modules.get(BOXES)
-    return boxes is not None and isinstance(x, boxes.ArrayBox)
-
-
-# array_api_compat's (1.15) ask a cache, of which Dynamo warns the user
-def is_torch_array(x: Any) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
-
-
-def is_dask_array(x: Any) -> bool:
-    dask = sys.modules.get("dask.array")
-    return dask is not None and isinstance(x, dask.Array)
-
-
-def unboxed(x: Any) -> Any:
-    """What autograd follows, at every level."""
-    while is_box(x):
-        x = x._value
-    return x
 
 
 def is_array(x: Any) -> bool:
@@ -220,8 +189,11 @@ def is_plain_matrix(x: Any) -> bool:
     """Whether x is, at a glance, what nearly all calls have: in single or double, and dense."""
     if type(x) is np.ndarray:
         return x.dtype.char in "fdFD" and x.ndim > 1
-    torch = sys.modules.get("torch")
-    if torch is None or type(x) is not torch.Tensor or torch.compiler.is_compiling():
+    if not is_torch_array(x):
+        return False
+    import torch
+
+    if type(x) is not torch.Tensor or torch.compiler.is_compiling():
         return False
     full = x.dtype in (torch.float64, torch.float32, torch.complex128, torch.complex64)
     return full and x.ndim > 1 and x.layout is torch.strided and not x.is_nested

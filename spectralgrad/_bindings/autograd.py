@@ -17,7 +17,7 @@ from autograd.builtins import tuple as boxed_tuple
 from autograd.extend import defjvp_argnums, defvjp_argnums, primitive
 from autograd.numpy import conj
 
-from .array import Array, Arrays, is_box, unboxed
+from .array import Array, Arrays
 from .host import adjoint_times as adjoint_times
 from .host import after as after
 from .host import as_one as as_one
@@ -40,6 +40,7 @@ from .host import sum_over_rows as sum_over_rows
 from .host import unmapped as unmapped
 from .host import used as used
 from .host import written as written
+from .owners import is_box, unboxed
 
 autodiff = True
 blocks = False

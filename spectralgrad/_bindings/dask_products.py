@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from .array import Array, Arrays, is_complex, is_dask_array
+from .array import Array, Arrays, is_complex
+from .owners import is_dask_array
 
 
 def is_streamed(x: Any) -> bool:

@@ -6,7 +6,6 @@ of a library can exist only once the library is imported, so nothing is imported
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
@@ -14,17 +13,8 @@ from typing import Any, Protocol, cast
 import numpy as np
 
 from . import dask, host
-from .array import (
-    BOXES,
-    Array,
-    Arrays,
-    is_array,
-    is_box,
-    is_dask_array,
-    is_jax_array,
-    is_torch_array,
-    product,
-)
+from .array import Array, Arrays, is_array, is_jax_array, product
+from .owners import is_box, is_dask_array, is_imported, is_torch_array
 
 
 class Library(Protocol):
@@ -233,10 +223,8 @@ def library_of(x: Any) -> Library:
 
 def common_library(arrays: Arrays) -> Library:
     """The binding of arrays of one library; of autograd's for plain arrays beside its boxes."""
-    # not of tensors: torch.compile would compile anew after each module that is imported (2.9)
-    if not is_torch_array(arrays[0]) and BOXES in sys.modules:
-        return library_of(next(filter(is_box, arrays), arrays[0]))
-    return library_of(arrays[0])
+    boxes = [x for x in arrays if is_box(x)]
+    return library_of((boxes or arrays)[0])
 
 
 def block_library(x: Array) -> BlockLibrary | None:
@@ -288,12 +276,13 @@ def sparse_library(A: Any) -> SparseLibrary | None:
         from . import torch, torch_sparse
 
         return torch_sparse if torch.is_sparse(A) else None
-    jax_sparse = sys.modules.get("jax.experimental.sparse")
-    if jax_sparse is not None and isinstance(A, jax_sparse.JAXSparse):
-        from . import jax_sparse
+    if not is_imported("jax.experimental.sparse"):
+        return None
+    from jax.experimental.sparse import JAXSparse
 
-        return jax_sparse
-    return None
+    from . import jax_sparse
+
+    return jax_sparse if isinstance(A, JAXSparse) else None
 
 
 def is_dense(x: Any) -> bool:
@@ -303,23 +292,40 @@ def is_dense(x: Any) -> bool:
 
 def is_linear_operator(A: Any) -> bool:
     """Whether A is a LinearOperator of SciPy or CuPyX."""
-    names = ("scipy.sparse.linalg", "cupyx.scipy.sparse.linalg")
-    modules = filter(None, map(sys.modules.get, names))
-    return any(isinstance(A, module.LinearOperator) for module in modules)
+    if is_imported("scipy.sparse.linalg"):
+        from scipy.sparse.linalg import LinearOperator
+
+        if isinstance(A, LinearOperator):
+            return True
+    return _is_cupyx_operator(A)
+
+
+def _is_cupyx_operator(A: Any) -> bool:
+    if not is_imported("cupyx.scipy.sparse.linalg"):
+        return False
+    from cupyx.scipy.sparse.linalg import LinearOperator
+
+    return isinstance(A, LinearOperator)
 
 
 def is_cupyx(A: Any) -> bool:
     """Whether A is a sparse matrix or a linear operator of CuPy."""
-    sparse = sys.modules.get("cupyx.scipy.sparse")
-    linalg = sys.modules.get("cupyx.scipy.sparse.linalg")
-    is_sparse = sparse is not None and sparse.issparse(A)
-    return is_sparse or (linalg is not None and isinstance(A, linalg.LinearOperator))
+    if _is_cupyx_operator(A):
+        return True
+    if not is_imported("cupyx.scipy.sparse"):
+        return False
+    from cupyx.scipy.sparse import issparse
+
+    return bool(issparse(A))
 
 
 def torch_dtype(dtype: Any) -> Any:
     """PyTorch, if the dtype is one of its own, or None."""
-    torch = sys.modules.get("torch")
-    return torch if torch is not None and isinstance(dtype, torch.dtype) else None
+    if not is_imported("torch"):
+        return None
+    import torch
+
+    return torch if isinstance(dtype, torch.dtype) else None
 
 
 def truth(flag: Array) -> bool | None:

@@ -14,13 +14,14 @@ rather gather the tall array than add up the small one (2.13).
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
+
+from .owners import is_imported, is_torch_array
 
 Array = Any
 Axes = tuple[str, ...]
@@ -41,20 +42,14 @@ def over_axes(axes: Axes) -> Iterator[None]:
         _named.reset(token)
 
 
-def _is_torch(x: Array) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(x, torch.Tensor)
-
-
 def axes_of(x: Array) -> Axes:
     """The axes of devices that the rows of x are spread over."""
     # of a tensor never: Dynamo cannot read a ContextVar (PyTorch 2.13)
-    if type(x) is np.ndarray or _is_torch(x):
+    if type(x) is np.ndarray or is_torch_array(x) or not is_imported("jax"):
         return ()
-    jax = sys.modules.get("jax")
-    axes = () if jax is None or not isinstance(x, jax.Array) else _named.get()
-    if jax is None or not axes:
-        return ()
+    import jax
+
+    axes = _named.get() if isinstance(x, jax.Array) else ()
     return tuple(axis for axis in axes if axis in jax.typeof(x).manual_axis_type.varying)
 
 
@@ -77,7 +72,7 @@ def longer_side(left: Array, right: Array) -> int:
 
 def added_up(x: Any) -> Any:
     """x without the sums that a DTensor of PyTorch has put off."""
-    if not _is_torch(x):
+    if not is_torch_array(x):
         return x
     from . import torch_places
 
@@ -86,7 +81,7 @@ def added_up(x: Any) -> Any:
 
 def sum_across(part: Array) -> Array:
     """The sum over all rows, of a sum over the rows of each device."""
-    if _is_torch(part):
+    if is_torch_array(part):
         return added_up(part)
     axes = axes_of(part)
     if not axes:
@@ -117,4 +112,4 @@ def product_across(a: Array, b: Array, part: Array) -> Array:
     """a b, of which each device has a part if both have rows of it, or an adjoint's columns."""
     if type(part) is np.ndarray:
         return part
-    return sum_across(part) if _is_torch(part) or (axes_of(a) and axes_of(b)) else part
+    return sum_across(part) if is_torch_array(part) or (axes_of(a) and axes_of(b)) else part

@@ -7,7 +7,6 @@ torch.func.hessian. Tried with PyTorch 2.13.
 from __future__ import annotations
 
 import re
-import sys
 from functools import cache
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 from . import numpy_views, torch_devices, torch_kept
 from .array import Arrays
 from .explaining import is_explaining
+from .owners import is_imported
 from .torch_places import is_spread
 from .torch_state import computing, is_tracing, levels, may_differentiate
 
@@ -104,8 +104,11 @@ class _Nominal(torch.autograd.Function):
 
 
 def _in_compiled_autograd() -> bool:
-    region = sys.modules.get("torch._dynamo.compiled_autograd")  # a second to import
-    return bool(getattr(region, "in_compiled_autograd_region", False))
+    if not is_imported("torch._dynamo.compiled_autograd"):  # a second
+        return False
+    from torch._dynamo import compiled_autograd
+
+    return bool(getattr(compiled_autograd, "in_compiled_autograd_region", False))
 
 
 def _without_none(ctx: Any, cotangents: Arrays) -> Arrays:

@@ -7,18 +7,22 @@ there is none a plain tensor of zeros comes in its place.
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import torch
+
+from .owners import is_imported
 
 Places = tuple[Any, ...]  # for each axis of the mesh
 
 
 def is_spread(x: Any) -> bool:
     """Whether x is a DTensor."""
-    module = sys.modules.get("torch.distributed.tensor")  # seconds to import
-    return module is not None and isinstance(x, module.DTensor)
+    if not is_imported("torch.distributed.tensor"):  # seconds
+        return False
+    from torch.distributed.tensor import DTensor
+
+    return isinstance(x, DTensor)
 
 
 def inside(x: Any) -> Any:

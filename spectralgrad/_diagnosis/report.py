@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .._bindings.array import Array, array_namespace, is_dask_array, to_numpy
+from .._bindings.array import Array, array_namespace, to_numpy
 from .._bindings.lookup import library_of
+from .._bindings.owners import is_dask_array
 from . import printing
 from .element import Element, Finding
 from .sentences import findings_of

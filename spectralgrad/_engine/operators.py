@@ -21,10 +21,10 @@ from .._bindings.array import (
     beside,
     conj,
     device,
-    is_dask_array,
     real,
 )
 from .._bindings.lookup import torch_dtype
+from .._bindings.owners import is_dask_array
 from .operator_sums import Addable, added
 from .products import identity_slices, products_of
 

@@ -19,7 +19,6 @@ from .._bindings.array import (
     device,
     is_array,
     is_complex,
-    is_dask_array,
     real,
 )
 from .._bindings.lookup import (
@@ -29,6 +28,7 @@ from .._bindings.lookup import (
     library_of,
     sparse_library,
 )
+from .._bindings.owners import is_dask_array
 
 SLICE = 256  # columns of an operator at a time
 FEW_COLUMNS = 32  # of a sparse matrix of SciPy's

@@ -19,9 +19,9 @@ from .._bindings.array import (
     eps,
     is_complex,
     real,
-    unboxed,
 )
 from .._bindings.lookup import AutodiffLibrary
+from .._bindings.owners import unboxed
 from .._engine.errors import public_name
 from .._engine.linear import add_imaginary
 from .._engine.reading import read

@@ -28,9 +28,9 @@ from .._bindings.array import (
     device,
     herm,
     is_jax_array,
-    is_torch_array,
 )
 from .._bindings.lookup import autodiff_of, is_dense, native, sparse_library
+from .._bindings.owners import is_torch_array
 from .._engine.arguments import enter
 from .._engine.checks import check_plain, check_precision
 from .._engine.errors import raise_captured
