@@ -207,3 +207,45 @@ def test_one_matrix_without_entries_is_in_no_blocks(shape):
         assert all(y.size in (0, shape[0] ** 2, shape[1] ** 2) for y in jax.tree.leaves(call(x)))
     assert sg.svd(x, full_matrices=False).U.shape == (shape[0], 0)
     assert jax.grad(sg.nuclear_norm)(x).shape == shape
+
+
+SECOND, SINGULAR = jnp.diag(jnp.array([3.0, 2.0, 1.0])), jnp.diag(jnp.array([2.0, 1.0, 0.0]))
+
+
+def through_an_operator(factor):
+    """The largest value of an operator that asks for a norm of its parameters, times SECOND."""
+
+    def operator(params):
+        size = factor(params)
+        return sg.operators.from_matmat(
+            lambda X: size() * (SECOND @ X),
+            lambda Y: size() * (SECOND @ Y),
+            (3, 3),
+            SECOND.dtype,
+            like=SECOND,
+        )
+
+    return lambda x: sg.truncated_svd(operator, 1, params=x).S[0]
+
+
+jitted_norm = jax.jit(sg.nuclear_norm)
+USERS_CODE = {
+    "jit": through_an_operator(lambda x: lambda: jitted_norm(x)),
+    "scan": through_an_operator(
+        lambda x: lambda: jax.lax.scan(lambda c, x: (c + sg.nuclear_norm(x), None), 0.0, x[None])[0]
+    ),
+    "grad": through_an_operator(lambda x: lambda: jnp.sum(jax.grad(sg.nuclear_norm)(SINGULAR) * x)),
+    "function": lambda x: jnp.sum(
+        sg.svd_function(SECOND, lambda s, x: s / 2 * jitted_norm(x), params=x)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", USERS_CODE)
+def test_what_users_code_computes_inside_of_a_compiled_rule_is_differentiated(name):
+    """It may be in JAX's caches before its derivative is asked for."""
+    f = USERS_CODE[name]
+    assert abs(jax.jit(f)(SINGULAR) - 9) < 1e-12
+    for gradient in (jax.jit(jax.grad(f)), jax.grad(f)):
+        expected = jnp.diag(jnp.array([3.0, 3.0, 0.0]))
+        assert jnp.max(jnp.abs(gradient(SINGULAR) - expected)) < 1e-12

@@ -265,3 +265,32 @@ def test_zero_values_that_nothing_is_asked_of(is_complex):
         mask = np.arange(k) < 3
         found.append(pullback((bars[0] * mask, bars[1] * mask, bars[2] * mask[:, None]))[0])
     np.testing.assert_allclose(found[1], found[0], atol=1e-12)
+
+
+@pytest.mark.parametrize("solver", ["krylov", "full"])
+@pytest.mark.parametrize("small", [0.0, 1e-14, 1e-9])
+def test_of_all_vectors_nothing_is_divided_by_a_small_value(library, solver, small):
+    """There is nothing outside of them, but for rounding."""
+    x, W = with_spectrum(5, 5, [4.0, 3.0, 2.0, 1.0, small]), random((5, 5), seed=3)
+    function = lambda x: sg.truncated_svd(x, 5, solver=solver).U
+    U, pullback = library.vjp(function, library.array(x))
+    U = library.numpy(U)
+    (given, _, _), of_svd = sg.vjp(sg.svd, x)
+    for weights in (np.ones(5), np.arange(5.0)):
+        U_bar = W @ U * weights
+        wanted = of_svd((U_bar * np.sign(np.sum(given * U, axis=0)), None, None))[0]
+        (x_bar,) = pullback(library.array(U_bar))
+        assert np.abs(library.numpy(x_bar) - wanted).max() < 1e-12
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (5, 6), (30, 20)])
+def test_dropped_ties_may_leave_nothing_to_solve_for(shape):
+    """All that a cut leaves out is tied to what it keeps."""
+    k = min(shape) - 1
+    values = np.append(np.linspace(2, 1, k), 1.0)
+    x, W = with_spectrum(*shape, values), random((shape[0], shape[0]), seed=4)
+    (U, _, _), pullback = sg.vjp(sg.truncated_svd, x, k=k, ties="drop", solver="krylov")
+    U_bar = W @ U * np.arange(1, k + 1)
+    (x_bar,) = pullback((U_bar, None, None))
+    _, of_full = sg.vjp(sg.truncated_svd, x, k=k, ties="drop", solver="full")
+    assert difference(x_bar, of_full((U_bar, None, None))[0]) < 1e-9

@@ -344,3 +344,12 @@ def test_all_of_them(library, which, solver):
     signs = np.sign(np.sum(Q * library.numpy(out[1]), axis=0))
     wanted = sg.vjp(sg.eigh, x + x.T)[1]((None, library.numpy(bars[1]) * signs))[0]
     assert difference(library.numpy(pullback(bars)[0]), wanted) < 1e-11
+
+
+@by_which
+def test_all_of_them_with_both_ends_of_one_modulus(which):
+    W = hermitian(np.linspace(-1, 1, 5))
+    for seed in range(8):
+        x = hermitian(np.array([-2.0, -1.0, 0.5, 1.0, 2.0]), seed=seed)
+        (_, Q), pullback = sg.vjp(truncated(5, which), x)
+        assert np.abs(pullback((None, W @ Q))[0]).max() < 1e-13  # of tr(W Q Q^H), tr W

@@ -46,14 +46,15 @@ def _compiled(value: bool) -> Iterator[None]:
 def is_followed(x: jax.Array) -> bool:
     """Whether a derivative of what is computed from x may be asked for.
 
-    A rule is written out as a program of JAX's when that is compiled, and then it is too late.
+    A rule is written out as a program of JAX's when that is compiled, and then it is too late; but
+    the user's code that it calls may be traced there for more than this program.
     """
     return isinstance(x, jax.core.Tracer) and not _COMPILED.get()
 
 
 def _written_out(function: Callable[..., Any]) -> Callable[..., Any]:
     def last(*arrays: jax.Array, **params: Any) -> Any:
-        with _compiled(True):
+        with _compiled("call" in params and not params["call"].foreign):
             return function(*arrays, **params)
 
     return last
@@ -232,6 +233,10 @@ class _Mapped:
     call: Any
     shares = True
 
+    @property
+    def foreign(self) -> bool:
+        return bool(self.call.foreign)
+
     def active(self, inputs: Arrays) -> list[int]:
         return list(self.call.active(inputs))
 
@@ -267,6 +272,10 @@ class OverRows:
     @property
     def shares(self) -> bool:
         return bool(self.call.shares)
+
+    @property
+    def foreign(self) -> bool:
+        return bool(self.call.foreign)
 
     def active(self, inputs: Arrays) -> list[int]:
         return list(self.call.active(inputs))

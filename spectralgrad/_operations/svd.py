@@ -328,8 +328,8 @@ def svd(
           their gradient.
         - "split": S comes back with its ties opened by about sqrt(eps). Gradients of losses that
           are blind to the choice of vectors are right to 4 eps^(7/16) of the largest entry of
-          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better. They
-          are NaN for other losses, found by their residuals, and where an opened tie has moved
+          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better, if
+          what the loss asks of a value changes as little over that width. They are NaN for other losses, found by their residuals, and where an opened tie has moved
           another gap by more. A column that the loss does not use, neither value nor vector, is not
           in the way: its gaps are those before. A tangent is that of the split matrix.
     gap_rtol : float, optional

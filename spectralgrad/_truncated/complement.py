@@ -36,8 +36,9 @@ from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
 from .._spectrum.ties import guarded
+from .blocks import norms
 from .conjugate_gradients import conjugate_gradients
-from .implicit import implicit_solve
+from .implicit import implicit_solve, significant
 from .options import Options
 from .split import paired
 
@@ -86,12 +87,13 @@ def _by_iteration(
     vectors: tuple[Array, Array],
     S: Array,
     surplus: tuple[Array, Array],
-    tied: Array | None,
+    tied: tuple[Array, Array] | None,
     options: Options,
 ) -> Arrays:
     """x, y of a tall A, without components where tied.
 
-    A batch element is NaN where the residual did not come below tol, or where a direction p has a
+    `tied` are the pairs, and the norms of a and b together with their parts there. A batch element
+    is NaN where the residual did not come below tol, or where a direction p has a
     Rayleigh quotient <p, (I - B^H B/s^2) p>/<p, p> = (1 - r)(1 + r) of a tie.
     """
     (U, V), (e, E_V) = vectors, surplus
@@ -99,7 +101,8 @@ def _by_iteration(
     if V.shape[-1] == V.shape[-2]:  # there is nothing outside, but for rounding
         return a * inverse, b * inverse
     r = e[..., :, None] * inverse
-    boost = r * e[..., :, None] * _inverse_gap(e, S, tied) / (1 + r)  # r^2/((1 - r)(1 + r))
+    apart = _inverse_gap(e, S, tied and tied[0])
+    boost = r * e[..., :, None] * apart / (1 + r)  # r^2/((1 - r)(1 + r))
     outside = project_out(V, b)
     rhs = outside + project_out(V, A.rmatmat(project_out(U, a) * inverse))
 
@@ -113,8 +116,10 @@ def _by_iteration(
     def preconditioned(r: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
         return r + E_V @ (boost * adjoint_times(E_V, r))
 
-    held = (inverse, boost) if tied is None else (inverse, boost, tied)
-    rhs = rhs if tied is None else untied(rhs, tied)
+    held: Arrays = (inverse, boost)
+    if tied is not None:
+        pairs, whole = tied
+        held, rhs = (*held, pairs), significant(untied(rhs, pairs), whole)
     y, unsolved, least = conjugate_gradients(
         times, preconditioned, rhs, held, cast("float", options.adjoint_tol), options.most
     )
@@ -128,8 +133,9 @@ def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
     (a, b, U, S, Vh, *surplus), leaves = inputs[:8], inputs[8:]
     E_U, e, E_Vh = paired(*surplus) if options.ties == "drop" else surplus
     V, E_V, xp = adjoint(Vh), adjoint(E_Vh), array_namespace(S)
-    tied = _tied(e, S, options)
+    tied, around = _tied(e, S, options), None
     if tied is not None:
+        around = tied, norms(a) + norms(b)
         in_a = xp.where(tied, adjoint_times(E_U, a), 0.0)
         in_b = xp.where(tied, adjoint_times(E_V, b), 0.0)
         a, b = a - E_U @ in_a, b - E_V @ in_b
@@ -137,9 +143,9 @@ def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:
     if options.adjoint == "full":
         x, y = _closed_form(a, b, S, E_U, e, E_V, tied)
     elif A.shape[0] >= A.shape[1]:
-        x, y = _by_iteration(A, a, b, (U, V), S, (e, E_V), tied, options)
+        x, y = _by_iteration(A, a, b, (U, V), S, (e, E_V), around, options)
     else:
-        y, x = _by_iteration(A.adjoint(), b, a, (V, U), S, (e, E_U), tied, options)
+        y, x = _by_iteration(A.adjoint(), b, a, (V, U), S, (e, E_U), around, options)
     if tied is None:
         return x, y
     # of a tie that is dropped, the half-difference remains

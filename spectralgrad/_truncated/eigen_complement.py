@@ -29,7 +29,7 @@ from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
 from .blocks import norms
 from .conjugate_gradients import conjugate_gradients
-from .implicit import implicit_solve
+from .implicit import implicit_solve, significant
 from .options import Options
 
 
@@ -48,9 +48,11 @@ def _inverse_gap(w: Array, e: Array, tolerance: Array) -> Array:
 
 
 def _norms(w: Array, scale: Array, options: Options) -> tuple[Array, Array]:
-    """sigma_i and c_i, (..., 1, k)."""
+    """sigma_i and c_i, (..., 1, k); where that is nothing beside ||H||, which will do, this."""
     sigma, xp = _signs(w, options.which)[..., None, :], array_namespace(w)
-    norm = sigma * w[..., None, :] + scale[..., None, None]
+    scale = scale[..., None, None]
+    norm = sigma * w[..., None, :] + scale
+    norm = xp.where(norm > eps(w) ** 0.5 * scale, norm, scale)
     return sigma, xp.where(norm > 0, norm, 1.0)
 
 
@@ -59,9 +61,7 @@ def _forward(
     operand: Any, options: Options,
 ) -> Array:  # fmt: skip
     # twice, so that of what lies outside nothing but its own rounding is within
-    xp, outside = array_namespace(w), project_out(Q, project_out(Q, b))
-    rounding = norms(outside) <= 32 * eps(w) * norms(b)  # of which nothing lies outside
-    outside = xp.where(rounding[..., None, :], 0.0, outside)
+    outside = significant(project_out(Q, project_out(Q, b)), norms(b))
     sigma, norm = _norms(w, scale, options)
     inverse = _inverse_gap(w, e, options.tolerance(scale[..., None]))
     if options.adjoint == "full":
@@ -96,7 +96,7 @@ def _by_iteration(
 
     if options.ties == "drop":
         tied = inverse == 0
-        held, rhs = (*held, tied), untied(rhs, tied)
+        held, rhs = (*held, tied), significant(untied(rhs, tied), norms(rhs))
     x, unsolved, least = conjugate_gradients(
         times, preconditioned, rhs, held, cast("float", options.adjoint_tol), options.most
     )

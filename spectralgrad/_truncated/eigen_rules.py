@@ -30,7 +30,7 @@ from .._bindings.array import (
     real,
     with_diagonal,
 )
-from .._bindings.lookup import adjoint_times, autodiff_of, is_dense, project_out
+from .._bindings.lookup import adjoint_times, autodiff_of, is_dense
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
@@ -41,6 +41,7 @@ from .._spectrum.ties import first, gaps
 from .._spectrum.undefined import Policy, Undefined, explain, insists
 from .eigen_complement import solve_outside
 from .eigenpairs import Eigenpairs, find
+from .implicit import outside
 from .options import Options
 
 
@@ -96,7 +97,7 @@ def _solved(
     """X of the right-hand sides' parts outside; zero in columns that are `idle`."""
     w, Q, e, E, scale, *_ = found
     xp = array_namespace(w)
-    rhs = xp.where(idle[..., None, :], 0.0, project_out(Q, rhs))
+    rhs = xp.where(idle[..., None, :], 0.0, outside(Q, rhs))
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve_outside if autodiff_of(leaves[0]) else solve_outside.forward
     return function(rhs, w, Q, scale, e, E, *leaves, operand=operand, options=options)

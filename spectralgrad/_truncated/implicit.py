@@ -13,12 +13,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._bindings.array import Arrays, array_namespace
-from .._bindings.lookup import native
+from .._bindings.array import Array, Arrays, array_namespace, eps
+from .._bindings.lookup import native, project_out
 from .._engine.primitive import Primitive
 from .._engine.products import Products
+from .blocks import norms
 
 FLOATING = ("real floating", "complex floating")
+
+
+def outside(W: Array, R: Array) -> Array:
+    """R - W W^H R, without its rounding where W spans all: it would be divided by small values."""
+    is_all = W.shape[-1] == W.shape[-2]
+    return array_namespace(W).zeros_like(R) if is_all else project_out(W, R)
+
+
+def significant(part: Array, whole: Array) -> Array:
+    """Columns of a part of something, zero where they are no more than its rounding.
+
+    `whole` has the norms of what it is a part of.
+    """
+    rounding = norms(part) <= 32 * eps(part) * whole
+    return array_namespace(part).where(rounding[..., None, :], 0.0, part)
 
 
 def implicit_solve(

@@ -32,7 +32,7 @@ from .._bindings.array import (
     real,
     trailing_columns,
 )
-from .._bindings.lookup import adjoint_times, autodiff_of, project_out
+from .._bindings.lookup import adjoint_times, autodiff_of
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
@@ -44,6 +44,7 @@ from .._spectrum.ties import equals_mirror
 from .._spectrum.undefined import explain, insists
 from .adaptive import kept, of_kept, restricted
 from .complement import solve
+from .implicit import outside
 from .options import Options
 from .solvers import beyond, find
 from .split import Found, next_value, opened, paired, sees_split, values_above_rest, values_before
@@ -128,7 +129,7 @@ def _solved(
     U, S, Vh, _, e, *_ = found
     xp = array_namespace(S)
     a, b = (
-        xp.where(idle[..., None, :], 0.0, project_out(W, R))
+        xp.where(idle[..., None, :], 0.0, outside(W, R))
         for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
