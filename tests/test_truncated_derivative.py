@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from contextlib import nullcontext
+from functools import partial
 
 import numpy as np
 import pytest
@@ -294,3 +295,26 @@ def test_dropped_ties_may_leave_nothing_to_solve_for(shape):
     (x_bar,) = pullback((U_bar, None, None))
     _, of_full = sg.vjp(sg.truncated_svd, x, k=k, ties="drop", solver="full")
     assert difference(x_bar, of_full((U_bar, None, None))[0]) < 1e-9
+
+
+@by_dtype
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5), (5, 3), (1, 4), (1, 1)])
+def test_beside_a_lone_zero_all_vectors_are_as_defined_as_those_of_svd(shape, is_complex):
+    """The last vector of the shorter side is the only one left."""
+    (m, n), k = shape, min(shape)
+    x = with_spectrum(m, n, np.append(np.arange(k, 1.0, -1.0), 0.0), is_complex=is_complex)
+    W, Z, dx = (random(s, seed=7, is_complex=is_complex) for s in ((m, m), (n, n), shape))
+    W, Z = W + W.conj().T, Z + Z.conj().T
+    tangents, gradients = [], []
+    for function in (partial(sg.svd, full_matrices=False), partial(sg.truncated_svd, k=k)):
+        (U, _, Vh), pullback = sg.vjp(function, x)
+        of_U, of_V = W @ U, (Z @ Vh.conj().T).conj().T
+        bars = (of_U, None, None), (None, None, of_V), (of_U, None, of_V)
+        gradients.append([pullback(bar)[0] for bar in bars])
+        dU, _, dVh = sg.jvp(function, (x,), (dx,))[1]
+        tangents.append([np.isnan(dU), np.isnan(dVh)])
+    for mine, theirs in zip(*gradients, strict=True):
+        assert np.allclose(mine, theirs, rtol=0, atol=1e-12, equal_nan=True)
+    for mine, theirs in zip(*tangents, strict=True):
+        assert np.array_equal(mine, theirs)

@@ -246,13 +246,14 @@ def svd_undefined(
     gap_rtol: float | None = None,
     **_: Any,
 ) -> Exception | None:
-    (x,), (_, S, _) = inputs, outputs
+    (x,), (U, S, Vh) = inputs, outputs
     tolerance, k = gap_tolerance(first(S), gap_rtol, ties), S.shape[-1]
     if len(directions) == 3:  # a cotangent, which may leave ties untouched
         U_bar, S_bar, Vh_bar = directions
         V_bar = None if Vh_bar is None else adjoint(Vh_bar)
         bars = (W if W is None else leading_columns(W, k) for W in (U_bar, V_bar))
-        columns = gauge.reached_columns(x, S, tolerance, (next(bars), S_bar, next(bars)))
+        thin_bars = next(bars), S_bar, next(bars)
+        columns = gauge.reached_columns((U, S, adjoint(Vh)), thin_bars, tolerance)
     else:
         columns = gauge.free_columns(S, tolerance, max(x.shape[-2:]))
     return explain("svd", ("S", S), columns, directions, result, ties)
@@ -328,10 +329,11 @@ def svd(
           their gradient.
         - "split": S comes back with its ties opened by about sqrt(eps). Gradients of losses that
           are blind to the choice of vectors are right to 4 eps^(7/16) of the largest entry of
-          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better, if
-          what the loss asks of a value changes as little over that width. They are NaN for other losses, found by their residuals, and where an opened tie has moved
-          another gap by more. A column that the loss does not use, neither value nor vector, is not
-          in the way: its gaps are those before. A tangent is that of the split matrix.
+          U^H x_bar V, 6e-7 in double precision and 4e-3 in single, and mostly much better, if the
+          loss's derivative by a value changes no more than that over the width. They are NaN for
+          other losses, found by their residuals, and where an opened tie has moved another gap by
+          more. A column that the loss does not use, neither value nor vector, is not in the way:
+          its gaps are those before. A tangent is that of the split matrix.
     gap_rtol : float, optional
         Values closer than this times the largest count as equal, default eps^(3/4). "split" has a
         width of its own.

@@ -94,16 +94,20 @@ def free_columns(S: Array, tolerance: Array, rows: int) -> Array:
     return undefined_columns(S, tolerance, free=rows > S.shape[-1])
 
 
-def reached_columns(x: Array, S: Array, tolerance: Array, cotangents: Arrays) -> Array:
+def reached_columns(
+    factors: Arrays, cotangents: Arrays, tolerance: Array, tied: Array | None = None
+) -> Array:
     """Columns where cotangents of U, S and V, of as many columns as values, reach what is free.
 
-    The sign of a zero, or its phase, is that of either vector.
+    The sign of a zero, or its phase, is that of either vector. `tied` are the columns in a tie, if
+    that may be one with a value that is not among S.
     """
-    U_bar, S_bar, V_bar = cotangents
-    reached = in_tie(S, tolerance) & touched(S_bar, U_bar, V_bar)
-    sides = ((x.shape[-2], U_bar), (x.shape[-1], V_bar))
+    (U, S, V), (U_bar, S_bar, V_bar) = factors, cotangents
+    tied = in_tie(S, tolerance) if tied is None else tied
+    reached = tied & touched(S_bar, U_bar, V_bar)
+    sides = ((U.shape[-2], U_bar), (V.shape[-2], V_bar))
     free = [W_bar for rows, W_bar in sides if rows > S.shape[-1]]  # else a lone zero has its vector
-    if is_complex(x) or x.shape[-2] != x.shape[-1]:
+    if is_complex(U) or U.shape[-2] != V.shape[-2]:
         free.append(None if S_bar is None else S_bar[..., None, :])
     if any(bar is not None for bar in free):
         reached = reached | equals_mirror(S, tolerance) & touched(None, *free)
@@ -143,7 +147,7 @@ def svd_undetermined(
     vectors = [leading_columns(W, k) for W in (U_all, V_all)]
     thin_bars = [W_bar if W_bar is None else leading_columns(W_bar, k) for W_bar in (U_bar, V_bar)]
     thin = thin_bars[0], S_bar, thin_bars[1]
-    bad = xp.any(reached_columns(x, S, tolerance, thin), axis=-1)
+    bad = xp.any(reached_columns(factors, thin, tolerance), axis=-1)
     if is_complex(x):
         bad = bad | phase_residual(vectors, thin_bars, equals_mirror(S, tolerance))
     for W_all, W_bar in ((U_all, U_bar), (V_all, V_bar)):

@@ -94,14 +94,29 @@ def _false_adjoint(A: Products, options: Options) -> Array | None:
     return mismatch > allowed
 
 
-def _columns(found: Found, options: Options) -> Arrays:
-    """The kept values and the next, and which of them are undefined."""
-    U, S, Vh, _, e, *_ = found
-    # vectors of a lone zero value are free by a phase, or in a complement
-    free = is_complex(U) or not U.shape[-2] == U.shape[-1] == Vh.shape[-1]
-    tolerance, extended = options.tolerance(S), beside([S, next_value(e)])
-    undefined = gauge.undefined_columns(extended, tolerance, free)
+def _free_columns(found: Found, rows: int, options: Options) -> Arrays:
+    """The kept values and the next, and columns of the vectors of one side that are undefined.
+
+    The side has so many rows: if all others are kept, the vector of a lone zero is the only one.
+    """
+    S, extended = found.S, beside([found.S, next_value(found.e)])
+    undefined = gauge.undefined_columns(extended, options.tolerance(S), free=rows > S.shape[-1])
     return extended, undefined & _counted(extended, options)
+
+
+def _columns(found: Found, options: Options) -> Arrays:
+    """The same of both sides."""
+    return _free_columns(found, max(found.U.shape[-2], found.Vh.shape[-1]), options)
+
+
+def _reached_columns(found: Found, bars: Arrays, options: Options) -> Array:
+    """Columns where cotangents of U, S and V reach what is undefined."""
+    U, S, Vh, *_ = found
+    _, tied = _free_columns(found, 0, options)
+    reached = gauge.reached_columns(
+        (U, S, adjoint(Vh)), bars, options.tolerance(S), leading_columns(tied, S.shape[-1])
+    )
+    return reached & _counted(S, options)
 
 
 def _counted(S: Array, options: Options) -> Array:
@@ -152,17 +167,19 @@ def truncated_jvp(
     V, tolerance = adjoint(Vh), options.tolerance(S)
     undefined = leading_columns(_columns(found, options)[1], S.shape[-1])
     once = once_differentiable(S, partial(_fragile, S, undefined, options))
-    valid = 1 + once + 0.0 * S
+    valid = [1 + once + 0.0 * S] * 2
     if ties == "drop":
         undefined = undefined & equals_mirror(S, tolerance)
     else:
-        valid = valid + nan_where(undefined, S)
+        free = (_free_columns(found, rows, options)[1] for rows in (U.shape[-2], V.shape[-2]))
+        valid = [1 + once + nan_where(leading_columns(part, S.shape[-1]), S) for part in free]
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
     before = values_before(leaves, found, operand, options)
     X, Y = _solved(leaves, found, before, (dA_V, dAh_U), undefined, operand, options)
-    dU, dV = ((W @ R + Z) * valid[..., None, :] for W, R, Z in ((U, W_U, X), (V, W_V, Y)))
+    sides = zip((U, V), (W_U, W_V), (X, Y), valid, strict=True)
+    dU, dV = ((W @ R + Z) * whole[..., None, :] for W, R, Z, whole in sides)
     return dU, real(columnwise_dot(U, dA_V)) + once, adjoint(dV), *(None,) * 5
 
 
@@ -185,7 +202,7 @@ def truncated_vjp(
     P = 0.0 if U_bar is None else adjoint_times(U, U_bar)
     R = 0.0 if V_bar is None else Vh_bar @ V
     before = values_before(leaves, found, operand, options)
-    bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), undefined, options)
+    bad = _undetermined(found, before, (U_bar, S_bar, V_bar), (P, R), options)
     seen = gauge.touched(S_bar, U_bar, V_bar)
     split = splitting.split_of(S, before, seen) if ties == "split" else None
     K = inner_cotangent((P, R), S, S_bar, tolerance, once, split)
@@ -198,16 +215,17 @@ def truncated_vjp(
 
 
 def _undetermined(
-    found: Found, before: Array, bars: Arrays, inner: Arrays, undefined: Array, options: Options
+    found: Found, before: Array, bars: Arrays, inner: Arrays, options: Options
 ) -> Array:
     """The batch elements where the loss is not determined by x, or has no derivative."""
     U, S, Vh, *_ = found
-    (U_bar, S_bar, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
+    (U_bar, _, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
     if options.ties == "drop":
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
-    bad = xp.any(undefined & gauge.touched(S_bar, U_bar, V_bar), axis=-1)
+    bad = xp.any(_reached_columns(found, bars, options), axis=-1)
     if is_complex(U):
-        bad = bad | gauge.phase_residual((U, V), (U_bar, V_bar))
+        zero = equals_mirror(S, options.tolerance(S))
+        bad = bad | gauge.phase_residual((U, V), (U_bar, V_bar), zero)
     if options.ties == "split":
         bad = bad | sees_split(
             found, before, bars, inner, values_above_rest(before, found, options)
@@ -237,9 +255,9 @@ def _why(
             0.0 if bar is None else adjoint_times(W, bar)
             for W, bar in ((U, bars[0]), (adjoint(Vh), bars[2]))
         )
-        reached = leading_columns(columns, k) & gauge.touched(S_bar, bars[0], bars[2])
+        reached = _reached_columns(found, bars, options)
         before = values_before(leaves, found, operand, options)
-        bad = _undetermined(found, before, bars, inner, reached, options)
+        bad = _undetermined(found, before, bars, inner, options)
         columns = beside([reached, trailing_columns(columns, k)])
     invalid = nan_where(bad, S)[..., None, None]
     reason = explain("truncated_svd", ("S", extended), columns, given, (invalid,), ties)
