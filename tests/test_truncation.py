@@ -183,6 +183,21 @@ def with_zeros(xp):
 
 
 @pytest.mark.parametrize("adjoint", ["full", "krylov"])
+@pytest.mark.parametrize("shape", [(4, 4), (4, 5), (6, 4)])
+def test_what_is_dropped_of_all_is_outside(shape, adjoint):
+    """There are as many columns as rows, but not as many vectors."""
+    x = with_spectrum(*shape, [4.0, 2.0, 1e-1, 1e-2])
+    left, right = (random((n, n), seed=n) for n in shape)
+    gradients = []
+    for k in (sg.truncation(4, rtol=0.1), 2):
+        (U, S, Vh, *_), pullback = sg.vjp(sg.truncated_svd, x, k=k, adjoint=adjoint)
+        w = np.arange(1.0, 5.0)[: len(S)] * (S != 0)
+        bars = (left @ U) * w, w, ((right @ Vh.T) * w).T
+        gradients.append(pullback(bars if k == 2 else (*bars, None))[0])
+    np.testing.assert_allclose(*gradients, atol=1e-12)
+
+
+@pytest.mark.parametrize("adjoint", ["full", "krylov"])
 def test_second_derivatives_of_pytorch_do_not_see_what_is_dropped(adjoint):
     torch = pytest.importorskip("torch")
     x, of = with_zeros(torch)

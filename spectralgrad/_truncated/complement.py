@@ -38,7 +38,7 @@ from .._engine.products import Products
 from .._spectrum.ties import guarded
 from .blocks import norms
 from .conjugate_gradients import conjugate_gradients
-from .implicit import implicit_solve, significant
+from .implicit import implicit_solve, significant, spans_all
 from .options import Options
 from .split import paired
 
@@ -98,7 +98,7 @@ def _by_iteration(
     """
     (U, V), (e, E_V) = vectors, surplus
     xp, inverse = array_namespace(a), _divisors(S)
-    if V.shape[-1] == V.shape[-2]:  # there is nothing outside, but for rounding
+    if spans_all(V, options):
         return a * inverse, b * inverse
     r = e[..., :, None] * inverse
     apart = _inverse_gap(e, S, tied and tied[0])

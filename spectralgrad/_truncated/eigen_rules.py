@@ -97,7 +97,7 @@ def _solved(
     """X of the right-hand sides' parts outside; zero in columns that are `idle`."""
     w, Q, e, E, scale, *_ = found
     xp = array_namespace(w)
-    rhs = xp.where(idle[..., None, :], 0.0, outside(Q, rhs))
+    rhs = xp.where(idle[..., None, :], 0.0, outside(Q, rhs, options))
     # a Primitive for the libraries that differentiate it; sg.hvp would note half of it
     function = solve_outside if autodiff_of(leaves[0]) else solve_outside.forward
     return function(rhs, w, Q, scale, e, E, *leaves, operand=operand, options=options)

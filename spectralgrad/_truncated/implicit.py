@@ -18,14 +18,21 @@ from .._bindings.lookup import native, project_out
 from .._engine.primitive import Primitive
 from .._engine.products import Products
 from .blocks import norms
+from .options import Options
 
 FLOATING = ("real floating", "complex floating")
 
 
-def outside(W: Array, R: Array) -> Array:
+def spans_all(W: Array, options: Options) -> bool:
+    """Whether nothing is outside of the kept vectors; an adaptive rank has zeros among them."""
+    return bool(W.shape[-1] == W.shape[-2]) and options.rank is None
+
+
+def outside(W: Array, R: Array, options: Options) -> Array:
     """R - W W^H R, without its rounding where W spans all: it would be divided by small values."""
-    is_all = W.shape[-1] == W.shape[-2]
-    return array_namespace(W).zeros_like(R) if is_all else project_out(W, R)
+    if spans_all(W, options):
+        return array_namespace(W).zeros_like(R)
+    return project_out(W, R)
 
 
 def significant(part: Array, whole: Array) -> Array:

@@ -144,7 +144,7 @@ def _solved(
     U, S, Vh, _, e, *_ = found
     xp = array_namespace(S)
     a, b = (
-        xp.where(idle[..., None, :], 0.0, outside(W, R))
+        xp.where(idle[..., None, :], 0.0, outside(W, R, options))
         for W, R in zip((U, adjoint(Vh)), rhs, strict=True)
     )
     if e.shape[-1]:  # triplets from elsewhere may not be the largest, and N_i then is not definite
