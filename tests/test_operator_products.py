@@ -127,6 +127,19 @@ def test_sparse_products_of_few_columns_at_a_time(shape, is_complex):
     np.testing.assert_array_equal(products.normal(X), products.rmatmat(products.matmat(X)))
 
 
+@pytest.mark.parametrize("shape", [(2, 300, 310), (700, 200), (150, 900)], ids=str)
+@by_dtype
+def test_products_of_more_than_a_cache_holds(shape, is_complex):
+    scale = 2.0**600
+    A, X = (random((*shape[:-2], *s), is_complex=is_complex) for s in (shape[-2:], (shape[-1], 4)))
+    expected = A.conj().mT @ (A @ X)
+    for x, factor in ((A, 1), (A.mT.copy().mT, 1), (scale * A, scale), (A / scale, 1 / scale)):
+        products = products_of(x)
+        np.testing.assert_allclose(products.over(factor).normal(X), expected, atol=1e-10)
+        found = products.adjoint().over(factor).normal(A @ X)
+        np.testing.assert_allclose(found, A @ expected, atol=1e-7)
+
+
 def test_products_that_are_less_accurate_take_a_tol():
     x = matrix()
     A = operator(x, lambda Y: (1 + 1e-7) * (x.T @ Y))

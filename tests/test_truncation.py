@@ -197,6 +197,26 @@ def test_what_is_dropped_of_all_is_outside(shape, adjoint):
     np.testing.assert_allclose(*gradients, atol=1e-12)
 
 
+@pytest.mark.parametrize("solver", ["full", "krylov"])
+@pytest.mark.parametrize("shape", [(5, 5), (5, 9), (9, 5)])
+def test_nothing_is_outside_of_all(shape, solver):
+    """Not even what rounding leaves there, over a small value."""
+    x, weight = with_spectrum(*shape, [4.0, 3.0, 2.0, 1.0, 1e-9]), random((5, 5), seed=1)
+    side = 0 if shape[0] < shape[1] else 2  # the square one
+    gradients = []
+    for function, options in (
+        (sg.svd, {"full_matrices": False}),
+        (sg.truncated_svd, {"k": sg.truncation(5), "solver": solver, "adjoint": solver}),
+    ):
+        found, pullback = sg.vjp(function, x, **options)
+        W = found[side] if side == 0 else found[side].T
+        bar = ((weight + weight.T) @ W) * np.arange(1.0, 6.0)
+        bars = [None] * len(found)
+        bars[side] = bar if side == 0 else bar.T
+        gradients.append(pullback(tuple(bars))[0])
+    np.testing.assert_allclose(*gradients, atol=1e-12)
+
+
 @pytest.mark.parametrize("adjoint", ["full", "krylov"])
 def test_second_derivatives_of_pytorch_do_not_see_what_is_dropped(adjoint):
     torch = pytest.importorskip("torch")

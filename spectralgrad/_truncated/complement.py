@@ -38,7 +38,7 @@ from .._engine.products import Products
 from .._spectrum.ties import guarded
 from .blocks import norms
 from .conjugate_gradients import conjugate_gradients
-from .implicit import implicit_solve, significant, spans_all
+from .implicit import implicit_solve, outside, significant, spans_all
 from .options import Options
 from .split import paired
 
@@ -103,8 +103,8 @@ def _by_iteration(
     r = e[..., :, None] * inverse
     apart = _inverse_gap(e, S, tied and tied[0])
     boost = r * e[..., :, None] * apart / (1 + r)  # r^2/((1 - r)(1 + r))
-    outside = project_out(V, b)
-    rhs = outside + project_out(V, A.rmatmat(project_out(U, a) * inverse))
+    b_outside = outside(V, b, options)
+    rhs = b_outside + outside(V, A.rmatmat(project_out(U, a) * inverse), options)
 
     def untied(y: Array, tied: Array) -> Array:
         return y - E_V @ xp.where(tied, adjoint_times(E_V, y), 0.0)
@@ -126,7 +126,7 @@ def _by_iteration(
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
     y = y * inverse + nan_where(bad, S)[..., None, None]
-    return (a + project_out(U, A.matmat(y))) * inverse, y + (b - outside) * inverse
+    return (a + project_out(U, A.matmat(y))) * inverse, y + (b - b_outside) * inverse
 
 
 def _forward(*inputs: Any, operand: Any, options: Options) -> Arrays:

@@ -24,15 +24,23 @@ FLOATING = ("real floating", "complex floating")
 
 
 def spans_all(W: Array, options: Options) -> bool:
-    """Whether nothing is outside of the kept vectors; an adaptive rank has zeros among them."""
-    return bool(W.shape[-1] == W.shape[-2]) and options.rank is None
+    """Whether nothing is outside of the kept vectors, whatever an adaptive rank is."""
+    return _is_square(W) and options.rank is None
 
 
 def outside(W: Array, R: Array, options: Options) -> Array:
     """R - W W^H R, without its rounding where W spans all: it would be divided by small values."""
+    xp = array_namespace(W)
     if spans_all(W, options):
-        return array_namespace(W).zeros_like(R)
-    return project_out(W, R)
+        return xp.zeros_like(R)
+    if not _is_square(W):
+        return project_out(W, R)
+    every = xp.all(xp.any(W != 0, axis=-2), axis=-1)  # no column that the rank leaves out
+    return xp.where(every[..., None, None], 0.0, project_out(W, R))
+
+
+def _is_square(W: Array) -> bool:
+    return bool(W.shape[-1] == W.shape[-2])
 
 
 def significant(part: Array, whole: Array) -> Array:

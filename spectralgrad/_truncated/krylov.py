@@ -14,7 +14,6 @@ A is taken in units of about its norm, so that its square neither over- nor unde
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -103,8 +102,7 @@ def _in_units(A: Products, start: Array) -> tuple[Products, Array]:
     """A over about its norm, a power of two, so that the scale of A changes no bit."""
     power, u = power_of_two(array_namespace(start).max(norms(A.matmat(qr(start)[0]))))
     unit = power / u
-    scaled = replace(A, matmat=lambda X: A.matmat(X) / unit, rmatmat=lambda Y: A.rmatmat(Y) / unit)
-    return scaled, unit
+    return A.over(unit), unit
 
 
 def _allowed(w: Array, scale: Array, *, tol: float, least: float, near: Array | None) -> Array:
