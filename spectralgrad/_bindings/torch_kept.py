@@ -27,7 +27,8 @@ def is_kept() -> bool:
 def forward(call: Any, arrays: Arrays) -> Arrays:
     """call.forward(*arrays), whose derivative PyTorch refuses where it calls LAPACK."""
     outputs: Arrays = call.forward(*arrays)
-    if call.primitive.decomposes or call.primitive.foreign:
+    about = call.primitive
+    if about.decomposes or about.iterates or about.foreign:
         return tuple(map(_without_derivative, outputs))
     return outputs
 

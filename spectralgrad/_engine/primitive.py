@@ -62,7 +62,8 @@ class Primitive:
     a NaN came out. `insists(**static)` says whether that is worth a copy to the host.
     `no_value(inputs, outputs, **static)` does the same for the outputs. `foreign`
     says that the functions take no arrays but the library's own, such as those that call an
-    operator, and `decomposes` that forward calls LAPACK.
+    operator; a static argument of this name may say so too. `decomposes` says that forward calls
+    LAPACK, and `iterates` that it makes products of thin arrays, of one batch element at a time.
 
     What no rule reads, nor `undefined`, but its shape, no library has to keep: the inputs that
     `unread(**static)` returns, and the outputs unless `reads_outputs`. If the Primitive is
@@ -83,6 +84,7 @@ class Primitive:
     no_value: Callable[..., Exception | None] | None = None
     foreign: bool = False
     decomposes: bool = False
+    iterates: bool = False
     unread: Callable[..., tuple[int, ...]] = lambda **static: ()
     reads_outputs: bool = True
     nominal: bool = False
@@ -151,7 +153,7 @@ class Call:
     @property
     def shares(self) -> bool:
         """Whether some inputs belong to all batch elements, or the functions know no batch."""
-        return self.primitive.foreign or self._shares_inputs
+        return self.primitive.foreign or self.primitive.iterates or self._shares_inputs
 
     @property
     def _shares_inputs(self) -> bool:

@@ -213,5 +213,5 @@ eigenpairs = Primitive(
     core=1,
     undefined=_why,
     insists=lambda *, options, **_: insists(ties=options.ties),
-    foreign=True,
+    iterates=True,
 )

@@ -148,7 +148,7 @@ def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, cou
 
 # inputs: the leaves, U, S, Vh and the next values, which the leaves carry
 error_of = Primitive(
-    "truncation_error", _forward, _jvp, _vjp, core=0, undefined=_undefined, foreign=True
+    "truncation_error", _forward, _jvp, _vjp, core=0, undefined=_undefined, iterates=True
 )
 
 

@@ -120,6 +120,7 @@ def implicit_solve(
         vjp,
         outputs=unknowns,
         carried=tuple(range(unknowns + factors, first_leaf)),
-        foreign=True,
+        foreign=True,  # its rules differentiate products by the library's own autodiff
+        iterates=True,
     )
     return solve

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Number
-from typing import Any
+from typing import Any, ClassVar
 
 from .._bindings import dask_products
 from .._bindings.array import (
@@ -54,6 +54,7 @@ class _Dense:
     """An array (..., m, n), the only leaf."""
 
     name = "DENSE"
+    foreign: ClassVar[bool] = False  # whether its products take the library's own arrays alone
 
     def __reduce__(self) -> str:
         return self.name  # one object in every process
@@ -79,6 +80,7 @@ class _Whole(_Dense):
     """An object that has products; its cotangent is a `LowRank`."""
 
     name = "WHOLE"
+    foreign = True
 
     def cotangents(self, leaves: Arrays, left: list[Array], right: list[Array]) -> Arrays:
         return (LowRank(beside(left), beside(right)),)
@@ -91,6 +93,7 @@ class _Streamed(_Dense):
     """
 
     name = "STREAMED"
+    foreign = True
 
     def products(self, x: Array) -> Products:
         return streamed_products(x)
@@ -114,6 +117,7 @@ class _OfParameters:
 
     build: Callable[..., Any]
     ndims: tuple[int, ...]
+    foreign: ClassVar[bool] = True
 
     def products(self, *leaves: Array) -> Products:
         if tuple(x.ndim for x in leaves) != self.ndims:
@@ -164,6 +168,7 @@ class Entries:
 
     library: Any
     shape: tuple[int, int]
+    foreign: ClassVar[bool] = True
 
     def products(self, values: Array, rows: Array, cols: Array) -> Products:
         return sparse_products(self.library, values, rows, cols, self.shape)
@@ -185,6 +190,10 @@ class Hermitian:
     """An operand that is Hermitian; of an array, the Hermitian part."""
 
     of: Any
+
+    @property
+    def foreign(self) -> bool:
+        return bool(self.of.foreign)
 
     def products(self, *leaves: Any) -> Products:
         """A X on both sides."""

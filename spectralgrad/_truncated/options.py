@@ -56,6 +56,11 @@ class Options:
     reported: bool = True  # whether a warning about x can be raised
 
     @property
+    def foreign(self) -> bool:
+        """Whether the solver is the user's code."""
+        return callable(self.solver)
+
+    @property
     def most(self) -> int:
         """Iterations of the conjugate gradients."""
         return 10 * self.maxiter

@@ -282,7 +282,7 @@ triplets = Primitive(
     core=2,
     undefined=_why,
     insists=lambda *, options, **_: insists(ties=options.ties),
-    foreign=True,
+    iterates=True,
 )
 # inside functions of x: warns of nothing
 triplet_factors = replace(triplets, undefined=None)
