@@ -50,8 +50,8 @@ def test_both_ways_agree(operation, is_complex, monkeypatch):
     shape = (2, 3, 3) if operation.square else (2, 4, 3)
     x = torch.asarray(sample(operation, shape, is_complex=is_complex and not operation.real))
     small = derivatives(operation, x)
-    monkeypatch.setattr(numpy_views, "SMALL", -1)
-    monkeypatch.setattr(numpy_views, "SMALL_FOR_LAPACK", -1)
+    for limit in ("SMALL", "SMALL_FOR_LAPACK", "ITERATED"):
+        monkeypatch.setattr(numpy_views, limit, -1)
     for a, b in zip(small, derivatives(operation, x), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-10)
 
@@ -74,6 +74,12 @@ def views(monkeypatch):
     return used
 
 
+def own_solver(x, k):
+    assert isinstance(x, torch.Tensor)
+    U, S, Vh = torch.linalg.svd(x, full_matrices=False)
+    return U[:, :k], S[:k], Vh[:k]
+
+
 def test_which_tensors_go_there(monkeypatch):
     used = views(monkeypatch)
 
@@ -89,6 +95,9 @@ def test_which_tensors_go_there(monkeypatch):
         assert ways(torch.asarray(random((100, n, n)))) == {"forward", "vjp"}
     assert ways(torch.asarray(random((3, 129, 129)))) == set()
     assert ways(x.clone(), lambda x: sg.svd_function(x, torch.tanh)) == {"forward"}  # of factors
+    large = torch.asarray(random((300, 280)))
+    assert ways(large, lambda x: sg.truncated_svd(x, 2).S) == {"forward", "vjp"}
+    assert ways(large, lambda x: sg.truncated_svd(x, 2, solver=own_solver).S) == set()
     with FlopCounterMode(display=False) as counter:
         assert ways(x.clone()) == set()
     assert counter.get_total_flops() > 0

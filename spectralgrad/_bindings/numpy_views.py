@@ -22,6 +22,7 @@ from .host import TINY, quiet
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.
 SMALL = 64 * 64
 SMALL_FOR_LAPACK = 32 * 32
+ITERATED = inf  # MKL takes twice as long for products of few columns, whatever the matrix
 MODERATE = 2**20  # numbers in stacks of point sets: threads are worth it beyond
 
 
@@ -40,8 +41,10 @@ def _computed(
     call: Any, function: Callable[..., Arrays], groups: tuple[Arrays, ...], most: float
 ) -> Arrays:
     first = groups[0][0]
-    if _is_stack(first) or call.primitive.iterates:
-        most = inf  # MKL takes twice as long for products of few columns
+    if call.primitive.iterates:
+        most = ITERATED
+    elif _is_stack(first):
+        most = inf
     elif _is_thin_stack(first) and not call.primitive.decomposes:
         most = MODERATE
     views = None if call.foreign or _is_watched() else _views(groups, most)
