@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
         "--group",
         choices=tuple(GROUPS),
         default="everyday",
-        help="truncated: truncated SVDs, hours",
+        help="truncated: truncated SVDs, half an hour",
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=None, help="default: 512 1024")
     parser.add_argument("--repeats", type=int, default=None, help="pairs a case, default 15 or 3")
