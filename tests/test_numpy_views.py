@@ -1,4 +1,4 @@
-"""Small PyTorch tensors, which NumPy computes: the same numbers, and nothing shared or hidden."""
+"""PyTorch tensors that NumPy computes: the same numbers, and nothing shared or hidden."""
 
 from __future__ import annotations
 

@@ -47,7 +47,6 @@ __all__ = [
     "on_one_device",
     "product",
     "real",
-    "row_slices",
     "running_sum",
     "skew",
     "svd_of_finite",
@@ -167,22 +166,6 @@ def _times(a: Array, b: Array) -> Array:
         return product_across(a, b, a @ b)
     terms = [a[..., :, i, None] * b[..., i, None, :] for i in range(a.shape[-1])]
     return product_across(a, b, reduce(add, terms))
-
-
-CACHE = 2**19  # bytes that stay in a core's own cache, beside others
-
-
-def row_slices(A: Array) -> tuple[Array, ...]:
-    """Slices of rows of a large matrix, if A^H A X is the faster by them.
-
-    Each is read once for both products. With four columns NumPy takes 0.4 of the time (2.4); with
-    complex numbers it gains nothing, and MKL, which PyTorch calls, loses.
-    """
-    if type(A) is not np.ndarray or A.dtype.kind != "f" or not A.flags.c_contiguous:
-        return ()
-    m, n = A.shape[-2:]
-    rows = max(16, CACHE // max(1, n * A.itemsize))
-    return tuple(A[..., i : i + rows, :] for i in range(0, m, rows)) if m > rows else ()
 
 
 def _is_tiny_stack(a: Array, b: Array) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial, reduce
-from operator import add
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ import numpy as np
 from .._bindings import dask_products
 from .._bindings.array import (
     Array,
-    Arrays,
-    adjoint,
     array_namespace,
     beside,
     conj,
@@ -22,19 +19,24 @@ from .._bindings.array import (
     is_array,
     is_complex,
     real,
-    row_slices,
 )
 from .._bindings.lookup import (
     SparseLibrary,
     is_cupyx,
     is_linear_operator,
-    library_of,
     sparse_library,
 )
-from .._bindings.owners import is_dask_array, is_torch_array
+from .._bindings.owners import is_dask_array
+from .._bindings.thin_products import (
+    FEW_COLUMNS,
+    adjoint_times,
+    by_few,
+    few_columns,
+    gram_of,
+    times,
+)
 
 SLICE = 256  # columns of an operator at a time
-FEW_COLUMNS = 32  # of a sparse matrix of SciPy's
 
 Product = Callable[[Array], Array]
 
@@ -83,9 +85,7 @@ def products_of(A: Any) -> Products:
         values, rows, cols = sparse.parts(A)
         return sparse_products(sparse, values, rows, cols, shape)
     if is_array(A):
-        slices = row_slices(A)
-        gram = partial(_gram_by_slices, slices) if slices else None
-        return Products(shape, partial(_times, A), partial(_adjoint_times, A), A, gram=gram)
+        return Products(shape, partial(times, A), partial(adjoint_times, A), A, gram=gram_of(A))
     if callable(getattr(A, "matmat", None)) and callable(getattr(A, "rmatmat", None)):
         found = _checked(A.matmat, A.rmatmat, shape, like_of(A))
         return replace(found, given=getattr(A, "given", True), costly=getattr(A, "costly", False))
@@ -93,26 +93,8 @@ def products_of(A: Any) -> Products:
     like = like_of(A)
     Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
     if hasattr(A, "tocsr") and type(like) is np.ndarray:
-        return Products(shape, partial(_by_few, A), partial(_by_few, Ah), like, narrow=True)
+        return Products(shape, partial(by_few, A), partial(by_few, Ah), like, narrow=True)
     return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
-
-
-def few_columns(X: Array) -> Iterator[Array]:
-    """The columns of X, FEW_COLUMNS at a time."""
-    for start in range(0, X.shape[-1], FEW_COLUMNS):
-        yield X[..., start : start + FEW_COLUMNS]
-
-
-def _by_few(A: Any, X: Array) -> Array:
-    """A X for a sparse matrix of SciPy's.
-
-    Of 64 columns and more its products take up to three times as long for each (1.17): rows that
-    lie a power of two apart leave the cache early, and the system has to give new memory for what
-    is made of many rows.
-    """
-    if X.shape[-1] <= FEW_COLUMNS:
-        return A @ X
-    return beside([A @ part for part in few_columns(X)])
 
 
 def streamed_products(A: Array) -> Products:
@@ -124,31 +106,6 @@ def streamed_products(A: Array) -> Products:
         dask_products.thin_like(A),
         costly=True,
     )
-
-
-def _times(A: Array, X: Array) -> Array:
-    if (type(A) is np.ndarray or is_torch_array(A)) and not is_complex(A):
-        # a tenth faster where X has few columns (OpenBLAS 0.3), twice with 16 (MKL, PyTorch 2.13)
-        return _product(X.mT, A.mT).mT
-    return _product(A, X)
-
-
-def _adjoint_times(A: Array, Y: Array) -> Array:
-    return adjoint(_product(adjoint(Y), A))  # a fifth faster, and A is not conjugated
-
-
-def _product(A: Array, B: Array) -> Array:
-    if library_of(A).autodiff:
-        return A @ B
-    with np.errstate(invalid="ignore"):  # an Inf in one batch element gives that one NaN
-        return A @ B
-
-
-def _gram_by_slices(slices: Arrays, X: Array) -> Array:
-    """A^H A X of a real A, by slices of its rows."""
-    Xh = X.mT
-    with np.errstate(invalid="ignore"):
-        return reduce(add, ((Xh @ part.mT) @ part for part in slices)).mT
 
 
 def identity_slices(like: Array, n: int) -> Iterator[Array]:
