@@ -128,10 +128,11 @@ def test_sparse_products_of_few_columns_at_a_time(shape, is_complex):
 
 
 @pytest.mark.parametrize("shape", [(2, 300, 310), (700, 200), (150, 900)], ids=str)
+@pytest.mark.parametrize("columns", [4, 20])
 @by_dtype
-def test_products_of_more_than_a_cache_holds(shape, is_complex):
-    scale = 2.0**600
-    A, X = (random((*shape[:-2], *s), is_complex=is_complex) for s in (shape[-2:], (shape[-1], 4)))
+def test_products_of_more_than_a_cache_holds(shape, columns, is_complex):
+    scale, shapes = 2.0**600, (shape, (*shape[:-2], shape[-1], columns))
+    A, X = (random(s, is_complex=is_complex) for s in shapes)
     expected = A.conj().mT @ (A @ X)
     for x, factor in ((A, 1), (A.mT.copy().mT, 1), (scale * A, scale), (A / scale, 1 / scale)):
         products = products_of(x)

@@ -167,12 +167,12 @@ def truncated_jvp(
     V, tolerance = adjoint(Vh), options.tolerance(S)
     undefined = leading_columns(_columns(found, options)[1], S.shape[-1])
     once = once_differentiable(S, partial(_fragile, S, undefined, options))
-    valid = [1 + once + 0.0 * S] * 2
+    defined = 1 + once + 0.0 * S
     if ties == "drop":
-        undefined = undefined & equals_mirror(S, tolerance)
+        undefined, valid = undefined & equals_mirror(S, tolerance), [defined, defined]
     else:
         free = (_free_columns(found, rows, options)[1] for rows in (U.shape[-2], V.shape[-2]))
-        valid = [1 + once + nan_where(leading_columns(part, S.shape[-1]), S) for part in free]
+        valid = [defined + nan_where(leading_columns(part, S.shape[-1]), S) for part in free]
     dA_V, dAh_U = operand.tangents(leaves, dots, U, V)
     dP = adjoint_times(U, dA_V)
     W_U, W_V = rotations(dP, S, tolerance)
