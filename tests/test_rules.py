@@ -113,6 +113,16 @@ def test_a_truncated_svd_of_no_triplets():
         sg.rules.truncated_svd_vjp((x,), (U, S, Vh), (U, S, Vh))
 
 
+def test_a_truncated_svd_with_a_negative_value():
+    """Its residual is zero, and it is no singular value."""
+    x = random((5, 4))
+    U, S, Vh = np.linalg.svd(x, full_matrices=False)
+    turned = -U[:, :2], -S[:2], Vh[:2]
+    with pytest.warns(sg.ConvergenceWarning, match=r"none of x: .* is 1 where"):
+        x_bar = sg.rules.truncated_svd_vjp(x, turned, (None, np.ones(2), None))
+    assert np.all(np.isnan(x_bar))
+
+
 def test_sums_over_many_rows_keep_single_precision():
     """Of 10^6 numbers alike, one added after the other, three digits are left."""
     x = np.full((10**6, 2), 1e-3, dtype=np.float32)

@@ -336,6 +336,49 @@ def test_scales(library, name, exponent):
     np.testing.assert_allclose(scaled, wanted, rtol=1e-12, atol=1e-13 * np.max(np.abs(wanted)))
 
 
+LEADING = {  # of degree 0, or 1 for the error
+    "svd": lambda x: (lambda f: f.U[:, :1] @ f.Vh[:1, :])(sg.svd(x)),
+    "svd, wide": lambda x: (lambda f: f.U[:, :1] @ f.Vh[:1, :])(sg.svd(x[:3, :])),
+    "eigh": lambda x: (lambda Q: Q[:, :1] @ Q[:, :1].T)(sg.eigh(x).eigenvectors),
+    "truncated_svd": lambda x: (lambda f: f.U @ f.Vh)(sg.truncated_svd(x, 2)),
+    "truncated_eigh": lambda x: (lambda Q: Q @ Q.T)(sg.truncated_eigh(x, 2).eigenvectors),
+    "truncation_error": lambda x: sg.truncation_error(x, 2),
+}
+
+
+@pytest.mark.parametrize("exponent", [-660, 660])
+@pytest.mark.parametrize("name", LEADING)
+def test_scales_through_vectors(native, name, exponent):
+    """Of a scalar of degree 0, along directions of the scale of x, nothing depends on that."""
+    x, dx, C = random((3, 4, 4), seed=3)
+    x, dx = x + x.T, dx + dx.T
+    function, c, degree = LEADING[name], 2.0**exponent, int(name == "truncation_error")
+    weights = native.array(C)
+
+    def of_degree_0(x, c):
+        found = function(x) / c**degree
+        return native.xp.sum(found * (weights[: found.shape[0], :] if found.ndim else 1.0))
+
+    def second(c):
+        arrays = map(native.array, (c * x, c * dx, np.asarray(1.0)))
+        return np.sum(native.numpy(native_hvp(native, partial(of_degree_0, c=c), *arrays)) * c * dx)
+
+    assert second(c) == pytest.approx(second(1.0), rel=1e-11)
+
+
+@pytest.mark.parametrize("exponent", [-660, 660])
+def test_the_error_of_a_truncation_at_every_scale(library, exponent):
+    x, dx, c = *random((2, 4, 3)), 2.0**exponent
+    found = []
+    for c in (1.0, 2.0**exponent):
+        arrays = library.array(c * x), library.array(c * dx)
+        _, tangent = sg.jvp(partial(sg.truncation_error, k=1), arrays[:1], arrays[1:])
+        _, pullback = sg.vjp(partial(sg.truncation_error, k=1), arrays[0])
+        (x_bar,) = pullback(library.array(np.asarray(1 / c)))
+        found.append((float(tangent) / c, np.sum(library.numpy(x_bar) * c * dx)))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-13)
+
+
 STEEP = {
     "power:-2": (lambda x: sg.svd_function(x, F.power(-2)), -2),
     "power:-2.5": (lambda x: sg.eigh_function(x, F.power(-2.5)), -2.5),

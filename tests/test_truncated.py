@@ -131,6 +131,36 @@ def test_operators_and_sparse_matrices_give_the_same(shape, is_complex):
         np.testing.assert_allclose(moved, wanted, atol=1e-10 * np.linalg.norm(wanted))
 
 
+def test_a_solver_that_takes_eigenvalues():
+    """Negative ones are values of the other sign of u."""
+    x = np.diag([-3.0, 2.0, -1.0, 0.5]) + 0.1
+
+    def largest(A, k):
+        w, Q = np.linalg.eigh(A)
+        chosen = np.argsort(-np.abs(w))[:k]
+        return Q[:, chosen], w[chosen], Q[:, chosen].T
+
+    (U, S, Vh), pullback = sg.vjp(sg.truncated_svd, x, k=2, solver=largest)
+    wanted_U, wanted_S, wanted_Vh = np.linalg.svd(x)
+    np.testing.assert_allclose(S, wanted_S[:2], rtol=1e-14)
+    np.testing.assert_allclose((U * S) @ Vh @ Vh.T, x @ Vh.T, atol=1e-14)
+    (x_bar,) = pullback((None, np.ones(2), None))
+    np.testing.assert_allclose(x_bar, wanted_U[:, :2] @ wanted_Vh[:2], atol=1e-14)
+
+
+@pytest.mark.parametrize("options", [{}, {"ties": "split"}, {"k": sg.truncation(most=2)}], ids=str)
+@by_dtype
+def test_values_of_a_stack_with_a_nan(options, is_complex):
+    """A gradient of S alone asks nothing of vectors, in no batch element."""
+    x = random((2, 3, 3), is_complex=is_complex)
+    x[1, 0, 0] = np.nan
+    found, pullback = sg.vjp(partial(sg.truncated_svd, **{"k": 2, **options}), x)
+    (x_bar,) = pullback(tuple(np.ones((2, 2)) if i == 1 else None for i in range(len(found))))
+    U, _, Vh = np.linalg.svd(x[0])
+    np.testing.assert_allclose(x_bar[0], U[:, :2] @ Vh[:2], atol=1e-14)
+    assert np.all(np.isnan(x_bar[1]))
+
+
 @by_dtype
 @pytest.mark.filterwarnings("ignore:Exited:UserWarning")  # LOBPCG's, by its random start
 def test_other_solvers(is_complex):
@@ -149,6 +179,8 @@ def test_other_solvers(is_complex):
     rough = lambda A, k: (part * (1 + 1e-6) for part in svds(A, k))
     with pytest.warns(sg.ConvergenceWarning, match="residual of"):
         sg.truncated_svd(x, 5, solver=rough)
+    with pytest.raises(TypeError, match="`solver` returned a NoneType; wanted U, S and Vh of at"):
+        sg.truncated_svd(x, 5, solver=lambda A, k: None)
 
 
 def dense(x_bar):

@@ -63,6 +63,28 @@ def test_sparse_tensors_of_pytorch(is_complex, options):
     assert isinstance(pullback((None, torch.ones(K).double(), None))[0], sg.operators.LowRank)
 
 
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+@pytest.mark.parametrize("layout", ["to_sparse", "to_sparse_csr"])
+def test_second_derivatives_by_sparse_tensors_of_pytorch(layout):
+    """Of a penalty of the gradient; that of sum(S^3) is 3 U S^2 Vh, of size 9 sum(S^4)."""
+    torch = pytest.importorskip("torch")
+    x = matrix(False) + 1.0  # no zeros
+    A = getattr(torch.asarray(x), layout)().requires_grad_()
+    (x_bar,) = torch.autograd.grad((sg.truncated_svd(A, K).S ** 3).sum(), A, create_graph=True)
+    (x_bar.to_dense() ** 2).sum().backward()
+    U, S, Vh = np.linalg.svd(x, full_matrices=False)
+    wanted = 36 * (U[:, :K] * S[:K] ** 3) @ Vh[:K]
+    np.testing.assert_allclose(A.grad.to_dense().numpy(), wanted, atol=1e-12 * S[0] ** 3)
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
+def test_second_derivatives_by_complex_csr_are_refused():
+    torch = pytest.importorskip("torch")
+    A = torch.asarray(matrix(True)).to_sparse_csr().requires_grad_()
+    with pytest.raises(RuntimeError, match="complex"):  # by PyTorch (2.13), which has none
+        torch.autograd.grad(sg.truncated_svd(A, K).S.sum(), A, create_graph=True)[0].to_dense()
+
+
 @by_dtype
 def test_sparse_matrices_of_jax(is_complex):
     jax = pytest.importorskip("jax")

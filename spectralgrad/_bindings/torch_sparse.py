@@ -16,7 +16,7 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     if A.layout == torch.sparse_csr and A.dense_dim() == 0:
         # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
         rows = torch.repeat_interleave(A.crow_indices().diff())
-        return _one_for_each_place(A.values().clone(), rows, A.col_indices(), A.shape[1])
+        return _one_for_each_place(_Values.apply(A), rows, A.col_indices(), A.shape[1])
     if A.layout != torch.sparse_coo or A.dense_dim() != 0:
         raise TypeError(
             f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
@@ -25,6 +25,28 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     A = A.coalesce()
     rows, cols = A.indices()
     return A.values(), rows, cols
+
+
+class _Values(torch.autograd.Function):
+    """The values of a CSR tensor.
+
+    The gradient of those that PyTorch gives has no derivative itself, and is lost (2.13).
+    """
+
+    @staticmethod
+    def forward(A: torch.Tensor) -> torch.Tensor:
+        return A.values().clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
+        (A,) = inputs
+        ctx.shape = A.shape
+        ctx.save_for_backward(A.crow_indices(), A.col_indices())
+
+    @staticmethod
+    def backward(ctx: Any, bar: torch.Tensor) -> torch.Tensor:
+        starts, cols = ctx.saved_tensors
+        return _csr(starts, cols, bar, ctx.shape)
 
 
 def _one_for_each_place(
@@ -52,11 +74,15 @@ def _compressed(
     """As CSR, by a sort; entries of one place stay apart, and products add them."""
     order = torch.argsort(rows, stable=True)
     starts = torch.searchsorted(rows[order], torch.arange(shape[0] + 1, device=rows.device))
+    return _csr(starts, cols[order], values[order], shape)
+
+
+def _csr(
+    starts: torch.Tensor, cols: torch.Tensor, values: torch.Tensor, shape: tuple[int, ...]
+) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta", UserWarning)
-        return torch.sparse_csr_tensor(
-            starts, cols[order], values[order], shape, check_invariants=False
-        )
+        return torch.sparse_csr_tensor(starts, cols, values, shape, check_invariants=False)
 
 
 def sparse_product(

@@ -43,13 +43,12 @@ from .._spectrum.ties import (
     Ties,
     fragile_gap,
     gap_tolerance,
-    gaps,
-    guarded,
     in_tie,
     largest,
     split_eigen,
 )
 from .._spectrum.undefined import explain, insists
+from .._spectrum.units import over_gaps, quotient, unit_within
 from .declaration import operation
 from .svd import unread_input
 
@@ -89,7 +88,7 @@ def eigh_jvp(
     valid = 1 + once + 0.0 * w  # a factor, so that the derivative by dx is NaN too
     if ties != "drop":
         valid = valid + nan_where(in_tie(w, tolerance), w)
-    dQ = product(Q, dP / gaps(w, tolerance)) * valid[..., None, :]
+    dQ = product(Q, over_gaps(dP, w, tolerance)) * valid[..., None, :]
     return real(columnwise_dot(Q, dxh_Q)) + once, dQ
 
 
@@ -110,15 +109,16 @@ def eigh_vjp(
     diagonal = gauge.once_differentiable_cotangent(w, w_bar, once, P)
     if Q_bar is None:
         return (herm(product(Q * diagonal[..., None, :], adjoint(Q))),)
-    gap = gaps(w, tolerance)
     bad = gauge.eigh_undetermined((w, Q), (w_bar, Q_bar), tolerance, ties)
     if ties == "split" and w.shape[-1] > 0:
         before = real(columnwise_dot(Q, product(herm(x), Q)))
         split = splitting.split_of(w, before, gauge.touched(w_bar, Q_bar))
-        gap = guarded(split.gaps, tolerance[..., None])
         bad = bad | splitting.seen_in_eigh(split, w, (w_bar, Q_bar), P)
+        inner = quotient(P, split.gaps, tolerance[..., None], unit_within(w), 2)
+    else:
+        inner = over_gaps(P, w, tolerance)
     diagonal = diagonal + nan_where(bad, w)[..., None]  # which reaches every entry
-    K = herm(with_diagonal(P / gap, diagonal))
+    K = herm(with_diagonal(inner, diagonal))
     return (herm(product(Q, K, adjoint(Q))),)
 
 

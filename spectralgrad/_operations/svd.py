@@ -68,12 +68,10 @@ from .._spectrum.ties import (
     first,
     fragile_gap,
     gap_tolerance,
-    gaps,
-    guarded,
     split_singular,
-    sums,
 )
 from .._spectrum.undefined import explain, insists
+from .._spectrum.units import inverses, over_gaps, over_sums, quotient, unit_within
 from .declaration import operation
 
 
@@ -115,7 +113,7 @@ def svd_jvp(
     V_all = adjoint(Vh_all)
     U, V = leading_columns(U_all, k), leading_columns(V_all, k)
     tolerance = gap_tolerance(first(S), gap_rtol, ties)
-    inverse_S = 1 / guarded(S, tolerance / 2)
+    inverse_S = inverses(S, tolerance / 2)
     once = once_differentiable(S, partial(fragile, S, tolerance, ties))
     valid = [1 + once + 0.0 * S] * 2  # factors, so that the derivative by dx is NaN too
     if ties != "drop":
@@ -133,8 +131,8 @@ def svd_jvp(
 
 def rotations(dP: Array, S: Array, tolerance: Array) -> Arrays:
     """W_U and W_V from dP = U^H dA V."""
-    half_sum = herm(dP) / gaps(S, tolerance)
-    half_difference = skew(dP) / sums(S, tolerance)
+    half_sum = over_gaps(herm(dP), S, tolerance)
+    half_difference = over_sums(skew(dP), S, tolerance)
     return half_sum + half_difference, half_sum - half_difference
 
 
@@ -190,7 +188,7 @@ def svd_vjp(
 
     if (n <= k or V_bar is None) and (m <= k or U_bar is None):
         return (product(U, K, Vh),)
-    inverse_S = 1 / guarded(S, tolerance / 2)
+    inverse_S = inverses(S, tolerance / 2)
     if n > k and V_bar is not None:
         right_bar = _completed_cotangent(V_all, V_bar, k) * inverse_S[..., None, :]
         K = K - inverse_S[..., :, None] * R
@@ -214,14 +212,14 @@ def inner_cotangent(
     """
     (P, R), tie = inner, 2 * tolerance
     if split is None:
-        gap, total = gaps(2 * S, tie), sums(2 * S, tie)
+        difference, total = over_gaps(P - R, 2 * S, tie), over_sums(P + R, 2 * S, tie)
     else:
-        gap, total = (guarded(2 * part, tie[..., None]) for part in (split.gaps, split.sums))
+        unit, pairs = unit_within(S), ((P - R, split.gaps), (P + R, split.sums))
+        difference, total = (quotient(X, 2 * part, tie[..., None], unit, 2) for X, part in pairs)
     R_bar = R if isinstance(R, float) else adjoint(R)
     diagonal = gauge.once_differentiable_cotangent(S, S_bar, once, P, R_bar)
-    over_gaps = with_diagonal((P - R) / gap, diagonal / 2)
-    over_sums = (P + R) / total
-    return (over_gaps + over_sums) + adjoint(over_gaps - over_sums)
+    difference = with_diagonal(difference, diagonal / 2)
+    return (difference + total) + adjoint(difference - total)
 
 
 def _completed_cotangent(W_all: Array, W_bar: Array, k: int) -> Array:

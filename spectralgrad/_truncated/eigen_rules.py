@@ -37,8 +37,9 @@ from .._engine.primitive import Primitive
 from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
 from .._spectrum import gauge
-from .._spectrum.ties import first, gaps
+from .._spectrum.ties import first
 from .._spectrum.undefined import Policy, Undefined, explain, insists
+from .._spectrum.units import over_gaps
 from .eigen_complement import solve_outside
 from .eigenpairs import Eigenpairs, find
 from .implicit import outside
@@ -122,7 +123,7 @@ def truncated_jvp(
     dH_Q = operand.tangent(leaves, dots, Q)
     X = _solved(leaves, found, dH_Q, _idle(tied, found, options), operand, options)
     dP = adjoint_times(Q, dH_Q)
-    dQ = (Q @ (dP / gaps(w, tolerance)) + X) * valid[..., None, :]
+    dQ = (Q @ over_gaps(dP, w, tolerance) + X) * valid[..., None, :]
     return real(columnwise_dot(Q, dH_Q)) + once + jumped, dQ, *(None,) * 5
 
 
@@ -141,7 +142,7 @@ def truncated_vjp(
         return operand.cotangents(leaves, Q * diagonal[..., None, :], Q)
     idle = _idle(tied, found, options) | bad[..., None]
     X = _solved(leaves, found, Q_bar, idle, operand, options)
-    K = with_diagonal(P / gaps(w, tolerance), diagonal)
+    K = with_diagonal(over_gaps(P, w, tolerance), diagonal)
     return operand.cotangents(leaves, Q @ K + X, Q)
 
 

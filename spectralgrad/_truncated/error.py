@@ -21,6 +21,7 @@ from .._bindings.array import (
     beside,
     conj,
     eps,
+    expand,
     nan_where,
     real,
 )
@@ -34,6 +35,7 @@ from .._engine.reading import read
 from .._operations.declaration import operation
 from .._spectrum.ties import first, gap_tolerance, unit_of, zero_tolerance
 from .._spectrum.undefined import Undefined, name_pair
+from .._spectrum.units import quotient, unit_within
 from .left_over import entries_of, left_over, left_over_of, squared_norm
 from .operands import DENSE, STREAMED, WHOLE, Entries
 from .options import Options, Params, Solver, Unconverged
@@ -60,15 +62,21 @@ def _forward(*inputs: Any, operand: Any, count: int) -> Array:
     return unit * xp.sqrt(xp.where(lost, 0.0, square)) + nan_where(lost, S)
 
 
-def _slope(inputs: Arrays, outputs: Arrays, count: int) -> Array:
-    """1/e; 0 where e counts as zero, NaN where the cut splits a tie."""
+def _over_error(inputs: Arrays, outputs: Arrays, count: int) -> Callable[[Array, int], Array]:
+    """R -> R/e, of as many axes; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
-    xp = array_namespace(S)
-    zero = _is_zero(U, S, Vh, e)
-    slope = xp.where(zero, 0.0, 1 / xp.where(zero, 1.0, e)) + once_differentiable(e, lambda: zero)
-    if following.shape[-1] == 0:
-        return slope
-    return slope + nan_where(_splits_tie(S, following) & ~zero, S)
+    xp, tolerance, unit = array_namespace(S), _zero_tolerance(U, S, Vh), unit_within(S)
+    zero = e <= tolerance
+    valid = 1.0 + once_differentiable(e, lambda: zero)
+    if following.shape[-1]:
+        valid = valid + nan_where(_splits_tie(S, following) & ~zero, S)
+    valid = valid + xp.zeros_like(e)
+
+    def over_error(R: Array, axes: int) -> Array:
+        whole = quotient(R, expand(e, axes), expand(tolerance, axes), unit, axes)
+        return whole * expand(valid, axes)
+
+    return over_error
 
 
 def _splits_tie(S: Array, following: Array) -> Array:
@@ -78,8 +86,8 @@ def _splits_tie(S: Array, following: Array) -> Array:
     return (least - next_value(following) <= gap_tolerance(first(S)))[..., 0]
 
 
-def _is_zero(U: Array, S: Array, Vh: Array, e: Array) -> Array:
-    return e <= zero_tolerance(16 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
+def _zero_tolerance(U: Array, S: Array, Vh: Array) -> Array:
+    return zero_tolerance(16 * max(U.shape[-2], Vh.shape[-1]), S)[..., 0]
 
 
 def _undefined(
@@ -90,7 +98,7 @@ def _undefined(
     if values.shape[-1] == k:
         return None
     return Undefined("truncation_error").explain_elements(
-        _splits_tie(S, following) & ~_is_zero(U, S, Vh, outputs[0]),
+        _splits_tie(S, following) & (outputs[0] > _zero_tolerance(U, S, Vh)),
         values,
         tuple(d for d in directions[:count] if is_dense(d)),
         lambda S: f"the cut splits a tie, {name_pair('S', S, k - 1)}",
@@ -104,20 +112,21 @@ def _sum(a: Array | None, b: Array | None) -> Array | None:
 
 def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int) -> Arrays:
     leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
-    c = bars[0] * _slope(inputs, outputs, count)
-    held = (None,) * 4
+    over_error, c, held = _over_error(inputs, outputs, count), bars[0], (None,) * 4
     if operand is DENSE:
-        return c[..., None, None] * left_over_of(leaves[0], U, S, Vh), *held
+        return expand(c, 2) * over_error(left_over_of(leaves[0], U, S, Vh), 2), *held
     A = operand.products(*leaves)
     if operand is WHOLE:
-        part = _low_rank_part(A, U, S, Vh)
+        part, c = _low_rank_part(A, U, S, Vh), over_error(c, 0)
         return PlusMultiple(c * part.left, part.right, c, leaves[0]), *held
     if isinstance(operand, Entries):
         values, rows, cols = leaves
-        return c * (values + _low_rank_part(A, U, S, Vh).at(rows, cols)), None, None, *held
+        R = values + _low_rank_part(A, U, S, Vh).at(rows, cols)
+        return c * over_error(R, 1), None, None, *held
     totals: Arrays = ()
     for block in identity_slices(A.like, A.shape[1]):
-        terms = operand.cotangents(leaves, [c * left_over(A, U, S, Vh, block)], [block])
+        part = c * over_error(left_over(A, U, S, Vh, block), 2)
+        terms = operand.cotangents(leaves, [part], [block])
         totals = tuple(map(_sum, totals, terms)) if totals else terms
     return *totals, *held
 
@@ -125,25 +134,26 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
 def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, count: int) -> Array:
     """<R, dA>/e."""
     leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
-    xp, slope = array_namespace(S), _slope(inputs, outputs, count)
+    xp, over_error = array_namespace(S), _over_error(inputs, outputs, count)
     if all(dx is None for dx in dots):  # what the factors do, the leaves carry
         return None
     if operand is DENSE:
-        R = left_over_of(leaves[0], U, S, Vh)
-        return slope * xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
+        R = over_error(left_over_of(leaves[0], U, S, Vh), 2)
+        return xp.sum(real(conj(R) * dots[0]), axis=(-2, -1))
     A = operand.products(*leaves)
     if isinstance(operand, Entries):
         values, rows, cols = leaves
-        R = values + _low_rank_part(A, U, S, Vh).at(rows, cols)
-        return slope * xp.sum(real(conj(R[None, :])[0, :] * dots[0]))
+        R = over_error(values + _low_rank_part(A, U, S, Vh).at(rows, cols), 1)
+        return xp.sum(real(conj(R[None, :])[0, :] * dots[0]))
     total = 0.0
     for block in identity_slices(A.like, A.shape[1]):
         if operand is WHOLE:
             dA_X = products_of(dots[0]).matmat(block)
         else:
             dA_X = operand.tangents(leaves, dots, U, block)[0]
-        total = total + xp.sum(real(conj(left_over(A, U, S, Vh, block)) * dA_X))
-    return slope * total
+        R = over_error(left_over(A, U, S, Vh, block), 2)
+        total = total + xp.sum(real(conj(R) * dA_X))
+    return total
 
 
 # inputs: the leaves, U, S, Vh and the next values, which the leaves carry

@@ -10,7 +10,7 @@ from .._engine.operators import LowRank
 from .._engine.options import check_count, check_tol
 from .._engine.products import Products
 from .._engine.reading import read
-from .._spectrum.ties import Ties, first, split_width
+from .._spectrum.ties import Ties, first, split_width, unit_of
 from . import rules
 from .krylov import default_tol, true_residual
 from .operands import whole
@@ -70,13 +70,13 @@ def _invalid(A: Products, triplets: Arrays, function: str) -> Array:
     What is accepted is what `truncated_svd` accepts of itself and of other solvers. The derivative
     is off by the residual over the gap at most, as there.
     """
-    U, S, _ = triplets
+    (U, S, _), xp = triplets, array_namespace(triplets[1])
     rounding = max(eps(U), eps(A.like))
     wanted = max(rounding**0.75, default_tol(A) * (rounding / eps(A.like)))
-    residual = true_residual(A, *triplets)
+    negative = xp.max(-S / unit_of(S), axis=-1)
+    residual = xp.maximum(true_residual(A, *triplets), negative)
     known = read(residual)
     if known is not None and 0 not in known.shape:
-        xp = array_namespace(known)
         worst = float(xp.max(xp.where(xp.isnan(known), 0.0, known)))
         if worst > wanted:
             warn(ConvergenceWarning(_message(function, worst, wanted)))
@@ -95,10 +95,10 @@ def _plus(result: Any, invalid: Array) -> Any:
 def _message(function: str, worst: float, wanted: float) -> str:
     return (
         f"{function}: the derivative is NaN, since the triplets that were given are none of x: the "
-        f"greatest of ||A v - s u|| / S[0], ||A^H u - s v|| / S[0] and the columns of U^H U - I "
-        f"and V^H V - I is {worst:.2g} where {wanted:.2g} was wanted. Tighten the tolerance of the "
-        "solver that they come from, or differentiate sg.truncated_svd(x, k, solver=..., tol=...), "
-        "which accepts what it is told to."
+        f"greatest of ||A v - s u|| / S[0], ||A^H u - s v|| / S[0], -s / S[0] and the columns of "
+        f"U^H U - I and V^H V - I is {worst:.2g} where {wanted:.2g} was wanted. Tighten the "
+        "tolerance of the solver that they come from, or differentiate "
+        "sg.truncated_svd(x, k, solver=..., tol=...), which accepts what it is told to."
     )
 
 

@@ -220,7 +220,7 @@ def _undetermined(
     """The batch elements where the loss is not determined by x, or has no derivative."""
     U, S, Vh, *_ = found
     (U_bar, _, V_bar), V, xp = bars, adjoint(Vh), array_namespace(S)
-    if options.ties == "drop":
+    if options.ties == "drop" or (U_bar is None and V_bar is None):
         return xp.zeros(S.shape[:-1], dtype=xp.bool, device=device(S))
     bad = xp.any(_reached_columns(found, bars, options), axis=-1)
     if is_complex(U):

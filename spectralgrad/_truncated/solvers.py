@@ -125,7 +125,7 @@ def _svds(
     return partial(linalg.svds, matrix, k=options.k)
 
 
-def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
+def _sorted(found: Any, A: Products, options: Options) -> Triplets:
     """A solver's triplets in descending order, what follows them, and the residual they have.
 
     Where a larger one was left out, as ARPACK may leave copies out, that counts as a residual.
@@ -133,6 +133,7 @@ def _sorted(found: Iterable[Array], A: Products, options: Options) -> Triplets:
     k = options.k
     U, S, Vh = _checked(found, A.shape, k)
     xp = array_namespace(U)
+    U, S = xp.where(S < 0, -U, U), xp.abs(S)  # of a solver that takes eigenvalues
     order = xp.argsort(S, descending=True)
     U, S, Vh = xp.take(U, order, axis=1), xp.take(S, order), xp.take(Vh, order, axis=0)
     rest = beyond(A, (U, S, Vh), options.seed)
@@ -184,16 +185,22 @@ def _projected(A: Products, left: Product, right: Product) -> Products:
     )
 
 
-def _checked(found: Iterable[Array], shape: tuple[int, int], k: int) -> Arrays:
-    found = tuple(found)
-    shapes = [tuple(getattr(part, "shape", ("?",))) for part in found]
+def _checked(found: Any, shape: tuple[int, int], k: int) -> Arrays:
+    wanted = (
+        f"wanted U, S and Vh of at least k = {k} triplets, as svds has them, of shapes "
+        f"{[(shape[0], k), (k,), (k, shape[1])]}."
+    )
+    if not isinstance(found, Iterable):
+        kind = type(found).__name__
+        raise TypeError(f"truncated_svd: argument `solver` returned a {kind}; {wanted}")
+    triplets = tuple(found)
+    shapes = [tuple(getattr(part, "shape", ("?",))) for part in triplets]
     count = shapes[1][0] if len(shapes) == 3 and len(shapes[1]) == 1 else 0
     if shapes != [(shape[0], count), (count,), (count, shape[1])] or count < k:
         raise ValueError(
-            f"truncated_svd: the solver returned arrays of shapes {shapes}; wanted U, S and Vh of "
-            f"at least k = {k} triplets, as svds has them: {[(shape[0], k), (k,), (k, shape[1])]}."
+            f"truncated_svd: argument `solver` returned arrays of shapes {shapes}; {wanted}"
         )
-    return found
+    return triplets
 
 
 def check_solver(solver: Any, adjoint: Any) -> None:
