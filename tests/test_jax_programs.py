@@ -83,7 +83,12 @@ CALLS = {
 }
 
 
-PATIENT = ("vjp", "vjp of an operator", "grad of params")  # as "grad" is, for longer
+PATIENT = (
+    "vjp",
+    "vjp of an operator",
+    "grad of params",
+    "second order",
+)  # as "grad" is, for longer
 
 
 @pytest.mark.parametrize("name", [slow(name) if name in PATIENT else name for name in CALLS])

@@ -6,6 +6,7 @@ import copy
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import random
 
 import spectralgrad as sg
@@ -226,7 +227,9 @@ def test_parameters_that_are_no_matrices_are_refused(module):
 @pytest.mark.filterwarnings(
     "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning"
 )
-@pytest.mark.parametrize("module", MODULES[::2])
+@pytest.mark.parametrize(
+    "module", [MODULES[0], slow(nn.BoundedSingularValues(0.25, 4.0), id="between")]
+)
 def test_compiled_cached_and_removed(module):
     torch.compiler.reset()
     layer = layer_of(module)

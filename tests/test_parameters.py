@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import hermitian, random, with_spectrum
 
 import spectralgrad as sg
@@ -83,7 +84,9 @@ def test_second_order_natively(name):
     assert torch.autograd.gradgradcheck(fun, (x, p), fast_mode=True)
 
 
-@pytest.mark.parametrize("name", ["svd_function:power", "eigh_function:tikhonov", "schatten_norm"])
+@pytest.mark.parametrize(
+    "name", ["schatten_norm", *map(slow, ("svd_function:power", "eigh_function:tikhonov"))]
+)
 def test_second_order_in_jax(name):
     jax = pytest.importorskip("jax")
     fun, values = WITH_PARAMETER[name]
