@@ -16,6 +16,7 @@ from .._bindings.array import (
     beside,
     conj,
     device,
+    eps,
     is_array,
     is_complex,
     real,
@@ -53,6 +54,7 @@ class Products:
     costly: bool = False  # so that one with many columns is worth several with few
     narrow: bool = False  # so that several with few columns take less than one with many
     gram: Product | None = None  # A^H A X, if it takes less than both in turn
+    single: Callable[[Any], Products] | None = None  # of A/unit, where those take much less
 
     def normal(self, X: Array) -> Array:
         """A^H A X."""
@@ -63,8 +65,15 @@ class Products:
         return self.rmatmat(self.matmat(X))
 
     def adjoint(self) -> Products:
-        turned = replace(self, shape=self.shape[::-1], gram=None)
-        return replace(turned, matmat=self.rmatmat, rmatmat=self.matmat)
+        turned, single = self.shape[::-1], self.single
+        return replace(
+            self,
+            shape=turned,
+            matmat=self.rmatmat,
+            rmatmat=self.matmat,
+            gram=None,
+            single=single and (lambda unit: single(unit).adjoint()),
+        )
 
     def over(self, unit: Array) -> Products:
         """Those of A/unit."""
@@ -74,6 +83,7 @@ class Products:
             matmat=lambda X: self.matmat(X) / unit,
             rmatmat=lambda Y: self.rmatmat(Y) / unit,
             gram=gram and (lambda X: gram(X / unit) / unit),
+            single=None,
         )
 
 
@@ -93,8 +103,17 @@ def products_of(A: Any) -> Products:
     like = like_of(A)
     Ah = A.conj().T if is_complex(like) else A.T  # which shares what A holds
     if hasattr(A, "tocsr") and type(like) is np.ndarray:
-        return Products(shape, partial(by_few, A), partial(by_few, Ah), like, narrow=True)
+        single = partial(_in_single, A) if eps(like) < eps(np.float32(1)) else None
+        own = partial(by_few, A), partial(by_few, Ah)
+        return Products(shape, *own, like, narrow=True, single=single)
     return Products(shape, lambda X: A @ X, lambda Y: Ah @ Y, like)
+
+
+def _in_single(A: Any, unit: Any) -> Products:
+    """The products of a sparse matrix over a unit in single precision, with indices of 32 bits."""
+    A = A.tocsr()
+    values = (A.data / unit).astype(np.complex64 if is_complex(A.data) else np.float32)
+    return products_of(type(A)((values, A.indices, A.indptr), shape=A.shape))
 
 
 def streamed_products(A: Array) -> Products:

@@ -32,14 +32,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where, real
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
-from .._spectrum.ties import guarded
+from .._spectrum.ties import guarded, unit_of
 from .blocks import norms
-from .conjugate_gradients import conjugate_gradients
+from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, outside, significant, spans_all
 from .options import Options
+from .refinement import refined, single
 from .split import paired
 
 
@@ -80,6 +81,27 @@ def _closed_form(
     return x * inverse, y * inverse
 
 
+def _untied(y: Array, E_V: Array, tied: Array) -> Array:
+    return y - E_V @ array_namespace(y).where(tied, adjoint_times(E_V, y), 0.0)
+
+
+def _system(A: Products, V: Array, E_V: Array, unit: Any = 1.0) -> System:
+    """I - B^H B/s^2 for A over a unit, in the precision of V; `held` are 1/s, boost, and ties."""
+
+    def narrow(x: Array) -> Array:
+        return array_namespace(x).astype(x, real(V).dtype, copy=False)
+
+    def times(p: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
+        inverse = narrow(inverse * unit)
+        q = p - project_out(V, A.normal(p * inverse) * inverse)
+        return _untied(q, E_V, *tied) if tied else q
+
+    def preconditioned(r: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
+        return r + E_V @ (narrow(boost) * adjoint_times(E_V, r))
+
+    return System(times, preconditioned)
+
+
 def _by_iteration(
     A: Products,
     a: Array,
@@ -100,29 +122,23 @@ def _by_iteration(
     xp, inverse = array_namespace(a), _divisors(S)
     if spans_all(V, options):
         return a * inverse, b * inverse
-    r = e[..., :, None] * inverse
+    ratio = e[..., :, None] * inverse
     apart = _inverse_gap(e, S, tied and tied[0])
-    boost = r * e[..., :, None] * apart / (1 + r)  # r^2/((1 - r)(1 + r))
+    boost = ratio * e[..., :, None] * apart / (1 + ratio)  # r^2/((1 - r)(1 + r))
     b_outside = outside(V, b, options)
     rhs = b_outside + outside(V, A.rmatmat(project_out(U, a) * inverse), options)
-
-    def untied(y: Array, tied: Array) -> Array:
-        return y - E_V @ xp.where(tied, adjoint_times(E_V, y), 0.0)
-
-    def times(p: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
-        q = p - project_out(V, A.normal(p * inverse) * inverse)
-        return untied(q, *tied) if tied else q
-
-    def preconditioned(r: Array, inverse: Array, boost: Array, *tied: Array) -> Array:
-        return r + E_V @ (boost * adjoint_times(E_V, r))
 
     held: Arrays = (inverse, boost)
     if tied is not None:
         pairs, whole = tied
-        held, rhs = (*held, pairs), significant(untied(rhs, pairs), whole)
-    y, unsolved, least = conjugate_gradients(
-        times, preconditioned, rhs, held, cast("float", options.adjoint_tol), options.most
-    )
+        held, rhs = (*held, pairs), significant(_untied(rhs, E_V, pairs), whole)
+    system, bounds = _system(A, V, E_V), (cast("float", options.adjoint_tol), options.most)
+    if A.single is None:
+        y, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
+    else:
+        unit = unit_of(S)[0]
+        rough = _system(A.single(unit), single(V), single(E_V), unit)
+        y, unsolved, least = refined(rough, system, rhs, held, *bounds)
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
     y = y * inverse + nan_where(bad, S)[..., None, None]

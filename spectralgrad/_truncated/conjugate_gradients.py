@@ -16,6 +16,13 @@ from .._spectrum.ties import guarded
 TRACED = 100  # iterations where none may be read
 
 
+class System(NamedTuple):
+    """`times(p, *held)` is N p and `preconditioned(r, *held)` an approximation of N^-1 r."""
+
+    times: Callable[..., Array]
+    preconditioned: Callable[..., Array]
+
+
 class Solved(NamedTuple):
     """The solution, and of each column, (..., 1, k), whether it is none, and a Rayleigh quotient.
 
@@ -32,18 +39,13 @@ def _dot(x: Array, y: Array) -> Array:
 
 
 def conjugate_gradients(
-    times: Callable[..., Array],
-    preconditioned: Callable[..., Array],
-    rhs: Array,
-    held: Arrays,
-    tol: float,
-    most: int,
+    system: System, rhs: Array, held: Arrays, tol: float, most: int, whole: Array | None = None
 ) -> Solved:
-    """Solve N y = rhs to a relative residual, N positive definite with a norm of about 1.
+    """Solve N y = rhs to a residual over the norm of rhs, or of the `whole` that it is left of.
 
-    `times(p, *held)` is N p and `preconditioned(r, *held)` an approximation of N^-1 r.
+    N is positive definite with a norm of about 1.
     """
-    xp = array_namespace(rhs)
+    (times, preconditioned), xp = system, array_namespace(rhs)
 
     def unsolved(state: Arrays) -> Array:
         r, norm = state[1], state[5]
@@ -64,7 +66,8 @@ def conjugate_gradients(
 
     size = xp.max(xp.abs(rhs), axis=-2, keepdims=True)
     rhs = rhs / guarded(size, 0.0)
-    norm, z = xp.sqrt(_dot(rhs, rhs)), preconditioned(rhs, *held)
+    norm = xp.sqrt(_dot(rhs, rhs)) if whole is None else whole / guarded(size, 0.0)
+    z = preconditioned(rhs, *held)
     least = xp.full_like(norm, float("inf"))
     state = xp.zeros_like(rhs), rhs, z, _dot(rhs, z), least, norm, *held
     state = loop_columns(unsolved, body, state, most, traced=TRACED)

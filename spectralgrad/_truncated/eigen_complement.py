@@ -24,13 +24,14 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where
+from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where, real
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
 from .blocks import norms
-from .conjugate_gradients import conjugate_gradients
+from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, significant
 from .options import Options
+from .refinement import refined, single
 
 
 def _signs(w: Array, which: str) -> Array:
@@ -72,6 +73,32 @@ def _forward(
     return found + (b - outside) * (sigma / norm)
 
 
+def _untied(y: Array, E: Array, tied: Array) -> Array:
+    return y - E @ array_namespace(y).where(tied, adjoint_times(E, y), 0.0)
+
+
+def _system(A: Products, Q: Array, E: Array, unit: Any = 1.0) -> System:
+    """sigma N/c for H over a unit, in the precision of Q, and its preconditioner.
+
+    `held` are the factor sigma/c of H, the shift sigma w/c, c over sigma (w - e), and ties.
+    """
+    xp = array_namespace(Q)
+
+    def narrow(x: Array) -> Array:
+        return xp.astype(x, real(Q).dtype, copy=False)
+
+    def times(p: Array, factor: Array, shift: Array, inverse: Array, *tied: Array) -> Array:
+        moved = narrow(shift) * p - A.matmat(p * narrow(factor * unit))
+        q = project_out(Q, moved)  # N_i may be indefinite within Q
+        return _untied(q, E, *tied) if tied else q
+
+    def preconditioned(r: Array, factor: Array, shift: Array, inverse: Array, *_: Array) -> Array:
+        inverse = narrow(inverse)
+        return r + E @ xp.where(inverse > 0, (inverse - 1) * adjoint_times(E, r), 0.0)
+
+    return System(times, preconditioned)
+
+
 def _by_iteration(
     A: Products, rhs: Array, pairs: Arrays, surplus: tuple[Array, Array], options: Options
 ) -> Array:
@@ -84,22 +111,17 @@ def _by_iteration(
     sigma, norm = _norms(w, scale, options)
     held: Arrays = sigma / norm, sigma * w[..., None, :] / norm, sigma * norm * inverse
 
-    def untied(y: Array, tied: Array) -> Array:
-        return y - E @ xp.where(tied, adjoint_times(E, y), 0.0)
-
-    def times(p: Array, factor: Array, shift: Array, inverse: Array, *tied: Array) -> Array:
-        q = project_out(Q, shift * p - A.matmat(p * factor))  # N_i may be indefinite within Q
-        return untied(q, *tied) if tied else q
-
-    def preconditioned(r: Array, factor: Array, shift: Array, inverse: Array, *_: Array) -> Array:
-        return r + E @ xp.where(inverse > 0, (inverse - 1) * adjoint_times(E, r), 0.0)
-
     if options.ties == "drop":
         tied = inverse == 0
-        held, rhs = (*held, tied), significant(untied(rhs, tied), norms(rhs))
-    x, unsolved, least = conjugate_gradients(
-        times, preconditioned, rhs, held, cast("float", options.adjoint_tol), options.most
-    )
+        held, rhs = (*held, tied), significant(_untied(rhs, E, tied), norms(rhs))
+    system, bounds = _system(A, Q, E), (cast("float", options.adjoint_tol), options.most)
+    if A.single is None:
+        x, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
+    else:
+        unit = xp.where(scale == 0, 1.0, scale)
+        rough = _system(A.single(unit), single(Q), single(E), unit)
+        x, unsolved, least = refined(rough, system, rhs, held, *bounds)
+        x = project_out(Q, x)  # what rounding to single precision has left there, N_i does not see
     tie = least <= options.tolerance(scale[..., None])[..., None] / norm
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
     return x * (sigma / norm) + nan_where(bad, w)[..., None, None]

@@ -200,7 +200,7 @@ class Hermitian:
         if self.of is DENSE:
             return products_of(herm(leaves[0]))
         A = self.of.products(*leaves)
-        return Products(A.shape, A.matmat, A.matmat, A.like, given=True)
+        return Products(A.shape, A.matmat, A.matmat, A.like, given=True, single=A.single)
 
     def cotangents(self, leaves: Arrays, left: Array, right: Array) -> Arrays:
         """The leaves' cotangents for that of A, herm(left right^H)."""

@@ -159,9 +159,10 @@ def truncated_svd(
     a basis on the shorter side, of at most 100 + 5 (k + oversample) vectors, twice while it
     restarts, and 4 blocks of k + oversample vectors of the longer one, or some 25 such blocks of
     both where small values take the second iteration. The derivative takes one product with A and
-    with A^H an iteration, for the columns that are not solved yet. Golub and Underwood (1977) for
-    the iteration; Francuz, Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what
-    is kept.
+    with A^H an iteration, for the columns that are not solved yet; those with a sparse matrix of
+    SciPy's are in single precision, in which it is held too meanwhile, and a few in double bring
+    the result to that. Golub and Underwood (1977) for the iteration; Francuz, Schuch and Vanhecke
+    (2025) for the derivative; Townsend (2016) for what is kept.
 
     Examples
     --------
