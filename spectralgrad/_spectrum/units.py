@@ -20,7 +20,7 @@ _unit = constant("unit", unit_of)
 
 
 def unit_within(values: Array) -> Any:
-    """The largest of the values, (..., 1), or the number 1.0 where no quotient is differentiated."""
+    """The largest of the values, (..., 1), or 1.0 where no quotient is differentiated."""
     if current_tape(values) is not None:  # which follows calls alone, and no quotient
         return 1.0
     return _unit(values) if library_of(values).is_differentiated(values) else 1.0
