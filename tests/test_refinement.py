@@ -9,7 +9,7 @@ from matrices import hermitian, random, with_spectrum
 
 import spectralgrad as sg
 from spectralgrad._truncated.conjugate_gradients import System
-from spectralgrad._truncated.refinement import refined, single
+from spectralgrad._truncated.refinement import are_hard, refined, single
 
 by_dtype = pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 
@@ -31,7 +31,7 @@ def test_residuals_are_those_of_double_precision(least, is_complex):
     N = (Q * np.append(values, np.ones(28))) @ Q.conj().T
     rhs, calls = random((40, 5), seed=1, is_complex=is_complex), ([], [])
     rough, exact = system(single(N), calls[0]), system(N, calls[1])
-    found = refined(rough, exact, rhs, (np.ones((1, 5)),), 1e-12, 1000)
+    found = refined(rough, exact, rhs, (np.ones((1, 5)),), np.full((1, 5), True), 1e-12, 1000)
     assert not np.any(found.unsolved)
     rest, *sizes = (
         np.linalg.norm(W, axis=0) for W in (rhs - N @ found.solution, rhs, found.solution)
@@ -46,7 +46,7 @@ def test_solved_columns_leave_and_zero_ones_cost_nothing():
     N, calls = np.diag(np.linspace(0.5, 1.0, 30)), ([], [])
     rhs = np.stack([np.zeros(30), np.eye(30)[3], random((30,))], axis=-1)
     rough, exact = system(single(N), calls[0]), system(N, calls[1])
-    found = refined(rough, exact, rhs, (), 1e-12, 100)
+    found = refined(rough, exact, rhs, (), np.full((1, 3), True), 1e-12, 100)
     np.testing.assert_allclose(found.solution, np.linalg.solve(N, rhs), rtol=1e-11)
     assert 3 not in calls[1]
     assert calls[0][-1] == 1
@@ -90,3 +90,12 @@ def test_gradients_of_a_sparse_hermitian_matrix_are_those_of_an_array(
         gradients.append(unit * (found if A is x else found.todense()))
     size = np.max(np.abs(gradients[0]))
     np.testing.assert_allclose(*gradients, rtol=0, atol=size * max(1e-11, 1e-13 / gap))
+
+
+def test_easy_columns_stay_in_double_precision():
+    N, calls = np.diag(np.linspace(0.5, 1.0, 30)), ([], [])
+    rhs, hard = random((30, 2)), are_hard(np.array([[9.0, 9.0], [6.0, 3.0]]))
+    np.testing.assert_array_equal(hard, [[True, False]])
+    found = refined(system(single(N), calls[0]), system(N, calls[1]), rhs, (), hard, 1e-12, 100)
+    np.testing.assert_allclose(found.solution, np.linalg.solve(N, rhs), rtol=1e-11)
+    assert set(calls[0]) == {1}

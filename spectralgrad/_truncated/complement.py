@@ -40,7 +40,7 @@ from .blocks import norms
 from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, outside, significant, spans_all
 from .options import Options
-from .refinement import refined, single
+from .refinement import are_hard, refined, single
 from .split import paired
 
 
@@ -138,7 +138,7 @@ def _by_iteration(
     else:
         unit = unit_of(S)[0]
         rough = _system(A.single(unit), single(V), single(E_V), unit)
-        y, unsolved, least = refined(rough, system, rhs, held, *bounds)
+        y, unsolved, least = refined(rough, system, rhs, held, are_hard(1 + boost), *bounds)
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
     y = y * inverse + nan_where(bad, S)[..., None, None]

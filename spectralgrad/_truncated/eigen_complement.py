@@ -31,7 +31,7 @@ from .blocks import norms
 from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, significant
 from .options import Options
-from .refinement import refined, single
+from .refinement import are_hard, refined, single
 
 
 def _signs(w: Array, which: str) -> Array:
@@ -120,7 +120,7 @@ def _by_iteration(
     else:
         unit = xp.where(scale == 0, 1.0, scale)
         rough = _system(A.single(unit), single(Q), single(E), unit)
-        x, unsolved, least = refined(rough, system, rhs, held, *bounds)
+        x, unsolved, least = refined(rough, system, rhs, held, are_hard(held[2]), *bounds)
         x = project_out(Q, x)  # what rounding to single precision has left there, N_i does not see
     tie = least <= options.tolerance(scale[..., None])[..., None] / norm
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)

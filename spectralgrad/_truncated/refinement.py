@@ -4,6 +4,8 @@ Products of a sparse matrix with few columns wait for memory: in single precisio
 to a half of the time (SciPy 1.17). Conjugate gradients there bring the residual down by as much as
 the condition allows, and the residual in double precision is the next right-hand side, so that y
 has the accuracy of double precision in the end, at the cost of a product in it for each turn.
+
+It pays where the condition is bad: a few iterations are over before those residuals have paid off.
 Columns whose residual does not fall, since single precision does not tell their system from a
 singular one, are left to conjugate gradients in double precision, which decide what is solved.
 
@@ -22,12 +24,16 @@ from .conjugate_gradients import Solved, System, conjugate_gradients
 TURNS = 6
 GOAL = 1e-5  # of a turn; rounding allows 1e-6 where the condition is good
 STEPS = 64  # of a turn
+HARD = 5.0  # a condition; below it the iterations of one turn are about all
 
 
 def refined(
-    rough: System, exact: System, rhs: Array, held: Arrays, tol: float, most: int
+    rough: System, exact: System, rhs: Array, held: Arrays, hard: Array, tol: float, most: int
 ) -> Solved:
-    """As conjugate_gradients(exact, ...), `rough` being the same system in single precision."""
+    """As conjugate_gradients(exact, ...), `rough` being the same system in single precision.
+
+    It serves the columns that are `hard`, (..., 1, k).
+    """
     xp, whole = array_namespace(rhs), norms(rhs)[..., None, :]
 
     def going(state: Arrays) -> Array:
@@ -44,10 +50,18 @@ def refined(
         fell = norms(rest)[..., None, :] < size / 8
         return xp.where(fell, y + step, y), xp.where(fell, rest, r), whole, fell, *held
 
-    state = xp.zeros_like(rhs), rhs, whole, xp.ones_like(whole, dtype=xp.bool), *held
+    state = xp.zeros_like(rhs), rhs, whole, hard, *held
     y, r, *_ = loop_columns(going, turn, state, TURNS, traced=0)
     found = conjugate_gradients(exact, r, held, tol, most, whole)
     return found._replace(solution=y + found.solution)
+
+
+def are_hard(inverse: Array) -> Array:
+    """Which systems, (..., 1, k), have a bad condition beyond the vectors of a preconditioner.
+
+    `inverse`, (..., vectors, k), is what it takes for N^-1 along each of them.
+    """
+    return array_namespace(inverse).all(inverse > HARD, axis=-2, keepdims=True)
 
 
 def single(x: Array) -> Array:
