@@ -161,8 +161,8 @@ def truncated_svd(
     both where small values take the second iteration. The derivative takes one product with A and
     with A^H an iteration, for the columns that are not solved yet; those with a sparse matrix of
     SciPy's whose condition is bad are in single precision, in which it is held too meanwhile, and a
-    few in double bring the result to that. Golub and Underwood (1977) for the iteration; Francuz, Schuch and Vanhecke
-    (2025) for the derivative; Townsend (2016) for what is kept.
+    few in double bring the result to that. Golub and Underwood (1977) for the iteration; Francuz,
+    Schuch and Vanhecke (2025) for the derivative; Townsend (2016) for what is kept.
 
     Examples
     --------
