@@ -30,6 +30,7 @@ system in both vectors and its preconditioner are our own.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where, real
@@ -40,7 +41,7 @@ from .blocks import norms
 from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, outside, significant, spans_all
 from .options import Options
-from .refinement import are_hard, refined, single
+from .refinement import Rough, are_hard, refined, single
 from .split import paired
 
 
@@ -137,8 +138,9 @@ def _by_iteration(
         y, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
     else:
         unit = unit_of(S)[0]
-        rough = _system(A.single(unit), single(V), single(E_V), unit)
-        y, unsolved, least = refined(rough, system, rhs, held, are_hard(1 + boost), *bounds)
+        in_single = cache(lambda: _system(A.single(unit), single(V), single(E_V), unit))
+        rough = Rough(in_single, are_hard(1 + boost))
+        y, unsolved, least = refined(system, rough, rhs, held, *bounds)
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
     y = y * inverse + nan_where(bad, S)[..., None, None]

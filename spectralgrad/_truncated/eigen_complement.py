@@ -22,6 +22,7 @@ operators, chapter II.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where, real
@@ -31,7 +32,7 @@ from .blocks import norms
 from .conjugate_gradients import System, conjugate_gradients
 from .implicit import implicit_solve, significant
 from .options import Options
-from .refinement import are_hard, refined, single
+from .refinement import Rough, are_hard, refined, single
 
 
 def _signs(w: Array, which: str) -> Array:
@@ -119,8 +120,9 @@ def _by_iteration(
         x, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
     else:
         unit = xp.where(scale == 0, 1.0, scale)
-        rough = _system(A.single(unit), single(Q), single(E), unit)
-        x, unsolved, least = refined(rough, system, rhs, held, are_hard(held[2]), *bounds)
+        in_single = cache(lambda: _system(A.single(unit), single(Q), single(E), unit))
+        rough = Rough(in_single, are_hard(held[2]))
+        x, unsolved, least = refined(system, rough, rhs, held, *bounds)
         x = project_out(Q, x)  # what rounding to single precision has left there, N_i does not see
     tie = least <= options.tolerance(scale[..., None])[..., None] / norm
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)

@@ -15,6 +15,9 @@ obtaining 64 bit accuracy.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 from .._bindings.array import Array, Arrays, array_namespace, is_complex
 from .._bindings.loops import loop_columns
 from .._spectrum.ties import guarded
@@ -27,13 +30,15 @@ STEPS = 64  # of a turn
 HARD = 5.0  # a condition; below it the iterations of one turn are about all
 
 
-def refined(
-    rough: System, exact: System, rhs: Array, held: Arrays, hard: Array, tol: float, most: int
-) -> Solved:
-    """As conjugate_gradients(exact, ...), `rough` being the same system in single precision.
+class Rough(NamedTuple):
+    """The system in single precision, made where it is called for, and its columns, (..., 1, k)."""
 
-    It serves the columns that are `hard`, (..., 1, k).
-    """
+    system: Callable[[], System]
+    hard: Array
+
+
+def refined(exact: System, rough: Rough, rhs: Array, held: Arrays, tol: float, most: int) -> Solved:
+    """As conjugate_gradients(exact, ...), with the same system in single precision."""
     xp, whole = array_namespace(rhs), norms(rhs)[..., None, :]
 
     def going(state: Arrays) -> Array:
@@ -44,13 +49,13 @@ def refined(
         y, r, whole, _, *held = state
         size = norms(r)[..., None, :]
         scale = guarded(size, 0.0)
-        found = conjugate_gradients(rough, single(r / scale), tuple(held), GOAL, STEPS)
+        found = conjugate_gradients(rough.system(), single(r / scale), tuple(held), GOAL, STEPS)
         step = xp.astype(found.solution, r.dtype) * scale
         rest = r - exact.times(step, *held)
         fell = norms(rest)[..., None, :] < size / 8
         return xp.where(fell, y + step, y), xp.where(fell, rest, r), whole, fell, *held
 
-    state = xp.zeros_like(rhs), rhs, whole, hard, *held
+    state = xp.zeros_like(rhs), rhs, whole, rough.hard, *held
     y, r, *_ = loop_columns(going, turn, state, TURNS, traced=0)
     found = conjugate_gradients(exact, r, held, tol, most, whole)
     return found._replace(solution=y + found.solution)
@@ -66,6 +71,4 @@ def are_hard(inverse: Array) -> Array:
 
 def single(x: Array) -> Array:
     xp = array_namespace(x)
-    if not xp.isdtype(x.dtype, ("real floating", "complex floating")):
-        return x
     return xp.astype(x, xp.complex64 if is_complex(x) else xp.float32)
