@@ -134,12 +134,13 @@ def _by_iteration(
         pairs, whole = tied
         held, rhs = (*held, pairs), significant(_untied(rhs, E_V, pairs), whole)
     system, bounds = _system(A, V, E_V), (cast("float", options.adjoint_tol), options.most)
-    if A.single is None:
+    in_single = A.single
+    if in_single is None:
         y, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
     else:
         unit = unit_of(S)[0]
-        in_single = cache(lambda: _system(A.single(unit), single(V), single(E_V), unit))
-        rough = Rough(in_single, are_hard(1 + boost))
+        rough_system = cache(lambda: _system(in_single(unit), single(V), single(E_V), unit))
+        rough = Rough(rough_system, are_hard(1 + boost))
         y, unsolved, least = refined(system, rough, rhs, held, *bounds)
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)

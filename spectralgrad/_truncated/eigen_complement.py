@@ -116,12 +116,13 @@ def _by_iteration(
         tied = inverse == 0
         held, rhs = (*held, tied), significant(_untied(rhs, E, tied), norms(rhs))
     system, bounds = _system(A, Q, E), (cast("float", options.adjoint_tol), options.most)
-    if A.single is None:
+    in_single = A.single
+    if in_single is None:
         x, unsolved, least = conjugate_gradients(system, rhs, held, *bounds)
     else:
         unit = xp.where(scale == 0, 1.0, scale)
-        in_single = cache(lambda: _system(A.single(unit), single(Q), single(E), unit))
-        rough = Rough(in_single, are_hard(held[2]))
+        rough_system = cache(lambda: _system(in_single(unit), single(Q), single(E), unit))
+        rough = Rough(rough_system, are_hard(held[2]))
         x, unsolved, least = refined(system, rough, rhs, held, *bounds)
         x = project_out(Q, x)  # what rounding to single precision has left there, N_i does not see
     tie = least <= options.tolerance(scale[..., None])[..., None] / norm
