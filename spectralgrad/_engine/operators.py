@@ -221,7 +221,9 @@ class LowRank(Addable):
         entries, step = np.zeros(rows.shape, self.dtype), max(1, SLICE // max(1, left.shape[1]))
         for start in range(0, rows.shape[0], step):
             part = slice(start, start + step)
-            entries[part] = np.vecdot(right[cols[part]], left[rows[part]])
+            # which takes half the time of left[rows[part]] (NumPy 2.4)
+            pairs = right.take(cols[part], axis=0), left.take(rows[part], axis=0)
+            entries[part] = np.vecdot(*pairs)
         return entries
 
     def __add__(self, other: Any) -> Any:
