@@ -23,7 +23,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "thinned: JAX takes every 40th alone, but with --slow")
+    config.addinivalue_line("markers", "thinned: JAX takes every 80th alone, but with --slow")
     config.addinivalue_line("markers", "slow: for --slow alone")
     config.addinivalue_line("markers", "numpy_views: small tensors are NumPy's to compute, as ever")
     try:
@@ -36,8 +36,8 @@ def pytest_configure(config):
 
 
 def pytest_runtest_teardown(item, nextitem):
-    """What PyTorch and JAX compiled is dropped after each module, and before it takes gigabytes."""
-    if nextitem is None or nextitem.path != item.path or _memory() > MOST_MEMORY:
+    """What PyTorch and JAX compiled is dropped before it takes gigabytes."""
+    if _memory() > MOST_MEMORY:
         if "jax" in sys.modules:
             sys.modules["jax"].clear_caches()
         if "torch._dynamo" in sys.modules:
@@ -78,7 +78,7 @@ def pytest_collection_modifyitems(config, items):
     of_jax = [i for i in items if hasattr(i, "callspec") and "jax" in i.callspec.id.split("-")]
     heavy = [item for item in of_jax if item.get_closest_marker("thinned")]
     slow = [item for item in items if item.get_closest_marker("slow")]
-    left_out = set(heavy) - set(heavy[::40]) | set(slow)
+    left_out = set(heavy) - set(heavy[::80]) | set(slow)
     config.hook.pytest_deselected(items=left_out)
     items[:] = [item for item in items if item not in left_out]
 

@@ -45,7 +45,8 @@ FUNCTIONS |= {
     "svd_function:bare": lambda x: sg.svd_function(x, lambda s: s**3 / (1 + s * s)),
 }
 KINDS = ("svd", "svd_full", "eigh", "svd_function:bare")  # one of each way of being made
-by_kind = pytest.mark.parametrize("name", KINDS)
+COSTLY = ("svd_full", "svd_function:bare", "svd_function:soft")  # seconds of compilation each
+by_kind = pytest.mark.parametrize("name", [slow(k) if k in COSTLY else k for k in KINDS])
 
 
 def loss_of(fun):
@@ -67,7 +68,7 @@ def shape_of(name):
 
 @pytest.mark.parametrize(
     ("name", "is_complex"),
-    [(name, name in KINDS) for name in FUNCTIONS],
+    [(slow if name in COSTLY else pytest.param)(name, name in KINDS) for name in FUNCTIONS],
 )
 def test_transforms_agree(name, is_complex):
     loss = loss_of(FUNCTIONS[name])
@@ -116,7 +117,8 @@ OF_VECTORS = {  # blind to the phases of complex vectors
 
 @pytest.mark.parametrize(
     ("name", "is_complex"),  # the others have `hvp` to equal
-    [(name, False) for name in (*KINDS, "svdvals", "eigvalsh")]
+    [(name, False) for name in ("svd", "eigh", "svdvals", "eigvalsh")]
+    + [slow(name, False) for name in ("svd_full", "svd_function:bare")]
     + [slow(name, True) for name in ("svd_full", "truncated_svd", "truncated_eigh")]
     + [(name, True) for name in ("svd", "eigh")],
 )

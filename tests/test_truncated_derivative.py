@@ -48,6 +48,7 @@ def cubed_by_low_rank(x, C, dx):
     return x_bar, dL @ Lh @ L + L @ dL.conj().T @ L + L @ Lh @ dL
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize("adjoint", ["krylov", "full"])
 def test_a_split_multiplet_may_lie_close_above_the_rest(library, adjoint, is_complex):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from marks import slow
 from matrices import random
 
 import spectralgrad as sg
@@ -85,7 +86,7 @@ def test_second_derivatives_by_complex_csr_are_refused():
         torch.autograd.grad(sg.truncated_svd(A, K).S.sum(), A, create_graph=True)[0].to_dense()
 
 
-@by_dtype
+@pytest.mark.parametrize("is_complex", [False, slow(True)])
 def test_sparse_matrices_of_jax(is_complex):
     jax = pytest.importorskip("jax")
     from jax.experimental import sparse

@@ -10,6 +10,7 @@ from operator import attrgetter
 import numpy as np
 import pytest
 from libraries import Library
+from marks import slow
 from structured import CASES, COMPLEX, LARGER, SQUARE, matrix
 
 import spectralgrad as sg
@@ -21,9 +22,7 @@ SCALED = ("star", "cyclic shift", "copies across the cut", "Toeplitz", "rank 5 o
 SCALES = {"float64": (-500, -100, 100, 500), "float32": (-60, 60)}
 SCALES |= {"complex128": SCALES["float64"], "complex64": SCALES["float32"]}
 STACKED = ("Hilbert", "cyclic shift", "path", "star", "zero", "copies across the cut")
-slow_if_complex = pytest.mark.parametrize(
-    "dtype", ["float64", pytest.param("complex128", marks=pytest.mark.slow)]
-)
+slow_if_complex = pytest.mark.parametrize("dtype", ["float64", slow("complex128")])
 by_case = partial(pytest.mark.parametrize, ("name", "dtype"))
 is_hard = attrgetter("hard")
 
@@ -70,21 +69,21 @@ def assert_right_or_told(library, name, dtype, *, scale=1.0, seed=0):
     assert told or error(x, values, (U, S / S.dtype.type(scale), Vh)) <= 50
 
 
-def pairs(names, *dtypes, slow=lambda case: False):
+def pairs(names, *dtypes, at_length=lambda case: False):
     found = []
     for name, dtype in product(names, dtypes):
         if dtype == "complex128" or name not in COMPLEX:
-            marks = [pytest.mark.slow] if slow(CASES[name]) else []
+            marks = [pytest.mark.slow] if at_length(CASES[name]) else []
             found.append(pytest.param(name, dtype, marks=marks))
     return found
 
 
-@by_case(pairs(CASES, "float64") + pairs(CASES, "complex128", slow=is_hard))
+@by_case(pairs(CASES, "float64") + pairs(CASES, "complex128", at_length=is_hard))
 def test_numpy(name, dtype):
     assert_right_or_told(NUMPY, name, dtype)
 
 
-@by_case(pairs(SQUARE, "float64", slow=is_hard))
+@by_case(pairs(SQUARE, "float64", at_length=is_hard))
 def test_other_libraries(native, name, dtype):
     assert_right_or_told(native, name, dtype)
 
@@ -102,7 +101,7 @@ def test_every_start(name, dtype):
         assert_right_or_told(NUMPY, name, dtype, seed=seed)
 
 
-@pytest.mark.parametrize("dtype", SCALES)
+@pytest.mark.parametrize("dtype", ["complex128", "float32", slow("float64"), slow("complex64")])
 @pytest.mark.parametrize("name", SCALED)
 def test_every_scale(name, dtype):
     for exponent in SCALES[dtype]:
