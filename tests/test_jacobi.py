@@ -223,9 +223,12 @@ def test_stacks_of_one_matrix(n):
 
 @pytest.mark.parametrize(
     ("n", "dtype"),
-    [(2, "float32"), (3, "complex128"), (4, "float64")]
-    + [slow(2, "float64"), slow(2, "complex128"), slow(3, "float32"), slow(3, "float64")]
-    + [slow(4, "float32"), slow(4, "complex128")],
+    [
+        *((2, "float32"), (3, "complex128"), (4, "float64")),
+        *(slow(n, "float32") for n in (3, 4)),
+        *(slow(n, "float64") for n in (2, 3)),
+        *(slow(n, "complex128") for n in (2, 4)),
+    ],
 )
 def test_ties_where_jax_compiles(n, dtype):
     """Which of two equal columns is the longer must not be computed twice with two roundings."""
