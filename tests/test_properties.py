@@ -315,6 +315,43 @@ def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
         np.testing.assert_allclose(x_bar[i, j], alone_pullback(bars[i, j])[0], rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("fun", [sg.svd, sg.svdvals, sg.eigh, sg.low_rank])
+def test_rules_by_slices_of_a_stack_are_those_of_its_members(monkeypatch, fun, threads):
+    from spectralgrad._bindings import host
+
+    monkeypatch.setattr(host, "available", lambda: threads)
+    call = partial(fun, k=3) if fun is sg.low_rank else fun
+    shape = (1500, 12, 12) if fun is sg.eigh else (3, 500, 12, 11)
+    x, dx = random(shape, seed=1, is_complex=True), random(shape, seed=2, is_complex=True)
+    x, dx = (a + np.conj(a).mT if fun is sg.eigh else a for a in (x, dx))
+    out, pullback = sg.vjp(call, x)
+    bars = random_cotangent(out)
+    (x_bar,), (_, dy) = pullback(bars), sg.jvp(call, (x,), (dx,))
+    for i in (0, -1):
+        place = (i,) * (len(shape) - 2)
+        alone, alone_pullback = sg.vjp(call, x[place])
+        members = [_leaves(y) for y in (alone, sg.jvp(call, (x[place],), (dx[place],))[1])]
+        for wanted, found in zip(members, map(_leaves, (out, dy)), strict=True):
+            for a, b in zip(wanted, found, strict=True):
+                np.testing.assert_allclose(b[place], a, rtol=1e-10, atol=1e-10)
+        bar = tuple(b[place] for b in bars) if isinstance(bars, tuple) else bars[place]
+        np.testing.assert_allclose(x_bar[place], alone_pullback(bar)[0], rtol=1e-9, atol=1e-9)
+
+
+def test_what_users_give_is_called_with_all_of_a_stack():
+    """After a number or two that it is tried with; not by slices, which run in threads."""
+    shapes = []
+
+    def seen(f):
+        return lambda s: (shapes.append(s.shape), f(s))[1]
+
+    f = seen(np.tanh), seen(lambda s: 1 - np.tanh(s) ** 2)
+    for fun, bar in ((sg.svdvals_sum, np.ones(1500)), (sg.svd_function, random((1500, 12, 11)))):
+        sg.vjp(partial(fun, f=f), random((1500, 12, 11)))[1](bar)
+    assert {shape[0] for shape in shapes if shape[0] > 2} == {1500}
+
+
 def test_threads_give_blas_its_own_back():
     """Also where another of a user's threads comes while one is inside, and leaves after it."""
     from spectralgrad._bindings import threads

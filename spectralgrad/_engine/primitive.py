@@ -265,8 +265,8 @@ class Call:
                 blocks = self._in_blocks(library, mode, rule, groups, batch)
                 if blocks is not None:
                     return blocks
-                shared = self.primitive.batched is not None
-                result = (rule if shared else partial(by_slices, rule, batch))(*groups)
+                whole = self.shares or self.foreign
+                result = (rule if whole else partial(by_slices, rule, batch))(*groups)
                 found = holds_nan(map(array_of, result), batch)
                 if found is not False:  # else there is nothing to replace
                     looked_at = library.after(outputs[0], batch, tuple(given))

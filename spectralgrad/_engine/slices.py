@@ -1,4 +1,4 @@
-"""Rules of stacks of tiny matrices, by slices of the stack that have its axis last in memory."""
+"""Rules of stacks of small matrices, by slices of the stack, which stay in a cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
-from .._bindings.array import FEW, MANY, Arrays
+from .._bindings.array import FEW, Arrays
 from .._bindings.host import TINY, in_slices
 
 
@@ -17,7 +17,7 @@ def by_slices(
 ) -> Arrays:
     """rule(inputs, outputs, directions), where `batch` axes come before a batch element's own."""
     shape = tuple(outputs[0].shape[:batch])
-    if not _are_tiny(shape, (*inputs, *outputs, *directions)):
+    if not shape or not _are_stacks(shape, (*inputs, *outputs, *directions)):
         return rule(inputs, outputs, directions)
     of_arrays, arrays = flattened(rule, inputs, outputs, directions)
     result: Arrays = in_slices(of_arrays, shape, *arrays)
@@ -39,14 +39,16 @@ def flattened(
     return of_arrays, tuple(x for x in chain(*groups) if x is not None)
 
 
-def _are_tiny(shape: tuple[int, ...], arrays: Arrays) -> bool:
-    if not all(x is None or type(x) is np.ndarray for x in arrays):
+def _are_stacks(shape: tuple[int, ...], arrays: Arrays) -> bool:
+    """Whether all are NumPy's, of that batch, and none a tiny matrix with a long side.
+
+    With the stack's axis last, as tiny ones have it, products along a long side are no sums.
+    """
+    given = [x for x in arrays if x is not None]
+    if not all(type(x) is np.ndarray and tuple(x.shape[: len(shape)]) == shape for x in given):
         return False
-    count = math.prod(shape)
-    return count >= MANY and all(
-        tuple(x.shape[: len(shape)]) == shape
-        and 0 < x.size <= TINY * count
-        and max(x.shape[len(shape) :], default=1) <= 2 * FEW  # else products are not sums there
-        for x in arrays
-        if x is not None
+    cores = [x.shape[len(shape) :] for x in given]
+    sizes = list(map(math.prod, cores))
+    return 0 not in sizes and (
+        max(sizes) > TINY or all(max(core, default=1) <= 2 * FEW for core in cores)
     )
