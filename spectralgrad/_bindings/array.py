@@ -289,6 +289,14 @@ def is_zero(x: Array, axes: int) -> Array:
     return ~any_across(~zero)
 
 
+def any_row(mask: Array) -> Array:
+    """Whether it is set in any row, for each column."""
+    # whose sum takes half the time of its any (PyTorch 2.13)
+    if is_torch_array(mask):
+        return sum_across(mask.sum(-2)) != 0
+    return any_across(array_namespace(mask).any(mask, axis=-2))
+
+
 def beside(blocks: list[Array]) -> Array:
     """The blocks' columns, or the numbers of rows, side by side."""
     xp = array_namespace(*blocks)

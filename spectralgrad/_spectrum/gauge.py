@@ -16,6 +16,7 @@ from .._bindings.array import (
     Array,
     Arrays,
     adjoint,
+    any_row,
     array_namespace,
     columnwise_dot,
     device,
@@ -29,7 +30,7 @@ from .._bindings.array import (
     trailing_columns,
 )
 from .._bindings.lookup import library_of
-from .._bindings.rows import any_across, sum_across
+from .._bindings.rows import sum_across
 from .._engine.elementary import once_differentiable
 from .ties import equals_mirror, in_tie
 
@@ -39,7 +40,7 @@ def touched(values_bar: Array | None, *W_bars: Array | None) -> Array:
     masks = [W_bar != 0 for W_bar in W_bars if W_bar is not None]
     if len(masks) == 2 and masks[0].shape == masks[1].shape:
         masks = [masks[0] | masks[1]]
-    columns = [any_across(array_namespace(mask).any(mask, axis=-2)) for mask in masks]
+    columns = list(map(any_row, masks))
     return reduce(or_, columns if values_bar is None else [values_bar != 0, *columns])
 
 
