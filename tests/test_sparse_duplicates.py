@@ -106,6 +106,41 @@ def test_of_pytorch(options, is_complex):
     check(B, B, lambda gradient: entries_of(gradient.to_sparse_coo()))
 
 
+@by_dtype
+@pytest.mark.parametrize("use", ["values", "products", "to_dense"])
+def test_second_derivatives_by_csr_of_pytorch(use, is_complex):
+    """Of the values, a product and all of a gradient, against those by a dense matrix."""
+    torch = pytest.importorskip("torch")
+    starts, columns, data = map(torch.asarray, in_rows(*in_pieces(is_complex)[1:]))
+    rows = torch.repeat_interleave(starts.diff())
+    C, D, X = (
+        torch.asarray(random(shape, seed=3, is_complex=is_complex))
+        for shape in (SHAPE, data.shape, (48, 2))
+    )
+
+    def dense(values):
+        zeros = torch.zeros(SHAPE, dtype=values.dtype)
+        return zeros.index_put((rows, columns), values, accumulate=True)
+
+    def gradient(A, leaf):
+        U, S, Vh = sg.truncated_svd(A, K)
+        loss = (C * ((U * S) @ Vh)).real.sum() + (S**3).sum()
+        return torch.autograd.grad(loss, leaf, create_graph=True)[0]
+
+    leaf = data.clone().requires_grad_()
+    entries = gradient(dense(leaf), leaf)
+    A = torch.sparse_csr_tensor(starts, columns, data, SHAPE, check_invariants=False)
+    A_bar = gradient(A.requires_grad_(), A)
+    used = {
+        "values": lambda: ((entries @ D).real, (A_bar.values() @ D).real),
+        "products": lambda: tuple((G @ X).abs().square().sum() for G in (dense(entries), A_bar)),
+        "to_dense": lambda: tuple((C * G).real.sum() for G in (dense(entries), A_bar.to_dense())),
+    }
+    wanted, found = used[use]()
+    (wanted,), (found,) = torch.autograd.grad(wanted, leaf), torch.autograd.grad(found, A)
+    np.testing.assert_allclose(found.values(), wanted, rtol=1e-10, atol=1e-11 * wanted.abs().max())
+
+
 def entries_of(A):
     """Places and values of a sparse tensor of PyTorch."""
     rows, cols = A._indices().numpy()

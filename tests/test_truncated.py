@@ -104,7 +104,8 @@ def kinds(x):
     by_products = sg.operators.from_matmat(
         lambda X: csr @ X, lambda Y: csr.conj().T @ Y, x.shape, x.dtype
     )
-    return csr, scipy.sparse.coo_matrix(x), aslinearoperator(csr), by_products
+    coo, dok = scipy.sparse.coo_matrix(x), csr.todok()  # which is a dict too
+    return csr, coo, dok, aslinearoperator(csr), by_products
 
 
 @by_dtype
@@ -360,7 +361,7 @@ def test_truncation_error(library, is_complex):
 
 def test_truncation_error_of_operators_and_where_it_ends():
     x = with_spectrum(50, 40, np.concatenate([[2.0, 1.0], 1e-9 * np.linspace(1, 0.1, 38)]))
-    csr, _, linear, by_products = kinds(x)
+    csr, *_, linear, by_products = kinds(x)
     wanted = sg.truncation_error(x, 2)
     for A in (linear, by_products):
         assert np.isclose(sg.truncation_error(A, 2), wanted, rtol=1e-5)

@@ -78,14 +78,6 @@ def test_second_derivatives_by_sparse_tensors_of_pytorch(layout):
     np.testing.assert_allclose(A.grad.to_dense().numpy(), wanted, atol=1e-12 * S[0] ** 3)
 
 
-@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state:UserWarning")
-def test_second_derivatives_by_complex_csr_are_refused():
-    torch = pytest.importorskip("torch")
-    A = torch.asarray(matrix(True)).to_sparse_csr().requires_grad_()
-    with pytest.raises(RuntimeError, match="complex"):  # by PyTorch (2.13), which has none
-        torch.autograd.grad(sg.truncated_svd(A, K).S.sum(), A, create_graph=True)[0].to_dense()
-
-
 @pytest.mark.parametrize("is_complex", [False, slow(True)])
 def test_sparse_matrices_of_jax(is_complex):
     jax = pytest.importorskip("jax")

@@ -15,8 +15,8 @@ def parts(A: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Values, rows and columns, one entry for each place; the gradient flows to the values."""
     if A.layout == torch.sparse_csr and A.dense_dim() == 0:
         # to_sparse_coo has no derivative for complex values, nor has a view a conjugate (2.13)
-        rows = torch.repeat_interleave(A.crow_indices().diff())
-        return _one_for_each_place(_Values.apply(A), rows, A.col_indices(), A.shape[1])
+        rows, cols = _rows(A.crow_indices()), A.col_indices()
+        return _one_for_each_place(_Values.apply(A), rows, cols, A.shape[1])
     if A.layout != torch.sparse_coo or A.dense_dim() != 0:
         raise TypeError(
             f"truncated_svd: argument `x` is a tensor of layout {A.layout} with {A.dense_dim()} "
@@ -46,7 +46,43 @@ class _Values(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, bar: torch.Tensor) -> torch.Tensor:
         starts, cols = ctx.saved_tensors
-        return _csr(starts, cols, bar, ctx.shape)
+        return _OfValues.apply(bar, starts, cols, ctx.shape)
+
+
+class _OfValues(torch.autograd.Function):
+    """The CSR tensor with these values.
+
+    PyTorch's own derivative takes the columns of each row to be in order (2.13).
+    """
+
+    @staticmethod
+    def forward(
+        values: torch.Tensor, starts: torch.Tensor, cols: torch.Tensor, shape: torch.Size
+    ) -> torch.Tensor:
+        return _csr(starts, cols, values, shape)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: torch.Tensor) -> None:
+        _, *places, ctx.shape = inputs
+        ctx.save_for_backward(*places)
+
+    @staticmethod
+    def backward(ctx: Any, bar: torch.Tensor) -> Any:
+        starts, cols = ctx.saved_tensors
+        if bar.layout == torch.strided:
+            return bar[_rows(starts), cols], None, None, None
+        found = _order(bar.crow_indices(), bar.col_indices(), ctx.shape)
+        places = torch.argsort(_order(starts, cols, ctx.shape))
+        return _Values.apply(bar)[found[places]], None, None, None
+
+
+def _order(starts: torch.Tensor, cols: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Of the entries of a CSR tensor, by rows and columns."""
+    return torch.argsort(_rows(starts) * shape[1] + cols, stable=True)
+
+
+def _rows(starts: torch.Tensor) -> torch.Tensor:
+    return torch.repeat_interleave(starts.diff())
 
 
 def _one_for_each_place(

@@ -20,7 +20,7 @@ from .linear import add
 from .operators import LowRank
 from .products import like_of
 from .tape import Entry, Tape, needed, recording
-from .tree import keys_of, leaves_of, rebuild
+from .tree import is_dict, keys_of, leaves_of, rebuild
 
 
 def _run(
@@ -75,9 +75,9 @@ def _match(tree: Any, like: Any, role: str) -> list[Array]:
                 "to (None stands for zero)."
             )
         return [leaf for t, o in zip(tree, like, strict=True) for leaf in _match(t, o, role)]
-    if isinstance(like, dict):
-        if not isinstance(tree, dict) or set(tree) != set(like):
-            got = f"a dict of {list(tree)}" if isinstance(tree, dict) else type(tree).__name__
+    if is_dict(like):
+        if not is_dict(tree) or set(tree) != set(like):
+            got = f"a dict of {list(tree)}" if is_dict(tree) else type(tree).__name__
             raise ValueError(
                 f"{role} is {got}; wanted a dict of {list(like)}, one for each array it belongs to "
                 "(None stands for zero)."

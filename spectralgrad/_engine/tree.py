@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from .._bindings.array import Array
 
@@ -13,9 +13,14 @@ def branches_of(tree: Any) -> list[tuple[str, Any]] | None:
     """The branches with what indexes them, those of a dict in the order of its keys; or None."""
     if isinstance(tree, (tuple, list)):
         return [(f"[{i}]", branch) for i, branch in enumerate(tree)]
-    if isinstance(tree, dict):
+    if is_dict(tree):
         return [(f"[{key!r}]", tree[key]) for key in keys_of(tree)]
     return None
+
+
+def is_dict(tree: Any) -> TypeGuard[dict[Any, Any]]:
+    """Whether it is one of arrays, and no matrix: SciPy's DOK format is a dict too."""
+    return isinstance(tree, dict) and not hasattr(tree, "tocsr")
 
 
 def keys_of(tree: dict[Any, Any]) -> list[Any]:
@@ -43,7 +48,7 @@ def paths_of(tree: Any) -> list[str]:
 
 def rebuild(tree: Any, leaves: Iterator[Array]) -> Any:
     """The tree with other leaves."""
-    if isinstance(tree, dict):
+    if is_dict(tree):
         made = copy.copy(tree)  # of its own type, and its keys in its own order
         for key in keys_of(tree):
             made[key] = rebuild(tree[key], leaves)
