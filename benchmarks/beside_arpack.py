@@ -1,4 +1,4 @@
-"""Truncated SVDs of sparse matrices beside SciPy's `svds`, which calls ARPACK."""
+"""Truncated decompositions of sparse matrices beside SciPy's `svds` and `eigsh`, of ARPACK."""
 
 from __future__ import annotations
 
@@ -32,6 +32,10 @@ def beside_arpack(sizes: Sequence[int], _: str) -> Iterator[Case]:
             if k <= max(sizes) / 8:
                 yield forward(kind, A, k, target if rows == MOST_ROWS else None)
                 yield backward(kind, A, k, 1.0 if rows == MOST_ROWS else None)
+    H = graph(sparse_matrices.identifiers(rows * 3 // 10, rows // 5))
+    for k, target in zip(RANKS, TARGETS["identifiers"], strict=True):
+        if k <= max(sizes) / 8:
+            yield hermitian(H, k, target if rows == MOST_ROWS else None)
 
 
 def forward(kind: str, A: Any, k: int, target: float | None) -> Case:
@@ -71,6 +75,38 @@ def backward(kind: str, A: Any, k: int, target: float | None) -> Case:
         theirs=partial(sg.truncated_svd, A, k),
         against="its forward",
         target=target,
+    )
+
+
+def graph(A: Any) -> Any:
+    """The symmetric matrix of the graph with an edge for each entry of A."""
+    from scipy.sparse import block_array, csr_array
+
+    return csr_array(block_array([[None, A], [A.T, None]]))
+
+
+def hermitian(H: Any, k: int, target: float | None) -> Case:
+    """The largest eigenvalues, both with residuals up to our default tolerance."""
+    from scipy.sparse.linalg import eigsh
+
+    ours = partial(sg.truncated_eigh, H, k)
+    w = ours().eigenvalues
+    tol = max(8 * len(H.indptr) ** 0.5, 128) * np.finfo(float).eps * w[-1] / w[0]
+    start = np.random.default_rng(0).standard_normal(H.shape[0])
+    theirs = partial(eigsh, H, k, which="LA", tol=tol, v0=start)
+
+    def error(w: np.ndarray, Q: np.ndarray) -> float:
+        return float(np.max(np.linalg.norm(H @ Q - Q * w, axis=0)) / np.max(w))
+
+    return Case(
+        name=f"truncated_eigh k={k}, graph of identifiers",
+        library="scipy.sparse",
+        size=size(H),
+        ours=ours,
+        theirs=theirs,
+        against="eigsh, ARPACK",
+        target=target,
+        errors=(error(*ours()), error(*theirs())),
     )
 
 
