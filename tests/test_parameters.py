@@ -222,6 +222,16 @@ def test_an_array_out_of_range_makes_its_member_nan(library, name, value):
         assert np.all(np.isfinite(result[1]))
 
 
+@pytest.mark.parametrize("p", [np.nan, np.inf, 0.5])
+def test_an_exponent_out_of_range_without_a_stack(p):
+    """As with one: NumPy's numbers, which 0-d arrays become, are not the user's."""
+    x, dx, p = random((4, 3)), random((4, 3), seed=1), np.asarray(p)
+    with pytest.warns(sg.DerivativeUndefinedWarning):
+        x_bar, p_bar = sg.hvp(sg.schatten_norm, (x, p), (dx, np.ones(())), 1.0)
+    assert np.all(np.isnan(x_bar))
+    assert np.isnan(p_bar)
+
+
 @pytest.mark.thinned
 def test_exponents_that_happen_to_be_whole(library):
     """At zero values an array of 1 or 2 is as good as the number."""

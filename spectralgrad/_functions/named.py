@@ -61,7 +61,9 @@ class Named(Scalar):
     def with_parameters(self, values: tuple[Array, ...], axes: int) -> Any:
         if not values:
             return self
-        shaped = (expand(value, axes) for value in values)
+        # NumPy's 0-d results are numbers (2.4), which would be checked as the user's
+        arrays = (np.asarray(v) if isinstance(v, np.generic) else v for v in values)
+        shaped = (expand(value, axes) for value in arrays)
         return replace(self, **dict(zip(self.free, shaped, strict=True)))
 
 

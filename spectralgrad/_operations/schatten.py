@@ -154,7 +154,7 @@ def schatten_norm(x: ArrayT, /, p: float | ArrayT) -> ArrayT:
     x : array (..., m, n)
     p : number or array
         At least 1; `math.inf` is the spectral norm. An array, with a number for each matrix of the
-        stack, is differentiated by; one below 1 makes its batch element NaN.
+        stack, is differentiated by; one below 1 or infinite makes its batch element NaN.
 
     Returns
     -------
