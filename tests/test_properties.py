@@ -297,6 +297,37 @@ def _check_half(library, operation, name):
     assert np.max(np.abs(single - wanted)) < 0.1 * np.max(np.abs(wanted))
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("spectrum", SPECTRA)
+@pytest.mark.parametrize(
+    "operation", [op for op in OPERATIONS if not op.real], ids=lambda op: op.name
+)
+def test_what_is_nan_is_so_in_both_parts(operation, spectrum):
+    """NumPy adds a real NaN to the real part alone."""
+    values, dx = SPECTRA[spectrum], random((4, 4), seed=1, is_complex=True)
+    x = with_spectrum(4, 4, values, is_complex=True)
+    if operation.square:
+        x, dx = hermitian(values, is_complex=True), dx + dx.conj().T
+    out, pullback = sg.vjp(operation.call, x)
+    bar = random_cotangent(out)
+    found = [*_leaves(sg.jvp(operation.call, (x,), (dx,))[1]), pullback(bar)[0]]
+    found += [sg.hvp(operation.call, x, dx, bar)] if operation.second else []
+    for y in filter(np.iscomplexobj, found):
+        np.testing.assert_array_equal(np.isnan(y.real), np.isnan(y.imag))
+
+
+@pytest.mark.parametrize(
+    "fun", [sg.svd, sg.eigh, sg.orthogonalize, partial(sg.orthogonalize, method="qdwh")]
+)
+def test_no_part_of_a_matrix_with_a_nan_is_a_number(library, fun):
+    x = random((2, 4, 4), is_complex=True)
+    x = x + np.conj(x).mT
+    x[0, 1, 1] = np.nan
+    for y in map(library.numpy, _leaves(fun(library.array(x)))):
+        assert np.all(np.isnan([y[0].real, y[0].imag]) if np.iscomplexobj(y) else np.isnan(y[0]))
+        assert np.all(np.isfinite(y[1]))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_slices_of_a_large_stack_are_its_members(monkeypatch, threads):
     from spectralgrad._bindings import host

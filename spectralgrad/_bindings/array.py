@@ -35,6 +35,7 @@ __all__ = [
     "eps",
     "expand",
     "herm",
+    "invalidated",
     "is_array",
     "is_complex",
     "is_floating",
@@ -316,7 +317,7 @@ def svd_of_finite(R: Array) -> Arrays:
     size = xp.max(xp.abs(R), axis=(-2, -1), keepdims=True)  # which passes a NaN on
     U, S, Vh = xp.linalg.svd(xp.where(xp.isfinite(size), R, 0.0), full_matrices=False)
     invalid = size - size  # zero, or NaN
-    return U + invalid, S + invalid[..., 0], Vh + invalid
+    return invalidated(U, invalid), S + invalid[..., 0], invalidated(Vh, invalid)
 
 
 LONG = 1024  # rows in a sum: one after the other, of 10^6 alike, may lose 10^6 eps
@@ -383,7 +384,12 @@ def with_diagonal(x: Array, diagonal: Array) -> Array:
 
 
 def nan_where(mask: Array, x: Array) -> Array:
-    """Zeros like the real part of `x`, NaN where `mask`, to be added to a result."""
+    """Zeros like the real part of `x`, NaN where `mask`, to be added to what is real."""
     xp = array_namespace(x)
     zero = xp.zeros(mask.shape, dtype=real(x).dtype, device=device(x))
     return xp.where(mask, float("nan"), zero)
+
+
+def invalidated(x: Array, invalid: Any) -> Array:
+    """x with all that `nan_where` made NaN, imaginary parts too, which a sum leaves finite."""
+    return x if isinstance(invalid, float) else x * (1 + invalid)

@@ -25,6 +25,7 @@ from .._bindings.array import (
     array_namespace,
     device,
     herm,
+    invalidated,
     nan_where,
     product,
     trailing_columns,
@@ -83,7 +84,7 @@ def _at_cut(rule: Callable[..., Array]) -> Callable[..., Array]:
         tied = (above - below <= gap_tolerance(largest(w)))[..., 0]
         middle = (above / 2 + below / 2)[..., 0]  # no number of NumPy's, which may not be NaN
         out = rule(factors, directions, (middle,), f=step(FREE))
-        return out + nan_where(tied, w)[..., None, None]
+        return invalidated(out, nan_where(tied, w)[..., None, None])
 
     return cut
 

@@ -22,6 +22,7 @@ from .._bindings.array import (
     array_namespace,
     eps,
     herm,
+    invalidated,
     nan_where,
     product,
 )
@@ -103,7 +104,8 @@ def eigh_differential(
         small = size <= w.shape[-1] * eps(w) * xp.max(size, axis=(-2, -1), keepdims=True)
         zero = values == 0
         G = xp.where(zero[..., :, None] & zero[..., None, :] & small & xp.isnan(G), 0.0, G)
-    return herm(product(grown, G * P, adjoint(Q))) + _at_break(values, f, parameters, 1)
+    out = herm(product(grown, G * P, adjoint(Q)))
+    return invalidated(out, _at_break(values, f, parameters, 1))
 
 
 def _defined(G: Array, w: Array, f: Any, parameters: Arrays) -> Array:
@@ -127,7 +129,7 @@ def eigh_second(
     m, D = _reference(w, f, parameters, G)
     X, Y = (product(adjoint(Q), herm(scaled(C, growth)), Q) for C in directions)
     out = herm(product(Q, triple_sums(f, parameters, w, G, D, m, X, Y), adjoint(Q)))
-    return out + _at_break(w, f, parameters, 2)
+    return invalidated(out, _at_break(w, f, parameters, 2))
 
 
 def _reference(w: Array, f: Any, parameters: Arrays, G: Array) -> Arrays:

@@ -20,6 +20,7 @@ from .._bindings.array import (
     array_namespace,
     device,
     herm,
+    invalidated,
     nan_where,
     product,
     skew,
@@ -62,7 +63,7 @@ def at_cut(rule: Callable[..., Array], f: Any) -> Callable[..., Array]:
         # no number of NumPy's, which may not be NaN
         middle = (S[..., k - 1 : k] / 2 + S[..., k : k + 1] / 2)[..., 0]
         undefined = nan_where(is_tied_cut(S, k), S)[..., None, None]
-        return rule(factors, directions, (middle,), f=f) + undefined
+        return invalidated(rule(factors, directions, (middle,), f=f), undefined)
 
     return cut
 

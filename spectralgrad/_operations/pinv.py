@@ -9,6 +9,7 @@ from .._bindings.array import (
     array_namespace,
     eps,
     herm,
+    invalidated,
     nan_where,
     product,
     skew,
@@ -97,7 +98,7 @@ def _second(factors: Arrays, directions: Arrays, parameters: Arrays) -> Array:
     tau = _threshold(S, rtol)
     parameters = (array_namespace(S).sum(tau, axis=-1),)
     out = svd_second((U, S, Vh), directions, parameters, f=InverseAbove(-1, FREE))
-    return out + _unclear(factors, tau)[..., None, None]
+    return invalidated(out, _unclear(factors, tau)[..., None, None])
 
 
 def _why(S: list[float]) -> str:

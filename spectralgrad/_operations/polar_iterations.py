@@ -28,7 +28,16 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Literal
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, herm
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    device,
+    eps,
+    herm,
+    invalidated,
+)
 from .._bindings.lookup import adjoint_times, library_of
 from .._engine.primitive import Primitive
 from .._spectrum.halley import Coefficients, bounded, halley
@@ -83,7 +92,7 @@ def _factors(x: Array, *, method: Method) -> Arrays:
     X, _ = bounded(x)
     W = halley(X, 2 * eps(X)) if method == "qdwh" else _by_products(X)
     invalid = size - size  # zero, or NaN
-    return W + invalid, herm(adjoint_times(W, x)) + invalid
+    return invalidated(W, invalid), invalidated(herm(adjoint_times(W, x)), invalid)
 
 
 def _forward(x: Array, *, method: Method) -> Arrays:

@@ -20,6 +20,7 @@ from .._bindings.array import (
     columnwise_dot,
     eps,
     herm,
+    invalidated,
     is_surely_finite,
     nan_where,
     real,
@@ -44,7 +45,7 @@ def _with_finite(factorize: Callable[..., Arrays], x: Array) -> Arrays:
     size = xp.max(xp.abs(x), axis=(-2, -1), keepdims=True)  # which passes a NaN on
     factors = factorize(xp.where(xp.isfinite(size), x, 0.0))
     invalid = size - size  # zero, or NaN
-    return tuple(y + (invalid if y.ndim == x.ndim else invalid[..., 0]) for y in factors)
+    return tuple(invalidated(y, invalid if y.ndim == x.ndim else invalid[..., 0]) for y in factors)
 
 
 def svd(x: Array, *, full_matrices: bool = False) -> Any:

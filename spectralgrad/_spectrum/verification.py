@@ -18,6 +18,7 @@ from .._bindings.array import (
     array_namespace,
     device,
     eps,
+    invalidated,
     leading_columns,
     nan_where,
 )
@@ -30,13 +31,14 @@ def verified_svd(x: Array, U: Array, S: Array, Vh: Array) -> Arrays:
     sound = _is_orthonormal(U) & _is_orthonormal(V)
     sound = sound & _are_factors(x, leading_columns(U, k), S, leading_columns(V, k))
     invalid = nan_where(~sound, S)[..., None]
-    return U + invalid[..., None], S + invalid, Vh + invalid[..., None]
+    of_U, of_Vh = (invalidated(W, invalid[..., None]) for W in (U, Vh))
+    return of_U, S + invalid, of_Vh
 
 
 def verified_eigh(x: Array, w: Array, Q: Array) -> Arrays:
     """The same of a Hermitian matrix."""
     invalid = nan_where(~(_is_orthonormal(Q) & _are_factors(x, Q, w, Q)), w)[..., None]
-    return w + invalid, Q + invalid[..., None]
+    return w + invalid, invalidated(Q, invalid[..., None])
 
 
 def _are_factors(x: Array, left: Array, values: Array, right: Array) -> Array:

@@ -33,7 +33,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, nan_where, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, invalidated, nan_where, real
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
 from .._spectrum.ties import guarded, unit_of
@@ -144,7 +144,7 @@ def _by_iteration(
         y, unsolved, least = refined(system, rough, rhs, held, *bounds)
     tie = least <= 2 * options.tolerance(S)[..., None] * inverse
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
-    y = y * inverse + nan_where(bad, S)[..., None, None]
+    y = invalidated(y * inverse, nan_where(bad, S)[..., None, None])
     return (a + project_out(U, A.matmat(y))) * inverse, y + (b - b_outside) * inverse
 
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, cast
 
-from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where, real
+from .._bindings.array import Array, Arrays, array_namespace, eps, invalidated, nan_where, real
 from .._bindings.lookup import adjoint_times, project_out
 from .._engine.products import Products
 from .blocks import norms
@@ -127,7 +127,7 @@ def _by_iteration(
         x = project_out(Q, x)  # what rounding to single precision has left there, N_i does not see
     tie = least <= options.tolerance(scale[..., None])[..., None] / norm
     bad = xp.any((unsolved | tie)[..., 0, :], axis=-1)
-    return x * (sigma / norm) + nan_where(bad, w)[..., None, None]
+    return invalidated(x * (sigma / norm), nan_where(bad, w)[..., None, None])
 
 
 def _product(A: Products, factors: Arrays, solution: Arrays, options: Options) -> Arrays:

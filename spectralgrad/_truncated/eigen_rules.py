@@ -25,6 +25,7 @@ from .._bindings.array import (
     columnwise_dot,
     device,
     eps,
+    invalidated,
     is_complex,
     nan_where,
     real,
@@ -56,7 +57,7 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
         if skew is not None:
             bad = bad | skew
         invalid = nan_where(bad, w)[..., None]
-        w, Q = w + invalid, Q + invalid[..., None]
+        w, Q = w + invalid, invalidated(Q, invalid[..., None])
     return w, Q, *rest
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import Array, Arrays, array_namespace, eps, nan_where
+from .._bindings.array import Array, Arrays, array_namespace, eps, invalidated, nan_where
 from .._engine.errors import ConvergenceWarning, warn
 from .._engine.operators import LowRank
 from .._engine.options import check_count, check_tol
@@ -88,8 +88,9 @@ def _plus(result: Any, invalid: Array) -> Any:
     if result is None:
         return None
     if isinstance(result, LowRank):
-        return LowRank(result.left + invalid[..., None], result.right)
-    return result + (invalid if result.ndim == invalid.ndim else invalid[..., None])
+        return LowRank(invalidated(result.left, invalid[..., None]), result.right)
+    of_matrix = result.ndim > invalid.ndim
+    return invalidated(result, invalid[..., None] if of_matrix else invalid)
 
 
 def _message(function: str, worst: float, wanted: float) -> str:

@@ -26,6 +26,7 @@ from .._bindings.array import (
     columnwise_dot,
     device,
     eps,
+    invalidated,
     is_complex,
     leading_columns,
     nan_where,
@@ -69,7 +70,8 @@ def _forward(*leaves: Any, operand: Any, options: Options) -> Arrays:
         if false_adjoint is not None:
             bad = bad | false_adjoint
         invalid = nan_where(bad, S)[..., None]
-        U, S, Vh = U + invalid[..., None], S + invalid, Vh + invalid[..., None]
+        U, Vh = (invalidated(W, invalid[..., None]) for W in (U, Vh))
+        S = S + invalid
     # no Found: PyTorch 2.9 compiles a named tuple by a name that it does not import
     return U, S, Vh, *surplus, found.residual, found.turns
 
