@@ -62,6 +62,25 @@ def test_every_derivative(operation, is_complex):
         np.testing.assert_allclose(values, wanted, rtol=0, atol=1e-12 * max(1, abs(wanted).max()))
 
 
+# but truncation_error, since Dask has no largest of an empty block (2026.8)
+@pytest.mark.parametrize(
+    "operation", [op for op in FUNCTIONS if op.name != "truncation_error"], ids=lambda op: op.name
+)
+def test_stacks_of_none_and_blocks_of_none(operation):
+    """As what a selection leaves."""
+    shape = (3, 4, 4) if operation.square else (3, 5, 4)
+    x, dx = sample(operation, shape, seed=3), random(shape, seed=4)
+    bar = random(function_of(operation)(x).shape, seed=5)
+    for chunks in ((2, 0, 1), (0,)):
+        count = sum(chunks)
+        arrays = [da.from_array(a[:count], chunks=(chunks, *a.shape[1:])) for a in (x, dx, bar)]
+        found = dask.compute(*derivatives(operation, *arrays), scheduler="synchronous")
+        for values, wanted in zip(found, derivatives(operation, x, dx, bar), strict=True):
+            np.testing.assert_allclose(values, wanted[:count], rtol=1e-9, atol=1e-11)
+        values = function_of(operation)(arrays[0]).compute(scheduler="synchronous")
+        np.testing.assert_allclose(values, function_of(operation)(x)[:count], rtol=1e-9, atol=1e-11)
+
+
 def test_a_block_is_decomposed_once(monkeypatch):
     tasks, run = [], binding._Task.__call__
     monkeypatch.setattr(

@@ -27,6 +27,7 @@ __all__ = [
     "ArrayT",
     "Arrays",
     "adjoint",
+    "any_row",
     "array_namespace",
     "beside",
     "columnwise_dot",

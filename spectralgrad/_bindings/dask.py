@@ -74,6 +74,9 @@ def computing(x: Array) -> Iterator[None]:
 
 
 def apply(call: Any, arrays: Arrays) -> Arrays:
+    none = _of_empty(call.silent.forward, arrays)
+    if none is not None:
+        return none
     if call.core is not None and not call.shares:
         forward = call.silent.forward
         like = _of_none(forward, arrays)
@@ -85,6 +88,9 @@ def apply(call: Any, arrays: Arrays) -> Arrays:
 
 
 def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Arrays | None:
+    none = _of_empty(function, arrays)
+    if none is not None:
+        return none
     like = _of_none(function, arrays) if _are_alike(batch, arrays) else None
     return None if like is None else _by_blocks(function, like, batch, arrays)
 
@@ -92,6 +98,9 @@ def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Ar
 def each(
     function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
 ) -> Arrays:
+    none = _of_empty(function, arrays)
+    if none is not None:
+        return none
     like = _of_none(function, arrays)
     if like is None:
         return function(*arrays)
@@ -111,6 +120,19 @@ def _of_none(function: Callable[..., Arrays], arrays: Arrays) -> Arrays | None:
         return None
     with quiet():
         return function(*(np.empty_like(x._meta, shape=(0, *x.shape)) for x in arrays))
+
+
+def _of_empty(function: Callable[..., Arrays], arrays: Arrays) -> Arrays | None:
+    """function(*arrays) of arrays without numbers if its results have none either, else None."""
+    import dask.array as da
+
+    if not all(hasattr(x, "dask") and 0 in x.shape for x in arrays):
+        return None
+    with quiet():
+        results = function(*(np.empty_like(x._meta, shape=x.shape) for x in arrays))
+    if any(y is not None and y.size for y in results):
+        return None
+    return tuple(y if y is None else da.from_array(y, chunks=-1) for y in results)
 
 
 def _by_blocks(function: Callable[..., Arrays], like: Arrays, batch: int, arrays: Arrays) -> Arrays:

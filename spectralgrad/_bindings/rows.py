@@ -97,17 +97,6 @@ def any_across(part: Array) -> Array:
     return sum_across(part.astype("int32")) > 0 if axes else added_up(part)
 
 
-def max_across(part: Array) -> Array:
-    """The largest over all rows, of the largest on each device, or NaN if one of those is."""
-    axes = axes_of(part)
-    if not axes:
-        return added_up(part)
-    import jax
-
-    # XLA leaves open what a maximum over devices makes of NaN
-    return jax.lax.pmax(part, axes) + jax.lax.psum(part - part, axes)
-
-
 def product_across(a: Array, b: Array, part: Array) -> Array:
     """a b, of which each device has a part if both have rows of it, or an adjoint's columns."""
     if type(part) is np.ndarray:
