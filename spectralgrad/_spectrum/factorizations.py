@@ -33,9 +33,10 @@ from .verification import signs, verified_eigh, verified_svd
 
 
 def _each(factorize: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], x: Array) -> Any:
-    if 0 in x.shape:
+    library = library_of(x)
+    if 0 in x.shape and not library.blocks:
         return factorize(x)
-    return library_of(x).each(partial(_with_finite, factorize), cores, x)
+    return library.each(partial(_with_finite, factorize), cores, x)
 
 
 def _with_finite(factorize: Callable[..., Arrays], x: Array) -> Arrays:
