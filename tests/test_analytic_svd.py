@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from analytic_paths import Known, deviations
+from matrices import random
 
 import spectralgrad as sg
 
@@ -257,6 +258,31 @@ def test_rellichs_path_cannot_be_followed_through_zero(t):
     sg.analytic_svd(rellich, t, unresolved="match")
     S = sg.analytic_svd(rellich, np.linspace(0.2, 1, 9)).S
     assert np.all(S[:, 0] > S[:, 1])
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0])
+def test_slopes_of_vectors_at_the_zero_matrix(zero):
+    """Whose values LAPACK may give as -0.0."""
+    K, L = (random((3, 3), seed=seed, is_complex=True) for seed in (1, 2))
+    (w, P), (z, Q) = (np.linalg.eigh(K + K.conj().T), np.linalg.eigh(L + L.conj().T))
+    a, h = np.array([0.3, 0.5, -0.8]), 1e-4
+
+    def parts(t):
+        U, V = ((X * np.exp(1j * x * t)) @ X.conj().T for X, x in ((P, w), (Q, z)))
+        return U, V, (P * (1j * w)) @ P.conj().T @ U, (Q * (1j * z)) @ Q.conj().T @ V
+
+    def path(t):
+        U, V, *_ = parts(t)
+        return (U * (a * t)) @ V.conj().T if t else np.full((3, 3), complex(zero, zero))
+
+    def slope(t):
+        U, V, dU, dV = parts(t)
+        return (dU * (a * t)) @ V.conj().T + (U * a) @ V.conj().T + (U * (a * t)) @ dV.conj().T
+
+    t = np.sort([*np.linspace(-1, 1, 20), -h, 0.0, h])
+    found = sg.analytic_svd(path, t, derivative=slope)
+    for W, dW in zip((found.U, found.Vh), (found.derivative.U, found.derivative.Vh), strict=True):
+        np.testing.assert_allclose((W[12] - W[10]) / (2 * h), dW[11], atol=1e-6)
 
 
 def test_a_jump_and_noise_are_named():

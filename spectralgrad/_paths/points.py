@@ -114,4 +114,5 @@ class Path:
     def _decomposed(self, t: float) -> Point:
         A = self._matrix(t)
         U, S, Vh = factorizations.svd(A)
+        S = S + 0.0  # LAPACK's values of a zero matrix may be -0.0
         return Point(t, A, U, S, Vh.conj().T, self.tolerances.tie * float(S[0]))
