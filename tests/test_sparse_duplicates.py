@@ -106,6 +106,18 @@ def test_of_pytorch(options, is_complex):
     check(B, B, lambda gradient: entries_of(gradient.to_sparse_coo()))
 
 
+def test_of_pytorch_with_indices_of_32_bits():
+    """Which cannot number the places of a matrix this large."""
+    torch = pytest.importorskip("torch")
+    shape, rng = (70_000, 65_536), np.random.default_rng(0)
+    places = rng.integers(0, shape[0], 300), rng.integers(0, shape[1], 300)
+    A = scipy.sparse.csr_array((rng.standard_normal(300), places), shape=shape)
+    starts, columns = (torch.asarray(i, dtype=torch.int32) for i in (A.indptr, A.indices))
+    data = torch.asarray(A.data)
+    x = torch.sparse_csr_tensor(starts, columns, data, shape, check_invariants=False)
+    np.testing.assert_allclose(sg.truncated_svd(x, 2).S, sg.truncated_svd(A, 2).S, rtol=1e-12)
+
+
 @by_dtype
 @pytest.mark.parametrize("use", ["values", "products", "to_dense"])
 def test_second_derivatives_by_csr_of_pytorch(use, is_complex):

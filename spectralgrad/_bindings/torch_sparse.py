@@ -78,7 +78,12 @@ class _OfValues(torch.autograd.Function):
 
 def _order(starts: torch.Tensor, cols: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     """Of the entries of a CSR tensor, by rows and columns."""
-    return torch.argsort(_rows(starts) * shape[1] + cols, stable=True)
+    return torch.argsort(_places(_rows(starts), cols, shape[1]), stable=True)
+
+
+def _places(rows: torch.Tensor, cols: torch.Tensor, width: int) -> torch.Tensor:
+    """Their numbers by rows and columns, which 32 bits of a CSR's indices may not hold."""
+    return rows.to(torch.int64) * width + cols
 
 
 def _rows(starts: torch.Tensor) -> torch.Tensor:
@@ -89,7 +94,7 @@ def _one_for_each_place(
     values: torch.Tensor, rows: torch.Tensor, cols: torch.Tensor, width: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The entries, those of one place added: a CSR that PyTorch does not check may have several."""
-    place = rows * width + cols
+    place = _places(rows, cols, width)
     if bool(torch.all(place[1:] > place[:-1])):
         return values, rows, cols
     place, index = torch.unique(place, return_inverse=True)
