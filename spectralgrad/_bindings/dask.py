@@ -74,8 +74,7 @@ def computing(x: Array) -> Iterator[None]:
 
 
 def apply(call: Any, arrays: Arrays) -> Arrays:
-    none = _of_empty(call.silent.forward, arrays)
-    if none is not None:
+    if (none := _of_empty(call.silent.forward, arrays)) is not None:
         return none
     if call.core is not None and not call.shares:
         forward = call.silent.forward
@@ -88,8 +87,7 @@ def apply(call: Any, arrays: Arrays) -> Arrays:
 
 
 def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Arrays | None:
-    none = _of_empty(function, arrays)
-    if none is not None:
+    if (none := _of_empty(function, arrays)) is not None:
         return none
     like = _of_none(function, arrays) if _are_alike(batch, arrays) else None
     return None if like is None else _by_blocks(function, like, batch, arrays)
@@ -98,8 +96,7 @@ def in_blocks(function: Callable[..., Arrays], batch: int, arrays: Arrays) -> Ar
 def each(
     function: Callable[..., Arrays], cores: tuple[tuple[int, ...], ...], *arrays: Array
 ) -> Arrays:
-    none = _of_empty(function, arrays)
-    if none is not None:
+    if (none := _of_empty(function, arrays)) is not None:
         return none
     like = _of_none(function, arrays)
     if like is None:
