@@ -153,7 +153,7 @@ def product(*factors: Array) -> Array:
 
     Of stacks of tiny matrices it is a sum of outer products: XLA fuses that with its surroundings.
     In NumPy it is an arithmetic of long rows if the stack's axis comes last in memory, as
-    `host.in_slices` puts it, and as `host.columns` does with stacks of point sets.
+    `batch_last` puts it, and as `host.columns` does with stacks of point sets.
     """
     return reduce(_times, factors)
 
@@ -163,6 +163,8 @@ def _times(a: Array, b: Array) -> Array:
         sides = sorted((a.shape[-2], a.shape[-1], b.shape[-1]))
         # of complex numbers it takes up to twice as long as the sum (NumPy 2.4)
         if 0 < sides[0] and sides[1] <= FEW and a.dtype.kind == b.dtype.kind == "f":
+            # a sixth of the time of both orders of memory in one sum (NumPy 2.4)
+            a, b = (batch_last(x) if x.ndim == 3 else x for x in (a, b))
             return np.einsum("...ij,...jk->...ik", a, b)
     if not _is_tiny_stack(a, b):
         return product_across(a, b, a @ b)
@@ -185,6 +187,11 @@ def _is_tiny_stack(a: Array, b: Array) -> bool:
 def is_batch_last(x: Array) -> bool:
     """Whether neighbours in memory are of different batch elements, for one axis of those."""
     return bool(x.ndim > 1 and 0 < x.strides[0] == x.itemsize and x.shape[0] >= MANY)
+
+
+def batch_last(x: Array) -> Array:
+    """x, an array of NumPy's, with its first axis last in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
 
 
 def is_plain_matrix(x: Any) -> bool:

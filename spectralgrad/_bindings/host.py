@@ -22,6 +22,7 @@ from .array import (
     Arrays,
     adjoint,
     array_namespace,
+    batch_last,
     device,
     is_batch_last,
     leading_rows,
@@ -240,11 +241,6 @@ def _keep_memory() -> None:
     freed a large array yet.
     """
     np.empty(2**22 - 2**12)
-
-
-def batch_last(x: Array) -> Array:
-    """x with its first axis last in memory."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 0, -1)), -1, 0)
 
 
 def columns(X: Array) -> Array:
