@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from spectralgrad._bindings.array import FEW, adjoint, array_namespace, eps
+from spectralgrad._bindings.array import adjoint, array_namespace, eps
+from spectralgrad._bindings.matrix_products import FEW
 from spectralgrad._spectrum.drivers import SVD, svd_driver
 
 from .timing import Case, nothing, time_pair

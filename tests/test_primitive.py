@@ -10,7 +10,7 @@ from matrices import random
 import spectralgrad as sg
 from spectralgrad._bindings.array import array_namespace
 from spectralgrad._engine.primitive import Primitive
-from spectralgrad._operations.svd import svd_factors
+from spectralgrad._operations.svd_rules import svd_factors
 
 # cube(x) = x^3, whose rules are a Primitive of their own: dcube(x, c) = 3 x^2 c.
 dcube = Primitive(

@@ -15,20 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from .array import (
-    FEW,
-    MANY,
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    batch_last,
-    device,
-    is_batch_last,
-    leading_rows,
-    product,
-    transposed_copy,
-)
+from .array import Array, Arrays, adjoint, array_namespace, device, leading_rows
+from .matrix_products import FEW, MANY, batch_last, is_batch_last, product, transposed_copy
 from .threads import available, in_threads
 
 SLICE = 2**17  # numbers in an array of a slice; threads that take short steps wait for each other

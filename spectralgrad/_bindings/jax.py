@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 
 from . import host, jax_primitives, jax_programs
-from .array import FEW, Arrays, expand, stack_size
+from .array import Arrays, expand
 from .host import is_compiled as is_compiled
 from .host import unmapped as unmapped
+from .jax_calls import OverRows
 from .jax_rows import blocked_svd as blocked_svd
 from .jax_rows import is_blocked as is_blocked
 from .jax_rows import qr as qr
+from .matrix_products import FEW, stack_size
 from .rows import named_axes, product_across
 
 autodiff = True
@@ -25,7 +27,7 @@ blocks = False
 def apply(call: Any, arrays: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
     axes = named_axes()
     if axes:
-        call = jax_primitives.OverRows(call, axes)
+        call = OverRows(call, axes)
     return tuple(jax_primitives.op.bind(*_varying_alike(arrays, axes), call=call))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from functools import partial, reduce
 from typing import Any
 
@@ -23,7 +22,7 @@ from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
 
 from .array import Arrays
-from .rows import over_axes
+from .jax_calls import Mapped
 
 op = Primitive("spectralgrad")
 lin = Primitive("spectralgrad_lin")
@@ -226,88 +225,13 @@ def _moved(
     return along[1]
 
 
-@dataclass(frozen=True)
-class _Mapped:
-    """A call for each element of a batch that shares nothing."""
-
-    call: Any
-    shares = True
-
-    @property
-    def foreign(self) -> bool:
-        return bool(self.call.foreign)
-
-    def active(self, inputs: Arrays) -> list[int]:
-        return list(self.call.active(inputs))
-
-    def forward(self, *inputs: jax.Array) -> Arrays:
-        out: Arrays = jax.vmap(self.call.forward)(*inputs)
-        return out
-
-    def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
-        out: Arrays = jax.vmap(self.call.jvp)(inputs, outputs, tangents)
-        self.explain(inputs, outputs, tangents, out)
-        return out
-
-    def vjp(
-        self, inputs: Arrays, outputs: Arrays, cotangents: Arrays, wanted: tuple[int, ...]
-    ) -> Arrays:
-        rule = partial(self.call.vjp, wanted=wanted)
-        out: Arrays = jax.vmap(rule)(inputs, outputs, cotangents)
-        self.explain(inputs, outputs, cotangents, out)
-        return out
-
-    def explain(self, *groups: Arrays, batch: int = 0) -> None:
-        """Where one element could not say why, since it saw no values."""
-        self.call.explain(*groups, batch=batch + 1)
-
-
-@dataclass(frozen=True)
-class OverRows:
-    """A call with rows spread over axes of devices, which its rules are told whenever they run."""
-
-    call: Any
-    axes: tuple[str, ...]
-
-    @property
-    def shares(self) -> bool:
-        return bool(self.call.shares)
-
-    @property
-    def foreign(self) -> bool:
-        return bool(self.call.foreign)
-
-    def active(self, inputs: Arrays) -> list[int]:
-        return list(self.call.active(inputs))
-
-    def forward(self, *inputs: jax.Array) -> Arrays:
-        with over_axes(self.axes):
-            out: Arrays = self.call.forward(*inputs)
-        return out
-
-    def jvp(self, inputs: Arrays, outputs: Arrays, tangents: Arrays) -> Arrays:
-        with over_axes(self.axes):
-            out: Arrays = self.call.jvp(inputs, outputs, tangents)
-        return out
-
-    def vjp(
-        self, inputs: Arrays, outputs: Arrays, cotangents: Arrays, wanted: tuple[int, ...]
-    ) -> Arrays:
-        with over_axes(self.axes):
-            out: Arrays = self.call.vjp(inputs, outputs, cotangents, wanted)
-        return out
-
-    def explain(self, *groups: Arrays, batch: int = 0) -> None:
-        self.call.explain(*groups, batch=batch)
-
-
 def _batch(primitive: Primitive, args: Arrays, dims: Arrays, **params: Any) -> Arrays:
     """Every array gets the batch in front: rules work on (..., m, n).
 
     But what all matrices share is none of a batch.
     """
     if "call" in params and params["call"].shares:
-        params["call"] = _Mapped(params["call"])
+        params["call"] = Mapped(params["call"])
     size = next(x.shape[d] for x, d in zip(args, dims, strict=True) if d is not None)
     front = [
         jnp.broadcast_to(x, (size, *x.shape)) if d is None else jnp.moveaxis(x, d, 0)

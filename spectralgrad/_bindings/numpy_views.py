@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from .array import FEW, MANY, Arrays
+from .array import Arrays
 from .host import SMALL as SIDE
 from .host import TINY, quiet
+from .matrix_products import FEW, MANY
 
 # Numbers in the largest of the tensors. Beyond 64 x 64 products, and beyond 32 x 32 the blocks of
 # LAPACK, go to threads of NumPy's BLAS, which those of PyTorch would have to wait for.

@@ -2,7 +2,7 @@ r"""What cotangents of U, S and V ask of that which x does not determine.
 
 With P = U^H U_bar and R = V_bar^H V a loss that is blind to the rotation within a tie has
 skew(P - R) = 0 there, and among zeros skew(P) = skew(R) = 0; one that is blind to phases has
-Im(u_i^H u_bar_i + v_i^H v_bar_i) = 0 (`_operations/svd.py` derives them).
+Im(u_i^H u_bar_i + v_i^H v_bar_i) = 0 (`_operations/svd_rules.py` derives them).
 """
 
 from __future__ import annotations
@@ -10,17 +10,9 @@ from __future__ import annotations
 from functools import reduce
 from typing import Any, NamedTuple
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    device,
-    leading_columns,
-    product,
-    skew,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, leading_columns, skew
 from .._bindings.lookup import adjoint_times
+from .._bindings.matrix_products import product
 from .._spectrum import gauge
 from .._spectrum.ties import equals_mirror, first, gap_tolerance
 from .measures import Spectrum, clusters, undefined_columns

@@ -7,19 +7,12 @@ from functools import reduce
 from operator import and_
 from typing import Any, NoReturn
 
-from .._bindings.array import (
-    AnyArray,
-    Array,
-    Arrays,
-    array_namespace,
-    eps,
-    is_complex,
-)
+from .._bindings.array import AnyArray, Array, Arrays, array_namespace, eps, is_complex
 from .._bindings.lookup import is_dense, library_of
 from .._engine.arguments import enter
 from .._engine.checks import check_like, check_rank
 from .._engine.tape import current_tape, recording
-from .._truncated.operands import as_operand, enter_operand
+from .._truncated.arguments import as_operand, enter_operand
 from .._truncated.solvers import by_size
 from .._truncated.svd import truncated_svd
 from . import measures

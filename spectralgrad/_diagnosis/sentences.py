@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .._spectrum.naming import name_pair, name_zero
 from .._spectrum.undefined import (
     BLIND_INSTEAD,
     KEEP_OUT,
     NOT_DETERMINED,
     OVERFLOW,
     POLICIES_INSTEAD,
-    name_pair,
-    name_zero,
 )
 from .element import Element, Finding
 

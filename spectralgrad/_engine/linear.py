@@ -23,10 +23,10 @@ from .._bindings.array import (
     herm,
     is_complex,
     nan_where,
-    product,
     real,
 )
 from .._bindings.lookup import placed, placement
+from .._bindings.matrix_products import product
 from .._bindings.rows import sum_across
 from .primitive import Primitive, constant
 

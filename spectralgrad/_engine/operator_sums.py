@@ -14,15 +14,10 @@ from typing import Any
 
 from .._bindings.array import Array, Arrays, array_namespace, is_array
 from .._bindings.dask_products import is_streamed
-from .._bindings.lookup import SparseLibrary, sparse_library
+from .._bindings.library import SparseLibrary
+from .._bindings.lookup import sparse_library
 from .checks import check_one_device
-from .products import (
-    Products,
-    check_products,
-    products_of,
-    sparse_products,
-    streamed_products,
-)
+from .products import Products, check_products, products_of, sparse_products, streamed_products
 
 
 class Addable:

@@ -30,7 +30,8 @@ from typing import Any, cast
 import numpy as np
 
 from .._bindings.array import Array, Arrays, array_namespace
-from .._bindings.lookup import BlockLibrary, Library, common_library, is_dense, truth
+from .._bindings.library import BlockLibrary, Library
+from .._bindings.lookup import common_library, is_dense, truth
 from .errors import raise_no_second_order
 from .reading import holds_nan, values_of
 from .slices import by_slices, flattened

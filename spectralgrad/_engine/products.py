@@ -20,12 +20,8 @@ from .._bindings.array import (
     is_complex,
     real,
 )
-from .._bindings.lookup import (
-    SparseLibrary,
-    is_cupyx,
-    is_linear_operator,
-    sparse_library,
-)
+from .._bindings.library import SparseLibrary
+from .._bindings.lookup import is_cupyx, is_linear_operator, sparse_library
 from .._bindings.owners import is_dask_array
 from .._bindings.thin_products import (
     FEW_COLUMNS,

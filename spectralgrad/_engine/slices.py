@@ -8,8 +8,9 @@ from itertools import accumulate, chain, pairwise
 
 import numpy as np
 
-from .._bindings.array import FEW, Arrays
+from .._bindings.array import Arrays
 from .._bindings.host import TINY, in_slices
+from .._bindings.matrix_products import FEW
 
 
 def by_slices(

@@ -11,7 +11,8 @@ from operator import and_
 from typing import Any, Literal
 
 from .._bindings.array import Array, Arrays, array_namespace, expand, is_zero, real
-from .._bindings.lookup import Library, is_dense
+from .._bindings.library import Library
+from .._bindings.lookup import is_dense
 from .operators import LowRank
 from .tape import current_tape, is_differentiated
 

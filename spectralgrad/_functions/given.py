@@ -10,17 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    ArrayT,
-    array_namespace,
-    device,
-    eps,
-    is_complex,
-    real,
-)
-from .._bindings.lookup import AutodiffLibrary
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, device, eps, is_complex, real
+from .._bindings.library import AutodiffLibrary
 from .._bindings.owners import unboxed
 from .._engine.errors import public_name
 from .._engine.linear import add_imaginary

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from .._bindings.array import Array, Arrays
-from .._bindings.lookup import AutodiffLibrary
+from .._bindings.library import AutodiffLibrary
 from .given import Autodiff, Given
 from .protocol import Scalar
 

@@ -16,16 +16,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._bindings.array import Array, Arrays, array_namespace, device, nan_where, product, skew
+from .._bindings.array import Array, Arrays, array_namespace, device, nan_where, skew
 from .._bindings.host import in_slices
+from .._bindings.matrix_products import product
 from .._engine.linear import add
 from .._engine.primitive import Primitive
 from .._engine.symmetric import symmetric
 from .._spectrum.ties import unit_of
 from .._spectrum.undefined import Undefined, because
 from .polar_differentials import curvature, orientation, pair_sums
-from .svd import factors_forward
 from .svd_differentials import parts_of, sandwich
+from .svd_rules import factors_forward
 
 SEVERAL = "several rotations are as good, to the rounding of the points"
 

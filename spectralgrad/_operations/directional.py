@@ -42,15 +42,14 @@ from .._bindings.array import (
     ArrayT,
     adjoint,
     array_namespace,
-    columnwise_dot,
     device,
     herm,
-    product,
     real,
     trailing_columns,
     with_diagonal,
 )
 from .._bindings.lookup import adjoint_times
+from .._bindings.matrix_products import columnwise_dot, product
 from .._engine.arguments import enter
 from .._engine.checks import check_like
 from .._engine.linear import cast, dtype_name
@@ -58,7 +57,7 @@ from .._engine.options import check_rtol
 from .._engine.primitive import Primitive
 from .._spectrum import factorizations
 from .._spectrum.ties import equals_mirror, first, gap_tolerance, largest, ties_of
-from .svd import factors_forward
+from .svd_rules import factors_forward
 
 
 def _block_eigenvalues(B: Array, block: Array) -> Array:

@@ -27,9 +27,9 @@ from .._bindings.array import (
     herm,
     invalidated,
     nan_where,
-    product,
     trailing_columns,
 )
+from .._bindings.matrix_products import product
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
 from .._engine.symmetric import potential, symmetric
@@ -37,14 +37,9 @@ from .._engine.tape import is_differentiated
 from .._functions.named import FREE
 from .._functions.one_sided import step
 from .._spectrum import factorizations
-from .._spectrum.ties import (
-    cut_shares,
-    gap_tolerance,
-    guarded,
-    largest,
-    zero_tolerance,
-)
-from .._spectrum.undefined import Policy, at_kinks, because, check_undefined, name_pair
+from .._spectrum.naming import name_pair
+from .._spectrum.ties import cut_shares, gap_tolerance, guarded, largest, zero_tolerance
+from .._spectrum.undefined import Policy, at_kinks, because, check_undefined
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 from .eigh_function import eigh_second

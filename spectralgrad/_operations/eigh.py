@@ -21,18 +21,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Generic, NamedTuple
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    ArrayT,
-    adjoint,
-    columnwise_dot,
-    herm,
-    nan_where,
-    product,
-    real,
-    with_diagonal,
-)
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, herm, nan_where, real, with_diagonal
+from .._bindings.matrix_products import columnwise_dot, product
 from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice, check_rtol
@@ -50,7 +40,7 @@ from .._spectrum.ties import (
 from .._spectrum.undefined import explain, insists
 from .._spectrum.units import over_gaps, quotient, unit_within
 from .declaration import operation
-from .svd import unread_input
+from .svd_rules import unread_input
 
 
 class EighResult(NamedTuple, Generic[ArrayT]):

@@ -24,8 +24,8 @@ from .._bindings.array import (
     herm,
     invalidated,
     nan_where,
-    product,
 )
+from .._bindings.matrix_products import product
 from .._engine.arguments import enter
 from .._engine.learned import learned
 from .._engine.primitive import Primitive
@@ -34,9 +34,10 @@ from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.named import in_units, scaled
+from .._spectrum.naming import name_zero
 from .._spectrum.ties import zero_tolerance
 from .._spectrum.triple_sums import triple_sums
-from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined, name_zero
+from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 

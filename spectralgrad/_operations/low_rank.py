@@ -22,10 +22,10 @@ from .._bindings.array import (
     herm,
     invalidated,
     nan_where,
-    product,
     skew,
 )
 from .._bindings.lookup import adjoint_times
+from .._bindings.matrix_products import product
 from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
@@ -36,13 +36,14 @@ from .._engine.symmetric import symmetric
 from .._functions.exponentials import identity
 from .._functions.named import FREE
 from .._functions.thresholds import hard_threshold, sign_beyond
+from .._spectrum.naming import name_pair, name_zero
 from .._spectrum.ties import first, gap_tolerance, guarded, is_tied_cut, zero_tolerance
-from .._spectrum.undefined import Policy, because, check_undefined, name_pair, name_zero
+from .._spectrum.undefined import Policy, because, check_undefined
 from .declaration import REQUIRED, operation
 from .polar_differentials import polar_factor
-from .svd import svd_factors
 from .svd_differentials import sandwich, svd_second
 from .svd_function import of_singular_values
+from .svd_rules import svd_factors
 
 
 def _truncated(factors: Arrays, directions: Arrays, parameters: Arrays, *, k: int) -> Array:

@@ -14,7 +14,8 @@ Source: Watson (1992), Characterization of the subdifferential of some matrix no
 
 from __future__ import annotations
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, product
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace
+from .._bindings.matrix_products import product
 from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.checks import check_rank
@@ -26,7 +27,7 @@ from .._spectrum.undefined import Undefined, at_kinks
 from .declaration import REQUIRED, operation
 from .low_rank import isometry_differential, isometry_second
 from .polar_differentials import polar_differential, polar_second
-from .svd import svd_factors
+from .svd_rules import svd_factors
 
 
 def _sum_of_values(factors: Arrays, parameters: Arrays, *, k: int | None = None) -> Array:

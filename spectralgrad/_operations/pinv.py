@@ -11,9 +11,9 @@ from .._bindings.array import (
     herm,
     invalidated,
     nan_where,
-    product,
     skew,
 )
+from .._bindings.matrix_products import product
 from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.elementary import filled
@@ -24,11 +24,12 @@ from .._engine.tape import as_constant
 from .._functions.arguments import as_parameter
 from .._functions.named import FREE, is_array
 from .._functions.truncated_powers import InverseAbove
+from .._spectrum.naming import name_zero
 from .._spectrum.ties import first, guarded, least_of, zero_tolerance
-from .._spectrum.undefined import Policy, because, check_undefined, name_zero
+from .._spectrum.undefined import Policy, because, check_undefined
 from .declaration import operation
-from .svd import svd_factors
 from .svd_differentials import sandwich, svd_second
+from .svd_rules import svd_factors
 
 
 def _threshold(S: Array, rtol: Array) -> Array:

@@ -7,7 +7,8 @@ by sqrt(points) eps |p| |q| for the sum.
 
 from __future__ import annotations
 
-from .._bindings.array import Array, adjoint, array_namespace, device, eps, product, real
+from .._bindings.array import Array, adjoint, array_namespace, device, eps, real
+from .._bindings.matrix_products import product
 from .._engine.primitive import constant
 
 

@@ -20,16 +20,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    device,
-    product,
-    transposed_copy,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device
 from .._bindings.host import columns
+from .._bindings.matrix_products import product, transposed_copy
 from .._engine.elementary import filled, measured
 from .._engine.linear import adjoint_of, matmul, negative, row, subtract, unrow
 from .._engine.primitive import Primitive, constant

@@ -12,12 +12,13 @@ from .._bindings.rows import longer_side
 from .._engine.arguments import enter
 from .._engine.linear import hermitian_part, matmul, nan_derivative, nan_unless_finite
 from .._engine.options import check_choice
+from .._spectrum.naming import name_zero
 from .._spectrum.ties import zero_tolerance
-from .._spectrum.undefined import Policy, because, check_undefined, name_zero
+from .._spectrum.undefined import Policy, because, check_undefined
 from .declaration import operation
 from .polar_differentials import polar_factor, polar_factors_found
 from .polar_iterations import Method, iterated_factors
-from .svd import svd_factors
+from .svd_rules import svd_factors
 
 _nan_if_singular = nan_derivative(
     lambda S, *, side: array_namespace(S).any(zero_tolerance(side, S) >= S, axis=-1),

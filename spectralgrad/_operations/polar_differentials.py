@@ -18,22 +18,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    device,
-    herm,
-    nan_where,
-    product,
-    skew,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, herm, nan_where, skew
+from .._bindings.matrix_products import product
 from .._bindings.rows import longer_side
 from .._engine.symmetric import symmetric
 from .._spectrum.factorizations import determinant, eigh, eigvalsh
+from .._spectrum.naming import name_pair, name_zero
 from .._spectrum.ties import guarded, unit_of, zero_tolerance, zero_values
-from .._spectrum.undefined import KEEP_OUT, ROUNDING, because, name_pair, name_zero
+from .._spectrum.undefined import KEEP_OUT, ROUNDING, because
 from .polar_lyapunov import differential_by_products, second_by_products
 from .svd_differentials import parts_of, sandwich, tall, with_complement
 

@@ -21,7 +21,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, product
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where
+from .._bindings.matrix_products import product
 from .._engine.arguments import enter
 from .._engine.linear import inner
 from .._engine.symmetric import potential, symmetric
@@ -32,8 +33,8 @@ from .._spectrum.ties import first, unit_of, zero_values
 from .._spectrum.undefined import at_kinks
 from .declaration import operation
 from .norms import largest_of_all, sum_of_largest
-from .svd import svd_factors
 from .svd_differentials import svd_differential
+from .svd_rules import svd_factors
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ r"""Jacobians of one singular value, and of one pair of singular vectors, by all
 
 The derivative of a simple s_i > 0 is u_i v_i^H, in the sense ds_i = Re <u_i v_i^H, dA>.
 
-With dP = U^H dA V the vectors move, for real A (see `svd`), by
+With dP = U^H dA V the vectors move, for real A (see `svd_rules`), by
 
     du_i = sum_j u_j (c_j dP_ji + d_j dP_ij) + (I - U U^T) dA v_i / s_i,
     dv_i = sum_j v_j (c_j dP_ij + d_j dP_ji) + (I - V V^T) dA^T u_i / s_i,
@@ -43,16 +43,17 @@ from .._bindings.array import (
     is_complex,
     nan_where,
     on_diagonal,
-    product,
 )
 from .._bindings.lookup import library_of
+from .._bindings.matrix_products import product
 from .._engine.arguments import enter
 from .._engine.options import check_rtol
 from .._engine.primitive import Primitive, constant
 from .._spectrum import gauge
+from .._spectrum.naming import name_pair, name_zero
 from .._spectrum.ties import default_gap_rtol, first, gap_tolerance, guarded, unit_of
-from .._spectrum.undefined import Undefined, name_pair, name_zero
-from .svd import svd_factors
+from .._spectrum.undefined import Undefined
+from .svd_rules import svd_factors
 
 
 class SingularVectorJacobianResult(NamedTuple, Generic[ArrayT]):

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where, product
+from .._bindings.array import Array, Arrays, ArrayT, array_namespace, nan_where
+from .._bindings.matrix_products import product
 from .._engine.arguments import enter
 from .._engine.learned import learned, learned_potential
 from .._engine.primitive import Primitive
@@ -27,16 +28,14 @@ from .._engine.symmetric import potential, symmetric
 from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.given import apply_in_parts
 from .._functions.powers import Power
-from .._spectrum.ties import (
-    zero_tolerance,
-    zero_values,
-)
-from .._spectrum.undefined import ROUNDING, at_kinks, because, name_zero
+from .._spectrum.naming import name_zero
+from .._spectrum.ties import zero_tolerance, zero_values
+from .._spectrum.undefined import ROUNDING, at_kinks, because
 from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 from .eigh_function import eigh_differential, eigh_value, guards_zero
-from .svd import svd_factors
 from .svd_differentials import svd_differential
+from .svd_rules import svd_factors
 
 
 def _sum(values: Array, zero: Array, parameters: Arrays, f: Any) -> Array:

@@ -20,25 +20,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    conj,
-    on_diagonal,
-    product,
-    real,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, on_diagonal, real
+from .._bindings.matrix_products import product
 from .._engine.elementary import filled, measured
-from .._engine.linear import (
-    add,
-    inner,
-    matmul,
-    multiply,
-    nan_if,
-    negative,
-)
+from .._engine.linear import add, inner, matmul, multiply, nan_if, negative
 from .._engine.primitive import Primitive, constant
 from .._spectrum.undefined import because
 from .best_rotation import SEVERAL

@@ -51,18 +51,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    eps,
-    herm,
-    nan_where,
-    product,
-    skew,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, eps, herm, nan_where, skew
 from .._bindings.lookup import adjoint_times
+from .._bindings.matrix_products import product
 from .._bindings.rows import longer_side
 from .._functions.named import in_units, scaled
 from .._spectrum.divided_differences import widest_quotient

@@ -17,10 +17,11 @@ from .._functions.arguments import Function, as_learnable, as_scalar_function
 from .._functions.exponentials import tanh
 from .._functions.given import apply_in_parts
 from .._functions.thresholds import soft_threshold
-from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined, name_zero
+from .._spectrum.naming import name_zero
+from .._spectrum.undefined import ROUNDING, Policy, because, check_undefined
 from .declaration import REQUIRED, operation
-from .svd import svd_factors
 from .svd_differentials import svd_differential, svd_second, svd_value
+from .svd_rules import svd_factors
 
 
 def _why(S: list[float], *, f: Any) -> str:

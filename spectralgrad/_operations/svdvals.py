@@ -13,23 +13,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    ArrayT,
-    adjoint,
-    array_namespace,
-    columnwise_dot,
-    herm,
-    product,
-    real,
-)
+from .._bindings.array import Array, Arrays, ArrayT, adjoint, array_namespace, herm, real
+from .._bindings.matrix_products import columnwise_dot, product
 from .._engine.arguments import enter
 from .._engine.elementary import once_differentiable
 from .._engine.options import check_choice
 from .._engine.primitive import Primitive
 from .._engine.tape import is_differentiated
 from .._spectrum import factorizations
+from .._spectrum.naming import shown
 from .._spectrum.ties import (
     gap_tolerance,
     in_tie,
@@ -39,10 +31,10 @@ from .._spectrum.ties import (
     zero_tolerance,
     zero_values,
 )
-from .._spectrum.undefined import Undefined, shown
+from .._spectrum.undefined import Undefined
 from .declaration import operation
 from .eigh import eigh_factors
-from .svd import svd_factors
+from .svd_rules import svd_factors
 
 
 def svdvals_forward(x: Array, U: Array, S: Array, Vh: Array) -> Array:

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from .._bindings.array import FEW, MANY, Array, Arrays, stack_size
+from .._bindings.array import Array, Arrays
 from .._bindings.lookup import fuses, is_on_host, library_of, native
+from .._bindings.matrix_products import FEW, MANY, stack_size
 from . import jacobi, polar_svd
 
 Driver = Literal["own", "jacobi", "polar", "opaque"]

@@ -17,7 +17,6 @@ from .._bindings.array import (
     adjoint,
     array_namespace,
     as_dtype,
-    columnwise_dot,
     eps,
     herm,
     invalidated,
@@ -26,6 +25,7 @@ from .._bindings.array import (
     real,
 )
 from .._bindings.lookup import block_library, is_on_host, library_of
+from .._bindings.matrix_products import columnwise_dot
 from .._bindings.rows import all_rows
 from . import drivers, entries
 from .ties import largest, unit_of

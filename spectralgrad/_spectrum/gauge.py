@@ -18,18 +18,17 @@ from .._bindings.array import (
     adjoint,
     any_row,
     array_namespace,
-    columnwise_dot,
     device,
     eps,
     is_complex,
     leading_columns,
     leading_rows,
-    product,
     real,
     skew,
     trailing_columns,
 )
 from .._bindings.lookup import library_of
+from .._bindings.matrix_products import columnwise_dot, product
 from .._bindings.rows import sum_across
 from .._engine.elementary import once_differentiable
 from .ties import equals_mirror, in_tie

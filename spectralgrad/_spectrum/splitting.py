@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, product, skew
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, skew
+from .._bindings.matrix_products import product
 from .gauge import column_norms
 from .ties import first, largest, split_width
 

@@ -22,18 +22,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    conj,
-    eps,
-    herm,
-    on_diagonal,
-    product,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, conj, eps, herm, on_diagonal
 from .._bindings.loops import loop, sum_over_rows
+from .._bindings.matrix_products import product
 from .ties import ties_of
 
 FEW = 16

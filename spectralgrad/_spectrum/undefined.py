@@ -9,9 +9,10 @@ from math import isinf
 from operator import or_
 from typing import Any, Literal, cast, get_args
 
-from .._bindings.array import Array, Arrays, array_namespace, eps
+from .._bindings.array import Array, Arrays, array_namespace
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning, reasoned
 from .._engine.options import check_choice
+from .naming import name_columns, of_order, unravelled
 
 FUNCTIONS_INSTEAD = (
     "Differentiate the function of the matrix instead of its factors (svd_function, "
@@ -67,7 +68,7 @@ def explain(
     if bool(xp.any(xp.isinf(xp.reshape(v, (-1, v.shape[-1]))[index, :]))):
         what, remedy = OVERFLOW
     elif bool(xp.any(columns)):
-        what = _name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
+        what = name_columns(symbol, xp.reshape(v, (-1, v.shape[-1]))[index, :], columns)
         remedy = FUNCTIONS_INSTEAD + (policies if ties != "split" else "")
     elif _are_finite(directions):
         moved = ", or on a gap that opening the tie has moved too far" if ties == "split" else ""
@@ -85,7 +86,7 @@ def _first(elements: Array) -> tuple[int | None, str]:
         return None, ""
     index = int(xp.argmax(xp.astype(flat, xp.int8)))
     others = int(xp.sum(xp.astype(flat, xp.int64))) - 1
-    place = _unravel(index, shape)
+    place = unravelled(index, shape)
     where = f"batch element {place}" if place else "x"
     return index, where + (f" (and {others} more)" if others else "")
 
@@ -216,7 +217,7 @@ class Because:
         if not about.function or result[0] is None:
             return None
         values = self.spectrum(inputs[self.place] if self.axes else inputs[self.place][..., None])
-        why = partial(self.why, **static) if self.order == 1 else partial(_of_order, self.order)
+        why = partial(self.why, **static) if self.order == 1 else partial(of_order, self.order)
         remedy = (MOVE_SPECTRUM, self.remedy if undefined else KEEP_OUT, KEEP_OUT)[
             min(self.order, 2)
         ]
@@ -229,24 +230,6 @@ class Because:
     def at_next_order(self) -> Because:
         """The same of a Primitive with one direction more, in front of the factors."""
         return replace(self, place=self.place + 1, order=self.order + 1)
-
-
-def _of_order(order: int, values: list[float]) -> str:
-    if order > 2:
-        return "derivatives of this order are not known"
-    what = (
-        "the first derivative has a kink or jumps at one of the values, or at a tie"
-        if order
-        else "the function, with its parameters, does not exist or is out of range at one of the "
-        "values"
-    )
-    return f"{what}: {shown(values)}"
-
-
-def shown(values: list[float]) -> str:
-    """Words for some numbers, of which there may be many."""
-    words = [f"{v:.6g}" for v in values]
-    return ", ".join(words if len(words) < 8 else [*words[:3], "...", *words[-3:]])
 
 
 def because(
@@ -270,49 +253,9 @@ def at_kinks(place: int, function: str) -> dict[str, Any]:
     return because(place, lambda values: "", function=function, order=2)
 
 
-def name_zero(symbol: str, values: list[float], i: int = -1) -> str:
-    """Words for a value that counts as zero."""
-    i, largest = range(len(values))[i], max(map(abs, values))
-    return f"{symbol}[{i}] = {values[i]:.6g} counts as zero (the largest is {largest:.6g})"
-
-
-def name_pair(symbol: str, values: list[float], i: int) -> str:
-    """Words for two neighbours that count as equal."""
-    a, b, largest = values[i], values[i + 1], max(map(abs, values))
-    return (
-        f"{symbol}[{i}] = {a:.6g} and {symbol}[{i + 1}] = {b:.6g} count as equal (a gap of "
-        f"{abs(a - b):.3g} where the largest is {largest:.6g})"
-    )
-
-
 def check_undefined(policy: object, function: str) -> Undefined:
     check_choice(policy, get_args(Policy), function, "undefined")
     return Undefined(function, cast("Policy", policy))
-
-
-def _name_columns(symbol: str, values: Array, columns: Array) -> str:
-    """The first column to blame, with the nearest other if it is no lone zero."""
-    xp = array_namespace(values)
-    i = int(xp.argmax(xp.astype(columns, xp.int8)))
-    v = [float(values[j]) for j in range(values.shape[0])]
-    largest = max(map(abs, v))
-    others, equal = (j for j in range(len(v)) if j != i), 16 * eps(values) * largest
-    j = min(others, key=lambda j: (max(abs(v[j] - v[i]), equal), abs(j - i)), default=i)
-    if i != j and abs(v[i]) > abs(v[i] - v[j]):
-        i, j = min(i, j), max(i, j)
-        return (
-            f"{symbol}[{i}] = {v[i]:.6g} and {symbol}[{j}] = {v[j]:.6g} count as equal (a gap of "
-            f"{abs(v[i] - v[j]):.3g} where the largest is {largest:.6g}; see gap_rtol)"
-        )
-    return f"{symbol}[{i}] = {v[i]:.6g} counts as zero (the largest is {largest:.6g}; see gap_rtol)"
-
-
-def _unravel(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    indices = []
-    for size in reversed(shape):
-        index, remainder = divmod(index, size)
-        indices.append(remainder)
-    return tuple(reversed(indices))
 
 
 def insists(*, ties: str = "nan", **options: object) -> bool:

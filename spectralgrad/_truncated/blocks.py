@@ -10,18 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._bindings.array import (
-    Array,
-    Arrays,
-    adjoint,
-    array_namespace,
-    columnwise_dot,
-    device,
-    eps,
-    real,
-)
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, device, eps, real
 from .._bindings.lookup import adjoint_times, qr
 from .._bindings.loops import loop, used, written
+from .._bindings.matrix_products import columnwise_dot
 from .._spectrum import factorizations
 
 

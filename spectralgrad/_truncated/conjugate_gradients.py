@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .._bindings.array import Array, Arrays, array_namespace, columnwise_dot, real
+from .._bindings.array import Array, Arrays, array_namespace, real
 from .._bindings.loops import loop_columns
+from .._bindings.matrix_products import columnwise_dot
 from .._spectrum.ties import guarded
 
 TRACED = 100  # iterations where none may be read

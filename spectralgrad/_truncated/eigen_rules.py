@@ -22,7 +22,6 @@ from .._bindings.array import (
     Arrays,
     array_namespace,
     beside,
-    columnwise_dot,
     device,
     eps,
     invalidated,
@@ -32,6 +31,7 @@ from .._bindings.array import (
     with_diagonal,
 )
 from .._bindings.lookup import adjoint_times, autodiff_of, is_dense
+from .._bindings.matrix_products import columnwise_dot
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive

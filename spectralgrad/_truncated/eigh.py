@@ -9,9 +9,10 @@ from .._bindings.array import ArrayT
 from .._engine.options import check_choice, check_rtol
 from .._operations.declaration import operation
 from .._operations.eigh import EighResult
+from .arguments import as_operand, enter_operand
 from .eigen_rules import eigenpairs
 from .eigenpairs import Eigenpairs, Which
-from .operands import Hermitian, as_operand, enter_operand
+from .operands import Hermitian
 from .options import Method, Options, Params, Unconverged
 from .svd import report, resolved
 

@@ -33,8 +33,9 @@ from .._engine.primitive import Primitive
 from .._engine.products import Products, identity_slices, products_of
 from .._engine.reading import read
 from .._operations.declaration import operation
+from .._spectrum.naming import name_pair
 from .._spectrum.ties import first, gap_tolerance, unit_of, zero_tolerance
-from .._spectrum.undefined import Undefined, name_pair
+from .._spectrum.undefined import Undefined
 from .._spectrum.units import quotient, unit_within
 from .left_over import entries_of, left_over, left_over_of, squared_norm
 from .operands import DENSE, STREAMED, WHOLE, Entries

@@ -12,8 +12,8 @@ from .._engine.products import Products
 from .._engine.reading import read
 from .._spectrum.ties import Ties, first, split_width, unit_of
 from . import rules
+from .arguments import whole
 from .krylov import default_tol, true_residual
-from .operands import whole
 from .options import Method, Options
 from .solvers import beyond, by_size
 from .split import Found, values_before

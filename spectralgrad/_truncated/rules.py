@@ -23,7 +23,6 @@ from .._bindings.array import (
     adjoint,
     array_namespace,
     beside,
-    columnwise_dot,
     device,
     eps,
     invalidated,
@@ -34,12 +33,13 @@ from .._bindings.array import (
     trailing_columns,
 )
 from .._bindings.lookup import adjoint_times, autodiff_of
+from .._bindings.matrix_products import columnwise_dot
 from .._engine.elementary import once_differentiable
 from .._engine.errors import ConvergenceError, ConvergenceWarning
 from .._engine.primitive import Primitive
 from .._engine.products import Products, adjoint_mismatch
 from .._engine.reading import read
-from .._operations.svd import fragile, inner_cotangent, rotations
+from .._operations.svd_rules import fragile, inner_cotangent, rotations
 from .._spectrum import gauge, splitting
 from .._spectrum.ties import equals_mirror
 from .._spectrum.undefined import explain, insists

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, columnwise_dot, real
+from .._bindings.array import Array, Arrays, adjoint, array_namespace, real
 from .._bindings.lookup import adjoint_times
+from .._bindings.matrix_products import columnwise_dot
 from .._spectrum import gauge, splitting
 from .._spectrum.ties import first, split_singular, split_width
 from .options import Options

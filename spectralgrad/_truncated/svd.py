@@ -19,8 +19,9 @@ from .._operations.svd import SVDResult
 from .._spectrum.ties import POLICIES, Ties
 from . import given_triplets
 from .adaptive import check_error, kept_columns, report_empty
+from .arguments import as_operand, check_operator_dtype, enter_operand
 from .krylov import default_tol
-from .operands import DENSE, STREAMED, as_operand, check_operator_dtype, enter_operand
+from .operands import DENSE, STREAMED
 from .options import Choices, Method, Options, Params, Solver, Unconverged
 from .rules import triplets
 from .solvers import by_size, check_solver, streams
