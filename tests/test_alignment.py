@@ -141,8 +141,47 @@ def test_rmsd_has_a_kink_at_zero(library, offset):
     fun = lambda P, Q: sg.kabsch(P, Q).rmsd
     for bar in sg.vjp(fun, P, Q)[1](library.array(np.asarray(1.0))):
         assert np.max(np.abs(library.numpy(bar))) == 0
-    product = sg.hvp(fun, (P, Q), (P, None), library.array(np.asarray(1.0)))
+    with library.warns("^kabsch: the second derivative .* rmsd has a kink where it is zero"):
+        product = sg.hvp(fun, (P, Q), (P, None), library.array(np.asarray(1.0)))
     assert all(np.all(np.isnan(library.numpy(part))) for part in product)
+
+
+OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])  # which is its own image without rounding
+
+
+@by_options
+def test_rmsd_of_exactly_zero_has_no_second_derivative(native, options):
+    """In whatever order: forward over reverse, and reverse over both."""
+    P, dP = native.array(OCTAHEDRON), native.array(random((6, 3), seed=1))
+    rmsd = lambda x: sg.kabsch(x, native.array(OCTAHEDRON), **options).rmsd
+    if native.name == "jax":
+        import jax
+
+        gradient = jax.grad(rmsd)
+        products = [
+            lambda: jax.jvp(gradient, (P,), (dP,))[1],
+            lambda: jax.vjp(gradient, P)[1](dP)[0],
+            lambda: jax.grad(lambda x: jax.jvp(rmsd, (x,), (dP,))[1])(P),
+        ]
+    else:
+        import torch
+
+        products = [
+            lambda: torch.func.jvp(torch.func.grad(rmsd), (P,), (dP,))[1],
+            lambda: torch.autograd.functional.vhp(rmsd, P, dP)[1],
+            lambda: torch.func.grad(lambda x: torch.func.jvp(rmsd, (x,), (dP,))[1])(P),
+        ]
+    assert native.numpy(rmsd(P)) == 0
+    for product in products:
+        with native.warns("rmsd has a kink"):
+            assert np.all(np.isnan(native.numpy(product())))
+
+
+def test_rmsd_of_one_point_is_zero_and_smooth(library):
+    P, Q = (library.array(x) for x in points(1, 3))
+    fun = lambda P, Q: sg.kabsch(P, Q).rmsd
+    for part in sg.hvp(fun, (P, Q), (P, Q), library.array(np.asarray(1.0))):
+        assert np.all(library.numpy(part) == 0)
 
 
 @pytest.mark.thinned
@@ -442,3 +481,22 @@ def test_many_small_sets_are_their_members(native, weighted):
     for i in (0, 119):
         for y, alone in zip(many, pulled(i), strict=True):
             np.testing.assert_allclose(y[i], alone, rtol=1e-12, atol=1e-13)
+
+
+@by_options
+@pytest.mark.parametrize("power", [-60, -400, 60])
+def test_the_rotation_does_not_mind_sets_of_different_sizes(library, power, options):
+    P, Q = points(6, 3)
+    if options["reflection"]:
+        Q = Q * np.array([1.0, 1.0, -1.0])
+    bar, ratio = random((3, 3), seed=7), 2.0**power
+
+    def cotangents(P, Q):
+        fun = lambda P, Q: sg.kabsch(P, Q, **options).rotation
+        R, pullback = library.vjp(fun, library.array(P), library.array(Q))
+        return [library.numpy(x) for x in (R, *pullback(library.array(bar)))]
+
+    wanted, found = cotangents(P, Q), cotangents(P, ratio * Q)
+    found[2] = found[2] * ratio
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)

@@ -450,3 +450,11 @@ def test_bad_input():
         sg.diagnose(x, cotangents=np.eye(2))
     with pytest.raises(TypeError, match="diagnose: argument `x` is a list"):
         sg.diagnose([[1.0]])
+
+
+def test_in_a_compiled_pytorch_program():
+    torch = pytest.importorskip("torch")
+    torch.compiler.reset()
+    x = torch.asarray(random((4, 3), seed=1)).requires_grad_()
+    compiled = torch.compile(lambda x: sg.diagnose(x).ok, backend="eager", fullgraph=True)
+    assert torch.equal(compiled(x), sg.diagnose(x).ok)

@@ -275,6 +275,9 @@ def test_in_jax_programs():
     assert_equal_up_to_signs(jax.jit(jax.vmap(everything))(x), x)
 
 
+@pytest.mark.filterwarnings(
+    "ignore:<class 'torch.autograd.function.Function'> should not be:DeprecationWarning"
+)
 def test_in_pytorch_programs():
     torch = pytest.importorskip("torch")
     torch.compiler.reset()
@@ -282,6 +285,8 @@ def test_in_pytorch_programs():
     compiled = torch.compile(everything, backend="eager", fullgraph=True)
     for fun in (torch.func.vmap(everything), compiled):
         assert_equal_up_to_signs(fun(torch.asarray(x)), x)
+    found = compiled(torch.asarray(x).requires_grad_())
+    assert_equal_up_to_signs([part.detach() for part in found], x)
 
 
 @pytest.mark.parametrize("part", [0, 1, 2], ids=["values", "u", "v"])

@@ -309,6 +309,16 @@ def test_a_cotangent_that_the_inner_factor_does_not_feel():
     assert np.all(np.isnan(pullback(np.ones(3))[0]))
 
 
+def test_second_derivatives_in_jax_say_why_where_values_are_traced():
+    """The factors of x are, and have values all the same."""
+    jax = pytest.importorskip("jax")
+    x = jax.numpy.zeros((3, 3))
+    factor = lambda x: jax.numpy.sum(sg.polar(x).P)
+    with pytest.warns(sg.DerivativeUndefinedWarning, match="^polar: .* S.2. = 0 counts as zero"):
+        _, product = jax.jvp(jax.grad(factor), (x,), (x + 1.0,))
+    assert np.all(np.isnan(product))
+
+
 def test_a_truncation_error_names_itself():
     x = np.stack([np.diag(v) for v in ((3.0, 2.0, 1.5, 1.0), (3.0, 2.0, 2.0, 1.0))])
     said = r"truncation_error: .* batch element \(1,\).* the cut splits a tie, S\[1\] = 2"

@@ -205,7 +205,9 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
             return _untraced(call, arrays)
         if _explains():
             return _explained(call, arrays)
-        if torch.is_grad_enabled() and _transforms():
+        if not call.active(arrays):
+            arrays = tuple(x.detach() for x in arrays)
+        elif torch.is_grad_enabled() and _transforms():
             # Dynamo does not know that torch.func.grad differentiates by its argument, whose
             # `requires_grad` it has read before, and would differentiate what the Function calls,
             # by PyTorch's own rules. Of what is computed from it, it does know (2.13).

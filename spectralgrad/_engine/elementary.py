@@ -57,19 +57,6 @@ measured: Primitive = Primitive(
 )
 
 
-def _power_of_root(a: Array, floor: Array, *, order: int) -> Array:
-    """The derivative of sqrt(a) of that order; at a root that counts as zero 0, then NaN."""
-    xp = array_namespace(a)
-    kink = a <= floor
-    if order == 0:
-        return xp.sqrt(a)
-    safe = xp.where(kink, 1.0, a)
-    value = 0.5 / xp.sqrt(safe)
-    for i in range(1, order):
-        value = value * (0.5 - i) / safe
-    return xp.where(kink, 0.0 if order == 1 else float("nan"), value)
-
-
 def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
     """A function of numbers; `derivative(a, *carried, order)` is that of each order."""
 
@@ -91,9 +78,6 @@ def _elementary(name: str, derivative: Callable[..., Array]) -> Primitive:
         reads_outputs=False,
     )
     return primitive
-
-
-root = _elementary("root", _power_of_root)
 
 
 def _power_of_inverse(a: Array, floor: Array, *, order: int, at_zero: float) -> Array:

@@ -215,7 +215,7 @@ class Call:
         wanted: Collection[int] | None = None,
     ) -> Arrays:
         """Cotangents of the inputs that are `wanted`, all by default."""
-        if all(c is None for c in cotangents):
+        if all(c is None for c in cotangents) or not self.active(inputs):
             return (None,) * len(inputs)
         wanted = range(len(inputs)) if wanted is None else wanted
 

@@ -27,14 +27,7 @@ from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace, 
 from .._bindings.lookup import library_of, truth
 from .._engine.arguments import enter
 from .._engine.checks import check_mask, check_pair, check_weights
-from .._engine.elementary import (
-    filled,
-    inverse,
-    inverse_or_zero,
-    largest_entry,
-    measured,
-    root,
-)
+from .._engine.elementary import filled, inverse, inverse_or_zero, largest_entry, measured
 from .._engine.errors import warn
 from .._engine.linear import (
     broadcast,
@@ -56,12 +49,8 @@ from .moments import moments
 from .point_rounding import kink_floor, point_floor, product_floor
 from .point_sums import gram
 from .point_weights import equal_weights, idle, in_proportion, masked, without
-from .superposition import (
-    greatest,
-    identity_like,
-    mean_square,
-    translation_of,
-)
+from .rmsd import root
+from .superposition import greatest, identity_like, mean_square, translation_of
 
 
 class KabschResult(NamedTuple, Generic[ArrayT]):
@@ -243,7 +232,7 @@ def kabsch(
         L = multiply(ratio, R, axes=2)
     translation = unrow(translation_of(L, P_mean, Q_mean, several, undefined=about))
     square, msd = mean_square(p, q, R, mean, several, c, size_q, *w)
-    rmsd = measured(root(square, kink_floor(c)), size_q, axes=0, inverse=True)
+    rmsd = measured(root(square, kink_floor(c), p, q, *w), size_q, axes=0, inverse=True)
     return KabschResult(*map(narrow, (R, translation, c if ratio is None else ratio, rmsd, msd)))
 
 

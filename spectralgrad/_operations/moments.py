@@ -31,9 +31,9 @@ from .point_weights import units
 
 def _moments(P: Array, Q: Array, *w: Array, alike: bool) -> Arrays:
     p, q = columns(P), columns(Q)
-    size_p, size_q = units(p, q, *w, alike=alike)
+    (size_p, size_q), largest = units(p, q, *w, alike=alike)
     (p, P_mean), (q, Q_mean) = about_mean(p, size_p, *w), about_mean(q, size_q, *w)
-    floor = covariance_floor(p, q, *w)
+    floor = covariance_floor(p, q, *largest, *w)
     H, P_mean, Q_mean = map(in_order, (sum_of_outer(q, p, *w), P_mean, Q_mean))
     return H, p, q, P_mean, Q_mean, size_p, size_q, floor
 

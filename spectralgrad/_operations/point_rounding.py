@@ -1,8 +1,8 @@
 """What the rounding errors of points leave of an alignment: constants for its derivatives.
 
-Points come in units of the largest entry: each has an error of eps/2, and so has its distance from
-their mean. A covariance sum w q p^T then errs by eps (|p| + |q|), with |p|^2 = sum w |p_n|^2, and
-by sqrt(points) eps |p| |q| for the sum.
+A point has an error of eps/2 of the largest entry of its set, P or Q, and so has its distance from
+their mean. A covariance sum w q p^T then errs by eps (|p| Q + |q| P), with |p|^2 = sum w |p_n|^2,
+and by sqrt(points) eps |p| |q| for the sum.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ def _norm(x: Array, *w: Array) -> Array:
     return array_namespace(x).sqrt(mean_square_of(x, *w))
 
 
-def covariance_floor(p: Array, q: Array, *w: Array) -> Array:
-    """What counts as zero beside the values of the covariance of centred points."""
+def covariance_floor(p: Array, q: Array, P: Array, Q: Array, *w: Array) -> Array:
+    """What counts as zero beside the values of the covariance of centred points.
+
+    P and Q are the largest entries before.
+    """
     p_norm, q_norm = _norm(p, *w), _norm(q, *w)
-    return eps(p) * (4 * (p_norm + q_norm) + p.shape[-1] ** 0.5 * p_norm * q_norm)
+    return eps(p) * (4 * (p_norm * Q + q_norm * P) + p.shape[-1] ** 0.5 * p_norm * q_norm)
 
 
 def _product_floor(A: Array, B: Array) -> Array:
     """What counts as zero beside the values of A^H B, for matrices in units of their entries."""
-    ones = array_namespace(A).ones_like(real(A)[..., 0])
-    return covariance_floor(adjoint(A), adjoint(B), ones)
+    weights, one = (
+        array_namespace(A).ones(shape, dtype=real(A).dtype, device=device(A))
+        for shape in (A.shape[:-1], A.shape[:-2])
+    )
+    return covariance_floor(adjoint(A), adjoint(B), one, one, weights)
 
 
 product_floor = constant("product_floor", _product_floor)

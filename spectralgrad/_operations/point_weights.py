@@ -25,13 +25,18 @@ def _unit(size: Array) -> Array:
     return xp.where(xp.isfinite(size), xp.where(unit < least, least, unit), float("nan"))
 
 
-def units(p: Array, q: Array, *w: Array, alike: bool) -> Arrays:
-    """Units of the points, 1 where all are zero and NaN where one is not finite; one if `alike`."""
-    xp, sizes = array_namespace(p), [_extent(x, *w) for x in (p, q)]
+def units(p: Array, q: Array, *w: Array, alike: bool) -> tuple[Arrays, Arrays]:
+    """Units of the points, one if `alike`, and their largest entries in these units.
+
+    A unit is 1 where all are zero, and NaN where one is not finite.
+    """
+    xp, extents = array_namespace(p), [_extent(x, *w) for x in (p, q)]
+    sizes = extents
     if alike:
-        a, b = sizes
+        a, b = extents
         sizes = [xp.where(a < b, b, a) + 0.0 * b] * 2  # NaN of either
-    return tuple(map(_unit, sizes))
+    found = tuple(map(_unit, sizes))
+    return found, tuple(extent / unit for extent, unit in zip(extents, found, strict=True))
 
 
 def _idle(X: Array, w: Array) -> Array:
