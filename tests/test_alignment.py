@@ -177,6 +177,19 @@ def test_rmsd_of_exactly_zero_has_no_second_derivative(native, options):
             assert np.all(np.isnan(native.numpy(product())))
 
 
+def test_a_kink_without_a_cotangent_leaves_the_others_alone(library):
+    P = np.stack([OCTAHEDRON, random((6, 3), seed=1)])
+    Q, dP = np.stack([OCTAHEDRON, random((6, 3), seed=2)]), random(P.shape, seed=3)
+    fun = lambda P, Q: sg.kabsch(P, Q).rmsd
+    args = tuple(map(library.array, (P, Q))), (library.array(dP), None)
+    product = library.numpy(sg.hvp(fun, *args, library.array(np.array([0.0, 1.0])))[0])
+    assert np.all(product[0] == 0)
+    assert np.all(np.isfinite(product[1]))
+    strict = lambda P, Q: sg.kabsch(P, Q, undefined="raise").rmsd
+    with pytest.raises(sg.DerivativeUndefinedError, match="rmsd has a kink"):
+        sg.hvp(strict, *args, library.array(np.ones(2)))
+
+
 def test_rmsd_of_one_point_is_zero_and_smooth(library):
     P, Q = (library.array(x) for x in points(1, 3))
     fun = lambda P, Q: sg.kabsch(P, Q).rmsd

@@ -13,11 +13,10 @@ from .rows import over_axes
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A call for each element of a batch that shares nothing."""
+class _Instead:
+    """What stands for a call."""
 
     call: Any
-    shares = True
 
     @property
     def foreign(self) -> bool:
@@ -25,6 +24,13 @@ class Mapped:
 
     def active(self, inputs: Arrays) -> list[int]:
         return list(self.call.active(inputs))
+
+
+@dataclass(frozen=True)
+class Mapped(_Instead):
+    """A call for each element of a batch that shares nothing."""
+
+    shares = True
 
     def forward(self, *inputs: jax.Array) -> Arrays:
         out: Arrays = jax.vmap(self.call.forward)(*inputs)
@@ -49,22 +55,14 @@ class Mapped:
 
 
 @dataclass(frozen=True)
-class OverRows:
+class OverRows(_Instead):
     """A call with rows spread over axes of devices, which its rules are told whenever they run."""
 
-    call: Any
     axes: tuple[str, ...]
 
     @property
     def shares(self) -> bool:
         return bool(self.call.shares)
-
-    @property
-    def foreign(self) -> bool:
-        return bool(self.call.foreign)
-
-    def active(self, inputs: Arrays) -> list[int]:
-        return list(self.call.active(inputs))
 
     def forward(self, *inputs: jax.Array) -> Arrays:
         with over_axes(self.axes):

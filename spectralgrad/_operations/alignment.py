@@ -232,7 +232,9 @@ def kabsch(
         L = multiply(ratio, R, axes=2)
     translation = unrow(translation_of(L, P_mean, Q_mean, several, undefined=about))
     square, msd = mean_square(p, q, R, mean, several, c, size_q, *w)
-    rmsd = measured(root(square, kink_floor(c), p, q, *w), size_q, axes=0, inverse=True)
+    rmsd = measured(
+        root(square, kink_floor(c), p, q, *w, undefined=about), size_q, axes=0, inverse=True
+    )
     return KabschResult(*map(narrow, (R, translation, c if ratio is None else ratio, rmsd, msd)))
 
 

@@ -1,8 +1,8 @@
 """What the rounding errors of points leave of an alignment: constants for its derivatives.
 
-A point has an error of eps/2 of the largest entry of its set, P or Q, and so has its distance from
-their mean. A covariance sum w q p^T then errs by eps (|p| Q + |q| P), with |p|^2 = sum w |p_n|^2,
-and by sqrt(points) eps |p| |q| for the sum.
+A point has an error of eps/2 of the largest entry of its set, a of P and b of Q, and so has its
+distance from their mean. A covariance sum w q p^T then errs by eps (|p| b + |q| a), with
+|p|^2 = sum w |p_n|^2, and by sqrt(points) eps |p| |q| for the sum.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ def _norm(x: Array, *w: Array) -> Array:
     return array_namespace(x).sqrt(mean_square_of(x, *w))
 
 
-def covariance_floor(p: Array, q: Array, P: Array, Q: Array, *w: Array) -> Array:
+def covariance_floor(p: Array, q: Array, a: Array, b: Array, *w: Array) -> Array:
     """What counts as zero beside the values of the covariance of centred points.
 
-    P and Q are the largest entries before.
+    a and b are the largest entries of the points before.
     """
     p_norm, q_norm = _norm(p, *w), _norm(q, *w)
-    return eps(p) * (4 * (p_norm * Q + q_norm * P) + p.shape[-1] ** 0.5 * p_norm * q_norm)
+    return eps(p) * (4 * (p_norm * b + q_norm * a) + p.shape[-1] ** 0.5 * p_norm * q_norm)
 
 
 def _product_floor(A: Array, B: Array) -> Array:

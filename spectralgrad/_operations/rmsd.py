@@ -32,7 +32,7 @@ def _power_of_root(e: Array, floor: Array, *, order: int) -> Array:
 
 
 def _has_kink(e: Array, floor: Array, p: Array, *w: Array) -> Array:
-    """1 where e counts as zero, and has to stay so only if a single point counts; else 0."""
+    """1 where e counts as zero and several points count, else 0: of one point e is always zero."""
     xp = array_namespace(e)
     several = xp.sum(xp.astype(w[0] != 0, e.dtype), axis=-1) > 1 if w else p.shape[-1] > 1
     return xp.astype((e <= floor) & several, e.dtype)
@@ -42,39 +42,47 @@ has_kink = constant("has_kink", _has_kink)
 
 
 def _why_kink(
-    inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays
+    inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, *, undefined: Undefined
 ) -> Exception | None:
-    about, kink = Undefined("kabsch"), inputs[1][..., None]
-    what = "rmsd has a kink where it is zero to rounding; msd has none"
-    return about.explain(kink, directions, result[0], lambda values: what, KEEP_OUT, order=2)
+    kink, what = inputs[1][..., None], "rmsd has a kink where it is zero to rounding; msd has none"
+    return undefined.explain(kink, directions, result[0], lambda values: what, KEEP_OUT, order=2)
 
 
-_with_kink = nan_derivative(lambda kink: kink != 0, undefined=_why_kink)
+_with_kink = nan_derivative(
+    lambda kink: kink != 0, undefined=_why_kink, insists=lambda *, undefined: undefined.insists
+)
 
 
-def _flat(x: Array, e: Array, floor: Array, *w: Array) -> Array:
+def _flat(x: Array, inputs: Arrays, undefined: Undefined) -> Array:
     """Zeros like the points x, whose derivative is NaN where the root of e has a kink."""
-    return add(x, negative(_with_kink(x, has_kink(e, floor, x, *w))))
+    e, floor, _, _, *w = inputs
+    return add(x, negative(_with_kink(x, has_kink(e, floor, x, *w), undefined=undefined)))
 
 
-def _root_jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, order: int = 0) -> Array:
-    (e, floor, p, q, *w), (de, _, dp, dq, *_) = inputs, tangents
-    terms = [] if de is None else [multiply(de, root(*inputs, order=order + 1), axes=0)]
+def _root_jvp(
+    inputs: Arrays, outputs: Arrays, tangents: Arrays, *, undefined: Undefined, order: int = 0
+) -> Array:
+    (e, _, p, q, *_), (de, _, dp, dq, *_) = inputs, tangents
+    slope = partial(root, *inputs, undefined=undefined, order=order + 1)
+    terms = [] if de is None else [multiply(de, slope(), axes=0)]
     if order == 0 and is_followed(library_of(e), (e, p, q)):
         along = [(x, dx) for x, dx in ((p, dp), (q, dq)) if dx is not None]
-        terms += [inner(_flat(x, e, floor, *w), dx, axes=2) for x, dx in along]
+        terms += [inner(_flat(x, inputs, undefined), dx, axes=2) for x, dx in along]
     return sum_of(terms) if terms else None
 
 
-def _root_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, order: int = 0) -> Arrays:
-    (e, floor, p, q, *w), (bar,) = inputs, bars
+def _root_vjp(
+    inputs: Arrays, outputs: Arrays, bars: Arrays, *, undefined: Undefined, order: int = 0
+) -> Arrays:
+    (e, _, p, q, *w), (bar,) = inputs, bars
+    slope = partial(root, *inputs, undefined=undefined, order=order + 1)
     followed = order == 0 and is_followed(library_of(e), (e, p, q, bar))
 
     def of_points(x: Array) -> Array:
-        return multiply(bar, _flat(x, e, floor, *w), axes=2)
+        return multiply(bar, _flat(x, inputs, undefined), axes=2)
 
     return (
-        lambda: multiply(bar, root(*inputs, order=order + 1), axes=0),
+        lambda: multiply(bar, slope(), axes=0),
         None,
         *(partial(of_points, x) if followed else None for x in (p, q)),
         *(None for _ in w),
@@ -85,7 +93,7 @@ def _root_vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, order: int = 0) 
 # derivatives are zero too, whatever the points do: that it has no second one, the points say.
 root: Primitive = Primitive(
     "root",
-    lambda e, floor, *points, order=0: _power_of_root(e, floor, order=order),
+    lambda e, floor, *points, undefined, order=0: _power_of_root(e, floor, order=order),
     _root_jvp,
     _root_vjp,
     carried=(1, 4),

@@ -53,11 +53,3 @@ def name_columns(symbol: str, values: Array, columns: Array) -> str:
             f"{abs(v[i] - v[j]):.3g} where the largest is {largest:.6g}; see gap_rtol)"
         )
     return f"{symbol}[{i}] = {v[i]:.6g} counts as zero (the largest is {largest:.6g}; see gap_rtol)"
-
-
-def unravelled(index: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    indices = []
-    for size in reversed(shape):
-        index, remainder = divmod(index, size)
-        indices.append(remainder)
-    return tuple(reversed(indices))

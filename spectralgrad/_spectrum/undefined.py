@@ -9,10 +9,12 @@ from math import isinf
 from operator import or_
 from typing import Any, Literal, cast, get_args
 
+import numpy as np
+
 from .._bindings.array import Array, Arrays, array_namespace
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning, reasoned
 from .._engine.options import check_choice
-from .naming import name_columns, of_order, unravelled
+from .naming import name_columns, of_order
 
 FUNCTIONS_INSTEAD = (
     "Differentiate the function of the matrix instead of its factors (svd_function, "
@@ -86,7 +88,7 @@ def _first(elements: Array) -> tuple[int | None, str]:
         return None, ""
     index = int(xp.argmax(xp.astype(flat, xp.int8)))
     others = int(xp.sum(xp.astype(flat, xp.int64))) - 1
-    place = unravelled(index, shape)
+    place = tuple(map(int, np.unravel_index(index, shape)))
     where = f"batch element {place}" if place else "x"
     return index, where + (f" (and {others} more)" if others else "")
 
