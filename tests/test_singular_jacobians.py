@@ -199,6 +199,45 @@ def test_vectors_are_nan_in_a_tie(library):
         assert np.all(np.isfinite(jacobian[1]))
 
 
+JACOBIANS = {
+    "values": lambda x, i: sg.singular_value_jacobian(x)[i],
+    "u": lambda x, i: sg.singular_vector_jacobian(x, i).u,
+    "v": lambda x, i: sg.singular_vector_jacobian(x, i).v,
+}
+
+
+MISSING = [((1.0, 1.0, 1.0), 0), ((2.0, 2.0, 1.0), 0), ((1.0, 0.0, 0.0), 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "i"),
+    [("values", (2.0, 1.0, 0.0), 2), *((name, *case) for name in JACOBIANS for case in MISSING)],
+)
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+def test_no_derivative_where_there_is_no_value(native, name, values, i):
+    """Where factors stay as they are, as those of the identity do, it would be zero."""
+    of = JACOBIANS[name]
+    x, dx = native.array(np.diag(values)), native.array(random((3, 3), seed=5))
+    jacobian, pullback = native.vjp(lambda x: of(x, i), x)
+    bar = native.array(random(jacobian.shape))
+    tangent = native.jvp(lambda x: of(x, i), (x,), (dx,))[1]
+    for found in (jacobian, pullback(bar)[0], tangent):
+        assert np.all(np.isnan(native.numpy(found)))
+
+
+@by_dtype
+@pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
+def test_a_tie_leaves_the_derivatives_of_other_values_alone(native, is_complex):
+    spectrum = (3.0, 2.0, 2.0, 1.0)
+    x = with_spectrum(4, 4, spectrum, seed=3, is_complex=is_complex)
+    dx, bar = (random((4, 4), seed=seed, is_complex=is_complex) for seed in (4, 5))
+    _, pullback = native.vjp(lambda x: JACOBIANS["values"](x, 0), native.array(x))
+    found = np.sum(np.conj(native.numpy(pullback(native.array(bar))[0])) * dx).real
+    up, down = (sg.singular_value_jacobian(x + h * dx)[0] for h in (1e-5, -1e-5))
+    wanted = np.sum(np.conj(bar) * (up - down)).real / 2e-5
+    np.testing.assert_allclose(found, wanted, rtol=1e-7)
+
+
 def test_a_nan_affects_no_other(library):
     x = np.stack([random((4, 3), seed=1)] * 3)
     x[1, 2, 0] = np.nan

@@ -109,6 +109,25 @@ def _gaps(forward: Callable[..., Array], function: str, remedy: str) -> Primitiv
     return replace(constant(function, forward), core=0, no_value=partial(_why, function, remedy))
 
 
+def _reached(J: Array, gap: Array) -> Array:
+    """J, NaN where a gap is, but for matrices all zero: cotangents of what a loss leaves out."""
+    xp = array_namespace(J)
+    reached = xp.any(J != 0, axis=(-2, -1))
+    return J + xp.where(reached, gap, 0.0)[..., None, None]
+
+
+# J, with the same of its tangents and cotangents: what is NaN has no derivative either
+_defined: Primitive = Primitive(
+    "defined",
+    forward=_reached,
+    jvp=lambda inputs, outputs, tangents: _defined(tangents[0], inputs[1]),
+    vjp=lambda inputs, outputs, bars: (_defined(bars[0], inputs[1]), None),
+    carried=(1,),
+    core=2,
+    unread=lambda: (0,),
+    reads_outputs=False,
+)
+
 _value_gap = _gaps(
     _value_gaps,
     "singular_value_jacobian",
@@ -170,7 +189,7 @@ def singular_value_jacobian(x: ArrayT, /, *, gap_rtol: float | None = None) -> A
     check_rtol(gap_rtol, "singular_value_jacobian")
     U, S, Vh = svd_factors(x)
     left, gap = array_namespace(U).matrix_transpose(U), _value_gap(S, gap_rtol=gap_rtol)
-    return narrow(left[..., :, :, None] * Vh[..., :, None, :] + gap[..., :, None, None])
+    return narrow(_defined(left[..., :, :, None] * Vh[..., :, None, :], gap))
 
 
 def singular_vector_jacobian(
@@ -210,7 +229,8 @@ def singular_vector_jacobian(
     makes the derivative complex linear: for its tangents see `sg.jvp` of `svd`. What is NaN has a
     `DerivativeUndefinedWarning`. Errors are eps S[0]/gap of the Jacobian's own size, 1/gap. It
     takes m^2 n and m n^2 numbers; a product with it is one of `sg.jvp` or `sg.vjp` of `svd`.
-    PyTorch and JAX differentiate it where all values are simple; `sg.vjp` refuses it. Papadopoulo
+    PyTorch and JAX differentiate it where all values are simple, and those of a rectangular x not
+    zero; `sg.vjp` refuses it. Papadopoulo
     and Lourakis (2000), Estimating the Jacobian of the singular value decomposition.
 
     Examples
@@ -239,9 +259,16 @@ def singular_vector_jacobian(
     gap = _vector_gap(S, gap_rtol=gap_rtol, i=i, shape=tuple(x.shape[-2:]))
     with library_of(x).computing(x):
         coefficients = _coefficients(S, i, gap_rtol)
-        du = _of_one_side(U, V, i, *coefficients) + gap[..., 0, None, None, None]
-        dv = _of_one_side(V, U, i, *coefficients) + gap[..., 1, None, None, None]
-    return SingularVectorJacobianResult(narrow(du), narrow(xp.matrix_transpose(dv)))
+        du = _of_one_side(U, V, i, *coefficients)
+        dv = xp.matrix_transpose(_of_one_side(V, U, i, *coefficients))
+    return SingularVectorJacobianResult(
+        *(narrow(_with_gap(J, gap[..., side])) for side, J in enumerate((du, dv)))
+    )
+
+
+def _with_gap(J: Array, gap: Array) -> Array:
+    """J, and zeros in it, NaN where the gap is."""
+    return _defined(J, gap[..., None] + 0.0 * J[..., 0, 0]) + gap[..., None, None, None]
 
 
 def _check_index(i: Any, x: Array) -> int:
