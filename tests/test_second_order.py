@@ -366,6 +366,20 @@ def test_scales_through_vectors(native, name, exponent):
     assert second(c) == pytest.approx(second(1.0), rel=1e-11)
 
 
+@pytest.mark.parametrize("solver", ["full", "krylov"])
+@pytest.mark.parametrize("values", [(3.0, 2.0, 2.0, 1.0, 0.5), (3.0, 2.0, 2.0, 1.0, 1.0)])
+@by_dtype
+def test_the_error_of_a_truncation_at_ties_that_the_cut_leaves_whole(
+    native, is_complex, values, solver
+):
+    x, dx = with_spectrum(6, 5, values, is_complex=is_complex), random((6, 5), is_complex=is_complex)
+    error = partial(sg.truncation_error, k=3, solver=solver)
+    found = native_hvp(native, error, *map(native.array, (x, dx, np.asarray(1.0))))
+    up, down = (sg.vjp(error, x + h * dx)[1](1.0)[0] for h in (1e-4, -1e-4))
+    wanted = (up - down) / 2e-4
+    np.testing.assert_allclose(native.numpy(found), wanted, atol=1e-6 * np.max(np.abs(wanted)))
+
+
 @pytest.mark.parametrize("exponent", [-660, 660])
 def test_the_error_of_a_truncation_at_every_scale(library, exponent):
     (x, dx), found = random((2, 4, 3)), []

@@ -214,7 +214,8 @@ def truncation_error(
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
     subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0 where e counts as zero, at 8
-    sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. For an operator the cost is n
+    sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie; PyTorch and JAX differentiate it
+    where it is not 0, also at ties among what is kept, or left. For an operator the cost is n
     products in slices of 256; its cotangent is a multiple of the operator plus a `LowRank`. Mirsky
     (1960), Symmetric gauge functions and unitarily invariant norms.
 
@@ -224,8 +225,10 @@ def truncation_error(
     >>> float(sg.truncation_error(np.diag([5.0, 4.0, 3.0]), 1))
     5.0
     """
-    # U, S and Vh come in as factors that x carries: how they are differentiated does not matter
+    # U, S and Vh come in as factors that x carries. Derivatives of second order pass by them, and
+    # no error depends on the choice of vectors in a tie among those kept.
     options = Options(
+        ties="drop",
         solver=solver,
         oversample=oversample,
         tol=tol,
