@@ -202,9 +202,10 @@ def kabsch(
     second order, where the rotation is determined, at perfect alignment and for coplanar points
     too. Where it is not (collinear points in three dimensions, coplanar ones with `reflection`, a
     reflection as good as a rotation), to the rounding error of the covariance, their derivatives
-    are NaN. Of one point msd, rmsd and their gradients are 0; a fitted scale is NaN where the points
-    of P coincide, and all is NaN without any, with a warning. The cost is that of some passes over
-    the points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
+    are NaN. Of one point msd, rmsd and their gradients are 0. A fitted scale is NaN where the
+    points of P coincide, and all is NaN without any point, with a warning. The cost is that of some
+    passes over the points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991);
+    Danskin (1967).
 
     Examples
     --------
