@@ -195,6 +195,11 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 def check_rank(k: object, x: Array, function: str) -> int:
     """k as a number of singular values or eigenvalues of x."""
     most = min(x.shape[-2:])
+    if most == 0:
+        raise ValueError(
+            f"{function}: argument `x` has shape {tuple(x.shape)}; wanted matrices with at least "
+            "one row and one column: empty ones have no values of which `k` could be the largest."
+        )
     try:
         number = operator.index(k)  # type: ignore[arg-type]
     except TypeError:
