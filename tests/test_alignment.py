@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from functools import partial
 
 import numpy as np
@@ -368,20 +367,6 @@ def test_rmsd_where_there_are_several_rotations(library, kind, scale):
         dP = random(P.shape, seed=3) * (PLANE if kind == "planes" else 1.0)
     got, wanted = gradient_along(library, P, Q, dP, scale=scale, **options)
     assert got == pytest.approx(wanted, rel=1e-6, abs=1e-8)
-
-
-def test_no_scale_for_points_that_coincide(library):
-    """With a reason, and in their batch element alone."""
-    P, Q = random((2, 2, 4, 3), seed=3)
-    P[1] = P[1, 0]
-    said = "value is NaN for batch element .1,.: the points of `P` coincide"
-    with nullcontext() if library.device != "cpu" else pytest.warns(UserWarning, match=said):
-        found = sg.kabsch(library.array(P), library.array(Q), scale=True)
-    for values, given in zip(found, (True, False, False, True, True), strict=True):
-        finite = np.isfinite(library.numpy(values))
-        assert np.all(finite[0])
-        assert np.all(finite[1] == given)
-    np.testing.assert_allclose(library.numpy(found.msd)[1], np.var(Q[1], axis=0).sum())
 
 
 def test_one_atom_and_mirror_images(library):

@@ -21,7 +21,6 @@ analysis, section 2.8.
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Generic, NamedTuple
 
 from .._bindings.array import AnyArray, Array, Arrays, ArrayT, array_namespace, device
@@ -112,15 +111,13 @@ def _weighed(weights: Array | None, mask: Array | None, P: Array, Q: Array) -> A
     return (multiply(share, w, axes=1),), P, Q
 
 
-def _no_inverse(what: str, inputs: Arrays, outputs: Arrays) -> Exception | None:
+def _no_weight(inputs: Arrays, outputs: Arrays) -> Exception | None:
     about, total = Undefined("kabsch"), inputs[0][..., None]
+    what = "no point has a weight"
     return about.explain(total, (), outputs[0], lambda values: what, KEEP_OUT, order=0)
 
 
-_inverse_of_total = replace(inverse, no_value=partial(_no_inverse, "no point has a weight"))
-_inverse_of_spread = replace(
-    inverse, no_value=partial(_no_inverse, "the points of `P` coincide, and any scale is as good")
-)
+_inverse_of_total = replace(inverse, no_value=_no_weight)
 # a scale of 1, with a derivative of zero that one may ask for
 unfitted = replace(filled, carried=())
 
@@ -203,9 +200,8 @@ def kabsch(
     too. Where it is not (collinear points in three dimensions, coplanar ones with `reflection`, a
     reflection as good as a rotation), to the rounding error of the covariance, their derivatives
     are NaN. Of one point msd, rmsd and their gradients are 0. A fitted scale is NaN where the
-    points of P coincide, and all is NaN without any point, with a warning. The cost is that of some
-    passes over the points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991);
-    Danskin (1967).
+    points of P coincide, and all is NaN without any point. The cost is that of some passes over the
+    points and a decomposition of a d x d matrix. Kabsch (1976); Umeyama (1991); Danskin (1967).
 
     Examples
     --------
@@ -229,7 +225,7 @@ def kabsch(
         square_p, floor_p = inner(identity_like(H), gram(p, p, *w), axes=2), point_floor(size_p)
         most = greatest(H, R, mean)
         c = multiply(inverse_or_zero(square_p, floor_p), most, axes=0)
-        ratio = multiply(_inverse_of_spread(square_p, floor_p), most, axes=0)
+        ratio = multiply(inverse(square_p, floor_p), most, axes=0)
         ratio = measured(
             measured(ratio, size_q, axes=0, inverse=True), size_p, axes=0, inverse=False
         )
