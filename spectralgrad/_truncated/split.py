@@ -11,7 +11,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .._bindings.array import Array, Arrays, adjoint, array_namespace, real
+from .._bindings.array import (
+    Array,
+    Arrays,
+    adjoint,
+    array_namespace,
+    leading_columns,
+    leading_rows,
+    real,
+)
 from .._bindings.lookup import adjoint_times
 from .._bindings.matrix_products import columnwise_dot
 from .._spectrum import gauge, splitting
@@ -38,7 +46,7 @@ class Found(NamedTuple):
 def paired(E_U: Array, e: Array, E_Vh: Array) -> Arrays:
     """The part of a surplus that has vectors on both sides."""
     count = min(E_U.shape[-1], E_Vh.shape[-2])
-    return E_U[..., :count], e[..., :count], E_Vh[..., :count, :]
+    return leading_columns(E_U, count), leading_columns(e, count), leading_rows(E_Vh, count)
 
 
 def next_value(e: Array) -> Array:
