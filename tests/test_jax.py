@@ -253,3 +253,13 @@ def test_what_users_code_computes_inside_of_a_compiled_rule_is_differentiated(na
     for gradient in (jax.jit(jax.grad(f)), jax.grad(f)):
         expected = jnp.diag(jnp.array([3.0, 3.0, 0.0]))
         assert jnp.max(jnp.abs(gradient(SINGULAR) - expected)) < 1e-12
+
+
+def test_single_precision_alone():
+    """The default of JAX, where it warns of all that asks for 64 bits."""
+    x = np.diag([3.0, 2.0, 2.0, 1.0]).astype(np.float32)
+    with jax.enable_x64(False):
+        of = lambda x: jnp.sum(sg.truncated_eigh(x, 1, solver="krylov").eigenvalues)
+        np.testing.assert_allclose(jax.grad(of)(x), np.diag([1.0, 0, 0, 0]), atol=1e-6)
+        with pytest.warns(sg.DerivativeUndefinedWarning, match="count as equal"):
+            assert jnp.any(jnp.isnan(jax.grad(lambda x: jnp.sum(sg.svd(x).U[0, :]))(x)))

@@ -225,6 +225,15 @@ def test_no_derivative_where_there_is_no_value(native, name, values, i):
         assert np.all(np.isnan(native.numpy(found)))
 
 
+def test_why_a_vector_beside_a_tie_has_no_second_derivative(native):
+    x = native.array(np.diag([3.0, 1.0, 1.0]))
+    jacobian, pullback = native.vjp(lambda x: JACOBIANS["u"](x, 0), x)
+    assert np.all(np.isfinite(native.numpy(jacobian)))
+    with native.warns("^singular_vector_jacobian: the second derivative .* values are equal"):
+        found = pullback(native.array(random((3, 3, 3))))[0]
+    assert np.all(np.isnan(native.numpy(found)))
+
+
 @by_dtype
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 def test_a_tie_leaves_the_derivatives_of_other_values_alone(native, is_complex):

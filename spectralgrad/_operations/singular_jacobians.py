@@ -52,8 +52,18 @@ from .._engine.primitive import Primitive, constant
 from .._spectrum import gauge
 from .._spectrum.naming import name_pair, name_zero
 from .._spectrum.ties import default_gap_rtol, first, gap_tolerance, guarded, unit_of
-from .._spectrum.undefined import Undefined
+from .._spectrum.undefined import KEEP_OUT, Undefined
 from .svd_rules import svd_factors
+from .svdvals import why_no_second
+
+
+def _factors_for(function: str) -> Primitive:
+    """U, S, Vh; of what they are made into, their derivative is a second one."""
+    return replace(svd_factors, undefined=partial(why_no_second, function, KEEP_OUT))
+
+
+_factors_for_values = _factors_for("singular_value_jacobian")
+_factors_for_vectors = _factors_for("singular_vector_jacobian")
 
 
 class SingularVectorJacobianResult(NamedTuple, Generic[ArrayT]):
@@ -187,7 +197,7 @@ def singular_value_jacobian(x: ArrayT, /, *, gap_rtol: float | None = None) -> A
     """
     x, narrow = enter(x, "singular_value_jacobian")
     check_rtol(gap_rtol, "singular_value_jacobian")
-    U, S, Vh = svd_factors(x)
+    U, S, Vh = _factors_for_values(x)
     left, gap = array_namespace(U).matrix_transpose(U), _value_gap(S, gap_rtol=gap_rtol)
     return narrow(_defined(left[..., :, :, None] * Vh[..., :, None, :], gap))
 
@@ -253,7 +263,7 @@ def singular_vector_jacobian(
             "singular_projector."
         )
     i = _check_index(i, x)
-    U, S, Vh = svd_factors(x)
+    U, S, Vh = _factors_for_vectors(x)
     xp = array_namespace(x)
     V = xp.matrix_transpose(Vh)
     gap = _vector_gap(S, gap_rtol=gap_rtol, i=i, shape=tuple(x.shape[-2:]))

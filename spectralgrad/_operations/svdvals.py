@@ -9,6 +9,7 @@ singular values.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
@@ -92,8 +93,9 @@ of_eigh = Primitive(
 )
 
 
-def _why_no_second(
+def why_no_second(
     function: str,
+    remedy: str,
     inputs: Arrays,
     outputs: Arrays,
     directions: Arrays,
@@ -101,11 +103,12 @@ def _why_no_second(
     **static: Any,
 ) -> Exception | None:
     """Why the derivative of the vectors, which a second one of the values takes, is NaN."""
-    values = outputs[1 if function == "svdvals" else 0]
+    singular = len(outputs) == 3
+    values = outputs[1 if singular else 0]
     xp, top = array_namespace(values), largest(values)
     tolerance = gap_tolerance(top, None, "nan")
     fragile, what = in_tie(values, tolerance), "two of the values are equal"
-    if function == "svdvals":
+    if singular:
         fragile = fragile | (values <= zero_tolerance(max(inputs[0].shape[-2:]), values))
         what += ", or one is zero"
     return Undefined(function).explain_elements(
@@ -113,15 +116,23 @@ def _why_no_second(
         values,
         (),
         lambda values: f"{what}: {shown(values)}",
-        f"Use {function}_sum for a sum over functions of the values, or ties='split' for other "
-        "losses that are symmetric in them",
+        remedy,
         order=2,
     )
 
 
+def _reason(function: str) -> Callable[..., Exception | None]:
+    return partial(
+        why_no_second,
+        function,
+        f"Use {function}_sum for a sum over functions of the values, or ties='split' for other "
+        "losses that are symmetric in them",
+    )
+
+
 # whose derivative is a second one
-_svd_of_values = replace(svd_factors, undefined=partial(_why_no_second, "svdvals"))
-_eigh_of_values = replace(eigh_factors, undefined=partial(_why_no_second, "eigvalsh"))
+_svd_of_values = replace(svd_factors, undefined=_reason("svdvals"))
+_eigh_of_values = replace(eigh_factors, undefined=_reason("eigvalsh"))
 
 
 @operation(

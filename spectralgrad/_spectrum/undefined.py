@@ -87,7 +87,7 @@ def _first(elements: Array) -> tuple[int | None, str]:
     if not bool(xp.any(flat)):
         return None, ""
     index = int(xp.argmax(xp.astype(flat, xp.int8)))
-    others = int(xp.sum(xp.astype(flat, xp.int64))) - 1
+    others = int(xp.sum(xp.astype(flat, xp.int32))) - 1
     place = tuple(map(int, np.unravel_index(index, shape)))
     where = f"batch element {place}" if place else "x"
     return index, where + (f" (and {others} more)" if others else "")

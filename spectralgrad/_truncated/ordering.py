@@ -36,6 +36,6 @@ def arranged(w: Array, Y: Array, key: Array) -> Arrays:
     xp, i = array_namespace(w), array_namespace(w).arange(w.shape[-1], device=device(w))
     other, own = key[..., None, :], key[..., :, None]
     before = (other > own) | (other == own) & (i[None, :] < i[:, None])
-    P = xp.sum(xp.astype(before, xp.int64), axis=-1)[..., :, None] == i
+    P = xp.sum(xp.astype(before, i.dtype), axis=-1)[..., :, None] == i
     invalid = nan_where(xp.any(xp.isnan(key), axis=-1, keepdims=True), w)
     return xp.sum(xp.where(P, w[..., :, None], 0.0), axis=-2) + invalid, Y @ xp.astype(P, Y.dtype)
