@@ -107,6 +107,24 @@ def test_gradcheck(name, is_complex, device):
         )
 
 
+@pytest.mark.parametrize("ties", ["drop", "split"])
+def test_gradcheck_of_policies(ties, device):
+    """Batched gradients by PyTorch's older vmap, which has rules for fewer operations."""
+
+    def truncated(x):
+        U, S, Vh = sg.truncated_svd(x, 2, ties=ties)
+        return U.abs(), S, (U * S[..., None, :]) @ Vh
+
+    assert torch.autograd.gradcheck(
+        truncated,
+        (tensor((4, 3), False, device, requires_grad=True),),
+        check_forward_ad=True,
+        check_batched_grad=True,
+        check_batched_forward_grad=True,
+        fast_mode=True,
+    )
+
+
 @by_dtype
 def test_gradcheck_full_matrices(is_complex, device):
     for shape in ((4, 2), (2, 4)):

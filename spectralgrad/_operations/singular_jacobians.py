@@ -39,6 +39,7 @@ from .._bindings.array import (
     Array,
     Arrays,
     ArrayT,
+    any_row,
     array_namespace,
     is_complex,
     nan_where,
@@ -122,7 +123,7 @@ def _gaps(forward: Callable[..., Array], function: str, remedy: str) -> Primitiv
 def _reached(J: Array, gap: Array) -> Array:
     """J, NaN where a gap is, but for matrices all zero: cotangents of what a loss leaves out."""
     xp = array_namespace(J)
-    reached = xp.any(J != 0, axis=(-2, -1))
+    reached = xp.any(any_row(J != 0), axis=-1)
     return J + xp.where(reached, gap, 0.0)[..., None, None]
 
 

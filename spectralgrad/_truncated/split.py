@@ -15,6 +15,7 @@ from .._bindings.array import (
     Array,
     Arrays,
     adjoint,
+    any_row,
     array_namespace,
     leading_columns,
     leading_rows,
@@ -104,5 +105,5 @@ def sees_split(found: Found, before: Array, bars: Arrays, inner: Arrays, system:
                 half_seen,
                 axes=(-2, -1),
             )
-            bad = bad | xp.any(seen, axis=(-2, -1))
+            bad = bad | xp.any(any_row(seen), axis=-1)
     return bad
