@@ -278,7 +278,7 @@ def singular_vector_jacobian(
 
 
 def _with_gap(J: Array, gap: Array) -> Array:
-    """J, and zeros in it, NaN where the gap is."""
+    """The Jacobian of a vector, all NaN where that is not determined."""
     return _defined(J, gap[..., None] + 0.0 * J[..., 0, 0]) + gap[..., None, None, None]
 
 
