@@ -204,8 +204,6 @@ JACOBIANS = {
     "u": lambda x, i: sg.singular_vector_jacobian(x, i).u,
     "v": lambda x, i: sg.singular_vector_jacobian(x, i).v,
 }
-
-
 MISSING = [((1.0, 1.0, 1.0), 0), ((2.0, 2.0, 1.0), 0), ((1.0, 0.0, 0.0), 1)]
 
 

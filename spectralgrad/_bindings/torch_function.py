@@ -206,7 +206,7 @@ def apply(call: Any, arrays: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ..
         if _explains():
             return _explained(call, arrays)
         if not call.active(arrays):
-            # a Function that computes constants alone, Dynamo fails to trace (2.13)
+            # Dynamo cannot trace a Function that computes constants alone (2.13)
             arrays = tuple(x.detach() for x in arrays)
         elif torch.is_grad_enabled() and _transforms():
             # Dynamo does not know that torch.func.grad differentiates by its argument, whose

@@ -139,6 +139,7 @@ _defined: Primitive = Primitive(
     reads_outputs=False,
 )
 
+
 _value_gap = _gaps(
     _value_gaps,
     "singular_value_jacobian",
@@ -241,8 +242,8 @@ def singular_vector_jacobian(
     `DerivativeUndefinedWarning`. Errors are eps S[0]/gap of the Jacobian's own size, 1/gap. It
     takes m^2 n and m n^2 numbers; a product with it is one of `sg.jvp` or `sg.vjp` of `svd`.
     PyTorch and JAX differentiate it where all values are simple, and those of a rectangular x not
-    zero; `sg.vjp` refuses it. Papadopoulo
-    and Lourakis (2000), Estimating the Jacobian of the singular value decomposition.
+    zero; `sg.vjp` refuses it. Papadopoulo and Lourakis (2000), Estimating the Jacobian of the
+    singular value decomposition.
 
     Examples
     --------
@@ -279,7 +280,8 @@ def singular_vector_jacobian(
 
 def _with_gap(J: Array, gap: Array) -> Array:
     """The Jacobian of a vector, all NaN where that is not determined."""
-    return _defined(J, gap[..., None] + 0.0 * J[..., 0, 0]) + gap[..., None, None, None]
+    gaps = array_namespace(gap).broadcast_to(gap[..., None], tuple(J.shape[:-2]))
+    return _defined(J, gaps) + gap[..., None, None, None]
 
 
 def _check_index(i: Any, x: Array) -> int:

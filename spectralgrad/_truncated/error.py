@@ -214,10 +214,10 @@ def truncation_error(
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
     subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0 where e counts as zero, at 8
-    sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie; PyTorch and JAX differentiate it
-    where it is not 0, also at ties among what is kept, or left. For an operator the cost is n
-    products in slices of 256; its cotangent is a multiple of the operator plus a `LowRank`. Mirsky
-    (1960), Symmetric gauge functions and unitarily invariant norms.
+    sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. PyTorch and JAX differentiate the
+    gradient where it is not 0, to eps S[0]/gap, and also at ties on one side of the cut. For an
+    operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
+    plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
 
     Examples
     --------
