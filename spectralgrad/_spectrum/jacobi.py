@@ -154,15 +154,16 @@ def _two_sided(H: Columns, Q: Columns, one: Array | None) -> tuple[Array, Column
         alpha, beta = real(H[p][p]), real(H[q][q])
         size, other = xp.abs(alpha), xp.abs(beta)
         sizes = xp.maximum(size, other), xp.minimum(size, other)
-        c, s, shift, left = _turn(alpha - beta, H[q][p], *sizes, -1.0, one)
+        c, s, shift, left = _turn(alpha - beta, H[q][p], *sizes, None, one)
         shift = real(shift) / 2
         high, low = xp.maximum(alpha, beta) + shift, xp.minimum(alpha, beta) - shift
         others = [i for i in range(len(H)) if i not in (p, q)]
         a, b = _turned(c, s, [H[p][i] for i in others], [H[q][i] for i in others], one)
         for i, u, v in zip(others, a, b, strict=True):
             H[p][i], H[q][i], H[i][p], H[i][q] = u, v, conj(u), conj(v)
-        zero = 0.0 * c
-        H[p][p], H[q][q], H[q][p], H[p][q] = zero + high, zero + low, zero, zero
+        zero = xp.zeros_like(c)
+        H[p][p], H[q][q] = (xp.astype(value, c.dtype, copy=False) for value in (high, low))
+        H[q][p], H[p][q] = zero, zero
         Q[p], Q[q] = _turned(c, s, Q[p], Q[q], one)
         worst.append(_unless_new(p, q, alpha < beta, left))
     return _largest(worst), H, Q
@@ -177,18 +178,22 @@ def _largest(numbers: Numbers) -> Array:
     return reduce(array_namespace(numbers[0]).maximum, numbers)
 
 
-def _turn(d: Array, g: Array, high: Array, low: Array, floor: float, one: Array | None) -> Arrays:
+def _turn(
+    d: Array, g: Array, high: Array, low: Array, floor: float | None, one: Array | None
+) -> Arrays:
     """c, s, e^2/f, and what is positive where another sweep is needed.
 
     `high` and `low` are the larger and the smaller of |alpha| and |beta|; nothing turns where low
-    is not above `floor`.
+    is not above `floor`, if there is one.
     """
     xp, e = array_namespace(d), g + g
     e2 = size2(e)
-    turns = (e2 > (4 * eps(d)) ** 2 * (high * low)) & (low > floor)
-    mask = xp.astype(turns, d.dtype)  # a product takes a quarter of the time of where (NumPy 2.4)
-    e, e2 = e * mask, e2 * mask
-    tangent = e / (xp.abs(d) + xp.sqrt(times(d * d, one) + times(e2, one)) + tiny(d))
+    turns = e2 > (4 * eps(d)) ** 2 * (high * low)
+    if floor is not None:
+        turns = turns & (low > floor)
+    # a product takes a quarter of the time of where (NumPy 2.4)
+    mask = xp.astype(turns, d.dtype)
+    tangent = mask * e / (xp.abs(d) + xp.sqrt(times(d * d, one) + times(e2, one)) + tiny(d))
     tangent2 = size2(tangent)
     u = 1 / xp.sqrt(1.0 + times(tangent2, one))
     v = u * tangent
