@@ -42,6 +42,7 @@ def test_values_are_those_of_scipy():
     assert float(found.scale) == 1.0
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
 def test_procrustes_is_that_of_scipy(library, is_complex):
     linalg = pytest.importorskip("scipy.linalg")
@@ -56,6 +57,7 @@ def test_procrustes_is_that_of_scipy(library, is_complex):
     check_jvp(fun, library.array(A), library.array(B))
 
 
+@pytest.mark.thinned
 @by_options
 def test_a_motion_is_found(library, options):
     P = random((2, 6, 3), seed=1)
@@ -149,6 +151,7 @@ def test_rmsd_has_a_kink_at_zero(library, offset):
 OCTAHEDRON = np.concatenate([np.eye(3), -np.eye(3)])  # which is its own image without rounding
 
 
+@pytest.mark.thinned
 @by_options
 def test_rmsd_of_exactly_zero_has_no_second_derivative(native, options):
     """In whatever order: forward over reverse, and reverse over both."""
@@ -190,6 +193,7 @@ def test_a_kink_without_a_cotangent_leaves_the_others_alone(library):
         sg.hvp(strict, *args, library.array(np.ones(2)))
 
 
+@pytest.mark.thinned
 def test_rmsd_of_one_point_is_zero_and_smooth(library):
     P, Q = (library.array(x) for x in points(1, 3))
     fun = lambda P, Q: sg.kabsch(P, Q).rmsd
@@ -380,6 +384,7 @@ def test_one_atom_and_mirror_images(library):
         np.testing.assert_allclose(P_bar, 2 * (p + q / 3) / len(P), atol=1e-14)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", ["float32", "float64"])
 def test_rmsd_of_many_points(library, name):
     """The gradient of rmsd has the norm 1/sqrt(points) for equal weights."""
@@ -496,6 +501,7 @@ def test_many_small_sets_are_their_members(native, weighted):
             np.testing.assert_allclose(y[i], alone, rtol=1e-12, atol=1e-13)
 
 
+@pytest.mark.thinned
 @by_options
 @pytest.mark.parametrize("power", [-60, -400, 60])
 def test_the_rotation_does_not_mind_sets_of_different_sizes(library, power, options):

@@ -207,6 +207,7 @@ def test_mixed_derivatives_are_symmetric():
         assert inner(p_of_x, dp) == pytest.approx(inner(x_of_p, dx), rel=1e-11)
 
 
+@pytest.mark.thinned
 @pytest.mark.filterwarnings("ignore:.*the value is NaN:UserWarning")
 @pytest.mark.parametrize("value", [np.nan, -1.0])
 @pytest.mark.parametrize(

@@ -346,6 +346,7 @@ LEADING = {  # of degree 0, or 1 for the error
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("exponent", [-660, 660])
 @pytest.mark.parametrize("name", LEADING)
 def test_scales_through_vectors(native, name, exponent):
@@ -366,6 +367,7 @@ def test_scales_through_vectors(native, name, exponent):
     assert second(c) == pytest.approx(second(1.0), rel=1e-11)
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("solver", ["full", "krylov"])
 @pytest.mark.parametrize("values", [(3.0, 2.0, 2.0, 1.0, 0.5), (3.0, 2.0, 2.0, 1.0, 1.0)])
 @by_dtype
@@ -381,6 +383,7 @@ def test_the_error_of_a_truncation_at_ties_that_the_cut_leaves_whole(
     np.testing.assert_allclose(native.numpy(found), wanted, atol=1e-6 * np.max(np.abs(wanted)))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("exponent", [-660, 660])
 def test_the_error_of_a_truncation_at_every_scale(library, exponent):
     (x, dx), found = random((2, 4, 3)), []

@@ -99,6 +99,7 @@ def test_split_sees_other_losses_on_small_values(size):
         assert np.all(np.isnan(pullback(bars)[0]))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("size", [1e-2, 1e-5, 1e-7])
 @pytest.mark.parametrize("name", ["svd", "truncated_svd", "eigh"])
 def test_a_split_that_no_cotangent_touches_moves_no_gap(library, name, size):
@@ -122,6 +123,7 @@ def test_a_split_that_no_cotangent_touches_moves_no_gap(library, name, size):
         assert error < (1e-8 + 1e-15 / size) * np.max(np.abs(wanted))
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("kept", [4, 2], ids=["svd", "truncated_svd"])
 @pytest.mark.parametrize(
     "values", [(4e-9, 5e-10, 0.0), (1e-10, 1e-10, 0.0), (0.0, 0.0, 0.0)], ids=str
@@ -163,6 +165,7 @@ def test_split_of_nothing_but_zeros_is_undefined(call):
     assert all(np.all(np.isnan(dy)) for dy in tangent if dy.ndim == 2)
 
 
+@pytest.mark.thinned
 @by_matrix
 @by_dtype
 def test_drop_is_finite_and_exact_for_projectors(library, kind, is_complex):

@@ -67,6 +67,7 @@ def test_a_split_multiplet_may_lie_close_above_the_rest(library, adjoint, is_com
             assert difference(tangent, wanted_tangent) < 2e-7
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize("adjoint", ["krylov", "full"])
 @pytest.mark.parametrize(

@@ -332,6 +332,7 @@ def test_the_smallest_of_a_positive_definite_matrix():
     assert difference(pullback(bars)[0], full((w_bar, Q_bar))[0]) < 1e-10
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("solver", ["krylov", "full"])
 @by_which
 def test_all_of_them(library, which, solver):

@@ -286,6 +286,7 @@ def test_gradients_of_operators_and_sparse_matrices():
         np.testing.assert_allclose(found, x_bar, atol=1e-11)
 
 
+@pytest.mark.thinned
 @by_dtype
 @pytest.mark.parametrize("ties", ["nan", "drop", "split"])
 def test_ties_among_what_is_kept(library, ties, is_complex):

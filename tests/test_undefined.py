@@ -115,6 +115,7 @@ NO_VALUE = {
 }
 
 
+@pytest.mark.thinned
 @pytest.mark.filterwarnings("error:.*the value is NaN:UserWarning")
 @pytest.mark.parametrize("name", NO_VALUE)
 def test_a_value_that_is_nan_says_why(library, name):

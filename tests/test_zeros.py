@@ -28,6 +28,7 @@ def diagonal(shape, values, dtype):
     return x
 
 
+@pytest.mark.thinned
 @pytest.mark.parametrize("name", SMOOTH)
 @pytest.mark.parametrize(
     ("shape", "dtype"), [((30000, 2), "float32"), ((5000, 3), "float64"), ((2, 3000), "float32")]
@@ -67,6 +68,7 @@ def test_roots_of_small_eigenvalues_in_single_precision(library):
     assert float(sg.inv_sqrtm(x)[-1, -1]) == pytest.approx(1e2, rel=1e-5)
 
 
+@pytest.mark.thinned
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(4, 4), (60, 60), (900, 12), (12, 900)])
@@ -84,6 +86,7 @@ def test_a_computed_zero_is_zero(library, shape, dtype):
     assert values[-1] < 1e-4
 
 
+@pytest.mark.thinned
 @pytest.mark.filterwarnings("ignore::spectralgrad.DerivativeUndefinedWarning")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", [(30000, 4), (400, 400), (8, 9000)])
