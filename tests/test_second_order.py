@@ -383,6 +383,15 @@ def test_the_error_of_a_truncation_at_ties_that_the_cut_leaves_whole(
     np.testing.assert_allclose(native.numpy(found), wanted, atol=1e-6 * np.max(np.abs(wanted)))
 
 
+@by_dtype
+def test_all_triplets_leave_nothing_to_any_order(native, is_complex):
+    x, dx = (native.array(random((2, 4, 3), is_complex=is_complex)) for _ in range(2))
+    error = partial(sg.truncation_error, k=3)
+    assert not np.any(native.numpy(error(x)))
+    found = native_hvp(native, error, x, dx, native.array(np.ones(2)))
+    assert not np.any(native.numpy(found))
+
+
 @pytest.mark.thinned
 @pytest.mark.parametrize("exponent", [-660, 660])
 def test_the_error_of_a_truncation_at_every_scale(library, exponent):

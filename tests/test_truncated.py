@@ -365,6 +365,7 @@ def test_truncation_error_of_operators_and_where_it_ends():
     wanted = sg.truncation_error(x, 2)
     for A in (linear, by_products):
         assert np.isclose(sg.truncation_error(A, 2), wanted, rtol=1e-5)
+    assert sg.truncation_error(csr, 40) == 0  # no more than there are
     with pytest.warns(sg.ConvergenceWarning, match="below eps"):
         assert np.isnan(sg.truncation_error(csr, 2))
     with warnings.catch_warnings():

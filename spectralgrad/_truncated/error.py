@@ -53,25 +53,30 @@ def _low_rank_part(A: Products, U: Array, S: Array, Vh: Array) -> LowRank:
     return LowRank(-beside([left, U]), beside([V, right]))
 
 
-def _forward(*inputs: Any, operand: Any, count: int) -> Array:
-    """e, from the leaves, U, S, Vh and the next values."""
+def _forward(*inputs: Any, operand: Any, count: int, complete: bool) -> Array:
+    """e, from the leaves, U, S, Vh and the next values; 0 if these triplets are all."""
     leaves, (U, S, Vh, following) = inputs[:count], inputs[count:]
     xp = array_namespace(S)
+    if complete:
+        return xp.sum(0.0 * S, axis=-1)  # NaN of NaN
     unit = unit_of(next_value(beside([S, following])))[..., 0]
     square, whole = squared_norm(operand, leaves, (U, S, Vh), unit)
     lost = square < eps(S) ** 0.5 * whole
     return unit * xp.sqrt(xp.where(lost, 0.0, square)) + nan_where(lost, S)
 
 
-def _over_error(inputs: Arrays, outputs: Arrays, count: int) -> Callable[[Array, int], Array]:
+def _over_error(
+    inputs: Arrays, outputs: Arrays, count: int, complete: bool
+) -> Callable[[Array, int], Array]:
     """R -> R/e, of as many axes; 0 where e counts as zero, NaN where the cut splits a tie."""
     (U, S, Vh, following), (e,) = inputs[count:], outputs
     xp, tolerance, unit = array_namespace(S), _zero_tolerance(U, S, Vh), unit_within(S)
     zero = e <= tolerance
-    valid = 1.0 + once_differentiable(e, lambda: zero)
+    valid = 1.0 + xp.zeros_like(e)
+    if not complete:  # else e is 0 around here too
+        valid = valid + once_differentiable(e, lambda: zero)
     if following.shape[-1]:
         valid = valid + nan_where(_splits_tie(S, following) & ~zero, S)
-    valid = valid + xp.zeros_like(e)
 
     def over_error(R: Array, axes: int) -> Array:
         whole = quotient(R, expand(e, axes), expand(tolerance, axes), unit, axes)
@@ -92,7 +97,14 @@ def _zero_tolerance(U: Array, S: Array, Vh: Array) -> Array:
 
 
 def _undefined(
-    inputs: Arrays, outputs: Arrays, directions: Arrays, result: Arrays, *, operand: Any, count: int
+    inputs: Arrays,
+    outputs: Arrays,
+    directions: Arrays,
+    result: Arrays,
+    *,
+    operand: Any,
+    count: int,
+    complete: bool,
 ) -> Exception | None:
     U, S, Vh, following = inputs[count:]
     k, values = S.shape[-1], beside([S, following])
@@ -111,9 +123,11 @@ def _sum(a: Array | None, b: Array | None) -> Array | None:
     return None if a is None or b is None else a + b
 
 
-def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int) -> Arrays:
+def _vjp(
+    inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: int, complete: bool
+) -> Arrays:
     leaves, (U, S, Vh, _) = inputs[:count], inputs[count:]
-    over_error, c, held = _over_error(inputs, outputs, count), bars[0], (None,) * 4
+    over_error, c, held = _over_error(inputs, outputs, count, complete), bars[0], (None,) * 4
     if operand is DENSE:
         return expand(c, 2) * over_error(left_over_of(leaves[0], U, S, Vh), 2), *held
     A = operand.products(*leaves)
@@ -132,10 +146,12 @@ def _vjp(inputs: Arrays, outputs: Arrays, bars: Arrays, *, operand: Any, count: 
     return *totals, *held
 
 
-def _jvp(inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, count: int) -> Array:
+def _jvp(
+    inputs: Arrays, outputs: Arrays, tangents: Arrays, *, operand: Any, count: int, complete: bool
+) -> Array:
     """<R, dA>/e."""
     leaves, (U, S, Vh, _), dots = inputs[:count], inputs[count:], tangents[:count]
-    xp, over_error = array_namespace(S), _over_error(inputs, outputs, count)
+    xp, over_error = array_namespace(S), _over_error(inputs, outputs, count, complete)
     if all(dx is None for dx in dots):  # what the factors do, the leaves carry
         return None
     if operand is DENSE:
@@ -213,7 +229,7 @@ def truncation_error(
     Notes
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
-    subtracted from, to eps ||x||^2/e. The gradient (x - U S Vh)/e is 0 where e counts as zero, at 8
+    subtracted from, to eps ||x||^2/e. If k is min(m, n), it is 0 to every order. The gradient (x - U S Vh)/e is 0 where e counts as zero, at 8
     sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. PyTorch and JAX differentiate the
     gradient where it is not 0, to eps S[0]/gap, and also at ties on one side of the cut. For an
     operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
@@ -242,7 +258,10 @@ def truncation_error(
     U, S, Vh, _, following, *_ = out
     if operand is STREAMED:  # whose factors are Dask's now
         operand = DENSE
-    e = error_of(*leaves, U, S, Vh, following, operand=operand, count=len(leaves))
+    complete = not isinstance(k, Truncation) and S.shape[-1] == min(U.shape[-2], Vh.shape[-1])
+    e = error_of(
+        *leaves, U, S, Vh, following, operand=operand, count=len(leaves), complete=complete
+    )
     found = read(e, insist=False)
     if found is not None and entries_of(operand, leaves) is not None:
         xp = array_namespace(found)
