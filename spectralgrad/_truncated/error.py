@@ -229,11 +229,12 @@ def truncation_error(
     Notes
     -----
     Exact to rounding, eps S[0], without the discarded spectrum; of a sparse matrix, whose norm is
-    subtracted from, to eps ||x||^2/e. If k is min(m, n), it is 0 to every order. The gradient (x - U S Vh)/e is 0 where e counts as zero, at 8
-    sqrt(max(m, n)) eps S[0], and NaN where the cut splits a tie. PyTorch and JAX differentiate the
-    gradient where it is not 0, to eps S[0]/gap, and also at ties on one side of the cut. For an
-    operator the cost is n products in slices of 256; its cotangent is a multiple of the operator
-    plus a `LowRank`. Mirsky (1960), Symmetric gauge functions and unitarily invariant norms.
+    subtracted from, to eps ||x||^2/e. If k is min(m, n), it is 0 to every order. The gradient (x -
+    U S Vh)/e is 0 where e counts as zero, at 8 sqrt(max(m, n)) eps S[0], and NaN where the cut
+    splits a tie. PyTorch and JAX differentiate the gradient where it is not 0, to eps S[0]/gap, and
+    also at ties on one side of the cut. For an operator the cost is n products in slices of 256;
+    its cotangent is a multiple of the operator plus a `LowRank`. Mirsky (1960), Symmetric gauge
+    functions and unitarily invariant norms.
 
     Examples
     --------
