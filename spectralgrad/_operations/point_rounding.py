@@ -63,6 +63,8 @@ def total_of(x: Array, *w: Array) -> Array:
     """The sum over the points, weighted if there are weights, as a column, (..., d, 1)."""
     if w:
         return sum_of_products(x, w[0][..., None, :])
+    if x.shape[-1] < 2 * BLOCK:  # in a third of the time of a product for each set (NumPy 2.4)
+        return array_namespace(x).sum(x, axis=-1, keepdims=True)
     ones = array_namespace(x).ones((1, x.shape[-1]), dtype=x.dtype, device=device(x))
     return sum_of_products(x, ones)
 
