@@ -52,6 +52,30 @@ def test_an_array_gives_what_a_number_gives(library, name):
     np.testing.assert_allclose(library.numpy(both), library.numpy(alone), rtol=1e-9, atol=1e-11)
 
 
+AT_ZERO = {
+    "svd_function:soft": lambda x, p: sg.svd_function(x, F.soft_threshold(p)),
+    "svd_function:clip": lambda x, p: sg.svd_function(x, F.clip(p)),
+    "svdvals_sum:soft": lambda x, p: sg.svdvals_sum(x, F.soft_threshold(p)),
+    "eigh_function:soft": lambda x, p: sg.eigh_function(x, F.soft_threshold(p)),
+    "eigvalsh_sum:soft": lambda x, p: sg.eigvalsh_sum(x, F.soft_threshold(p)),
+    "singular_value_threshold": sg.singular_value_threshold,
+}
+
+
+@pytest.mark.thinned
+@pytest.mark.parametrize("name", AT_ZERO)
+@pytest.mark.parametrize("seed", range(4))
+def test_a_computed_zero_is_not_above_a_threshold_of_zero(library, name, seed):
+    """Which is only known to be 1e-17 or so: neither the sign of it nor of its vectors is."""
+    fun, h = AT_ZERO[name], 1e-6
+    x, zero = library.array(hermitian((2.0, 1.0, 0.0), seed=seed)), library.array(np.zeros(()))
+    value, pullback = sg.vjp(fun, x, zero)
+    out_bar = random(tuple(value.shape), seed=2)
+    _, p_bar = pullback(library.array(np.asarray(out_bar)))
+    moved = library.numpy(fun(x, library.array(np.asarray(h)))) - library.numpy(value)
+    np.testing.assert_allclose(library.numpy(p_bar), np.sum(out_bar * moved) / h, atol=1e-9)
+
+
 @pytest.mark.thinned
 @by_name
 def test_second_order_by_parameter_and_mixed(library, name):

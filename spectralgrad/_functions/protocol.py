@@ -33,6 +33,7 @@ class Scalar:
         return None
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
+    jumps_at_zero: ClassVar[bool] = False  # from f(0) = 0, perhaps
 
     @property
     def nonnegative(self) -> bool:

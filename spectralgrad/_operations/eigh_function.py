@@ -42,9 +42,9 @@ from .declaration import REQUIRED, operation
 from .eigh import eigh_factors
 
 
-def _values(w: Array, semidefinite: bool) -> Array:
-    """w, with exact zeros for what counts as zero if the function is of semidefinite matrices."""
-    if not semidefinite or w.shape[-1] == 0:
+def _values(w: Array, settled: bool) -> Array:
+    """w, with exact zeros for what counts as zero if the function asks for that."""
+    if not settled or w.shape[-1] == 0:
         return w
     xp = array_namespace(w)
     return xp.where(xp.abs(w) <= zero_tolerance(w.shape[-1], w), 0.0, w)
@@ -52,7 +52,7 @@ def _values(w: Array, semidefinite: bool) -> Array:
 
 def guards_zero(f: Any) -> bool:
     """Whether what counts as zero is taken for zero, where f or its slope jumps or is infinite."""
-    return bool(f.nonnegative or f.singular)
+    return bool(f.nonnegative or f.singular or f.jumps_at_zero)
 
 
 def _at_break(values: Array, f: Any, parameters: Arrays, order: int) -> Array:
@@ -70,7 +70,7 @@ def eigh_value(
     factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any, semidefinite: bool = False
 ) -> Array:
     w, Q = factors
-    fw = f.with_parameters(parameters, 1)(_values(w, semidefinite))
+    fw = f.with_parameters(parameters, 1)(_values(w, semidefinite or f.jumps_at_zero))
     xp = array_namespace(w)
     fw = xp.where(xp.isfinite(fw), fw, float("nan"))
     return herm(product(Q * fw[..., None, :], adjoint(Q)))

@@ -126,8 +126,11 @@ def at_break(factors: Arrays, f: Any, parameters: Arrays, order: int) -> Any:
 
 def svd_value(factors: Arrays, directions: Arrays, parameters: Arrays, *, f: Any) -> Array:
     U, S, Vh = factors
+    xp = array_namespace(S)
+    if f.jumps_at_zero:
+        S = xp.where(zero_values(*factors), 0.0, S)
     fs = f.with_parameters(parameters, 1)(S)
-    fs = array_namespace(S).where(array_namespace(S).isfinite(fs), fs, float("nan"))
+    fs = xp.where(xp.isfinite(fs), fs, float("nan"))
     return product(U * fs[..., None, :], Vh)
 
 
