@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from marks import slow
@@ -74,6 +76,15 @@ def test_a_computed_zero_is_not_above_a_threshold_of_zero(library, name, seed):
     _, p_bar = pullback(library.array(np.asarray(out_bar)))
     moved = library.numpy(fun(x, library.array(np.asarray(h)))) - library.numpy(value)
     np.testing.assert_allclose(library.numpy(p_bar), np.sum(out_bar * moved) / h, atol=1e-9)
+
+
+def test_a_power_of_zero_has_no_derivative_by_an_exponent_of_zero(library):
+    x, p = library.array(hermitian((2.0, 1.0, 0.0))), library.array(np.zeros(()))
+    _, pullback = sg.vjp(lambda x, p: sg.svd_function(x, F.power(p)), x, p)
+    # of x, and of p; Dask computes it later
+    with pytest.warns(UserWarning) if library.name != "dask" else nullcontext():
+        _, p_bar = pullback(x)
+    assert np.isnan(library.numpy(p_bar))
 
 
 @pytest.mark.thinned

@@ -173,6 +173,7 @@ class PowerLog(Named):
     p: Any
     n: int
     parameters: ClassVar[tuple[str, ...]] = ("p",)
+    jumps_at_zero: ClassVar[bool] = True  # steeply for a small p, and endlessly for p = 0
 
     def __call__(self, s: Array) -> Array:
         x = where(s > 0, s, 1.0)
