@@ -33,7 +33,7 @@ class Scalar:
         return None
 
     singular: ClassVar[bool] = False  # f' grows towards zero like a negative power
-    jumps_at_zero: ClassVar[bool] = False  # from f(0) = 0, perhaps
+    jumps_at_zero: ClassVar[bool] = False  # so that a zero has to be one exactly
 
     @property
     def nonnegative(self) -> bool:

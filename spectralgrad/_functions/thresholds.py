@@ -18,7 +18,7 @@ class _Piecewise(Named):
     inside: ClassVar[float] = 0.0  # the slopes on either side
     outside: ClassVar[float] = 1.0
     # a jump has no derivative; a kink has that of the side below
-    jumps: ClassVar[bool] = False  # at zero too, where t = 0, only if `jumps_at_zero`
+    jumps: ClassVar[bool] = False  # where t = 0 only if `jumps_at_zero`
 
     @property
     def threshold(self) -> Any:
