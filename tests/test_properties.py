@@ -180,6 +180,15 @@ def test_values_that_overflow_are_never_finite_and_wrong(library, operation):
         np.testing.assert_allclose(found[known], right[known], rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("call", [sg.svdvals, sg.eigvalsh, lambda x: sg.eigh(x)[0]])
+def test_the_largest_numbers_have_a_spectrum(library, call):
+    x = hermitian((1.4, 1.2, 0.5, 0.3))
+    c = 1.7e308 / np.max(np.abs(x))
+    with np.errstate(over="ignore"):
+        wanted = c * np.asarray(call(x))
+    np.testing.assert_allclose(library.numpy(call(library.array(c * x))), wanted, rtol=1e-12)
+
+
 @by_scale
 @pytest.mark.parametrize("call", [sg.svd, partial(sg.svd, full_matrices=False), sg.eigh])
 def test_scale_of_vectors(library, call, dtype, exponents):

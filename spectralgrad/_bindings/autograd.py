@@ -44,6 +44,7 @@ from .owners import is_box, unboxed
 
 autodiff = True
 blocks = False
+hermitian: dict[str, bool] = {}
 
 
 @primitive  # type: ignore[untyped-decorator]

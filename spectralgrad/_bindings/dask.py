@@ -60,6 +60,7 @@ def can_loop(x: Array) -> bool:
 
 
 blocks = True
+hermitian: dict[str, bool] = {}
 loop = partial(repeat, truth)
 
 

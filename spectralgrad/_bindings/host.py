@@ -29,6 +29,7 @@ TALL = 512  # rows of a piece in `qr`
 
 autodiff = False
 blocks = False
+hermitian: dict[str, bool] = {}
 
 
 def apply(call: Any, arrays: Arrays) -> Arrays:

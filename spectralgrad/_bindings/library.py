@@ -14,6 +14,7 @@ class Library(Protocol):
 
     autodiff: bool  # whether the library differentiates what it is given
     blocks: bool  # whether its arrays are made of blocks
+    hermitian: dict[str, bool]  # what tells its `linalg.eigh` that a matrix is Hermitian
 
     def apply(self, call: Any, arrays: Arrays) -> Arrays:
         """The outputs of a call, in a way that the library can differentiate if it has autodiff.

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 
 from . import dask, host
-from .array import Array, Arrays, is_array, is_jax_array
+from .array import Array, Arrays, array_namespace, is_array, is_jax_array
 from .library import AutodiffLibrary, BlockLibrary, Library, SparseLibrary
 from .matrix_products import product
 from .owners import is_box, is_dask_array, is_imported, is_torch_array
@@ -156,6 +156,11 @@ def is_on_host(x: Array) -> bool:
 def fuses(x: Array) -> bool:
     """Whether a long row of elementwise steps on arrays like x costs little but arithmetic."""
     return library_of(x).fuses(x)
+
+
+def eigh(x: Array) -> Arrays:
+    """Eigenvalues, ascending, and eigenvectors of Hermitian matrices by the library's own."""
+    return tuple(array_namespace(x).linalg.eigh(x, **library_of(x).hermitian))
 
 
 def adjoint_times(U: Array, B: Array) -> Array:

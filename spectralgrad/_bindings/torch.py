@@ -36,6 +36,7 @@ from .torch_state import has_values, is_tracing, levels
 
 autodiff = True
 blocks = False
+hermitian: dict[str, bool] = {}
 
 
 def sees_context() -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .._bindings import lookup
 from .._bindings.array import (
     OPAQUE,
     Array,
@@ -28,7 +29,7 @@ from .._bindings.lookup import block_library, is_on_host, library_of
 from .._bindings.matrix_products import columnwise_dot
 from .._bindings.rows import all_rows
 from . import drivers, entries
-from .ties import largest, unit_of
+from .ties import SKEW, largest, unit_of
 from .verification import signs, verified_eigh, verified_svd
 
 
@@ -90,12 +91,9 @@ def eigh(x: Array) -> Any:
 
 def _hermitian_eigh(a: Array) -> Arrays:
     a = herm(a)
-    by = drivers.EIGH.get(drivers.eigh_driver(a), array_namespace(a).linalg.eigh)
-    factors = tuple(by(a))
+    by = drivers.EIGH.get(drivers.eigh_driver(a), lookup.eigh)
+    factors = by(a)
     return factors if is_on_host(a) else verified_eigh(a, *factors)
-
-
-SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be Hermitian
 
 
 def eigh_of_hermitian(x: Array) -> Any:
@@ -117,7 +115,9 @@ def eigvalsh(x: Array) -> Array:
     def factorize(a: Array) -> Arrays:
         a = herm(a)
         by = drivers.EIGH.get(drivers.eigh_driver(a))
-        return (array_namespace(a).linalg.eigvalsh(a),) if by is None else by(a)[:1]
+        if by is not None:
+            return by(a)[:1]
+        return (array_namespace(a).linalg.eigvalsh(a, **library_of(a).hermitian),)
 
     return _each(factorize, ((x.shape[-1],),), x)[0]
 

@@ -23,6 +23,8 @@ from .._bindings.rows import longer_side
 Ties = Literal["nan", "raise", "drop", "split"]
 POLICIES: tuple[str, ...] = get_args(Ties)
 
+SKEW = 1e-2  # of the largest eigenvalue: a matrix with more was not meant to be Hermitian
+
 
 def default_gap_rtol(values: Array) -> float:
     """eps^(3/4): a computed gap has an error of eps, and this leaves a quarter of the digits."""

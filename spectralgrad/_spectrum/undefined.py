@@ -11,10 +11,11 @@ from typing import Any, Literal, cast, get_args
 
 import numpy as np
 
-from .._bindings.array import Array, Arrays, array_namespace
+from .._bindings.array import Array, Arrays, adjoint, array_namespace
 from .._engine.errors import DerivativeUndefinedError, DerivativeUndefinedWarning, reasoned
 from .._engine.options import check_choice
 from .naming import name_columns, of_order
+from .ties import SKEW
 
 FUNCTIONS_INSTEAD = (
     "Differentiate the function of the matrix instead of its factors (svd_function, "
@@ -176,8 +177,9 @@ class Undefined:
     def explain_skew(self, x: Array, w: Array) -> Exception | None:
         """Name the first finite matrix that has no eigenvalues, since it is not Hermitian."""
         xp = array_namespace(w)
-        finite = xp.all(xp.isfinite(x), axis=(-2, -1))
-        index, where = _first(xp.any(xp.isnan(w), axis=-1) & finite)
+        size, twice_skew = (xp.max(xp.abs(y), axis=(-2, -1)) for y in (x, x - adjoint(x)))
+        is_skew = xp.isfinite(size) & (twice_skew > SKEW * size)
+        index, where = _first(xp.any(xp.isnan(w), axis=-1) & is_skew)
         if index is None:
             return None
         return UserWarning(
