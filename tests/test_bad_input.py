@@ -14,6 +14,7 @@ from matrices import random
 from operations import OPERATIONS
 
 import spectralgrad as sg
+from spectralgrad._spectrum.undefined import Undefined
 
 by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda op: op.name)
 SQUARE = [op for op in OPERATIONS if op.square]
@@ -136,6 +137,13 @@ def test_what_is_not_hermitian_is_nan_under_the_names_of_scipy(library, name):
         assert np.all(np.isfinite(library.numpy(result)[1]))
     symmetric = library.array((nearly + nearly.T) / 2)
     np.testing.assert_allclose(library.numpy(out)[1], library.numpy(fun(symmetric)), rtol=1e-12)
+
+
+def test_only_what_is_not_hermitian_is_said_not_to_be():
+    """Eigenvalues are NaN, too, where a driver found none of a Hermitian matrix."""
+    w, turned = np.full(2, np.nan), np.array([[0.6, -0.8], [0.8, 0.6]])
+    assert Undefined("logm").explain_skew(np.eye(2), w) is None
+    assert "not Hermitian" in str(Undefined("logm").explain_skew(turned, w))
 
 
 def test_sparse_input_is_told_of_truncated_svd():

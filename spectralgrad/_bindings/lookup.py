@@ -158,7 +158,7 @@ def fuses(x: Array) -> bool:
     return library_of(x).fuses(x)
 
 
-def eigh(x: Array) -> Arrays:
+def own_eigh(x: Array) -> Arrays:
     """Eigenvalues, ascending, and eigenvectors of Hermitian matrices by the library's own."""
     return tuple(array_namespace(x).linalg.eigh(x, **library_of(x).hermitian))
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._bindings import lookup
 from .._bindings.array import (
     OPAQUE,
     Array,
@@ -25,7 +24,7 @@ from .._bindings.array import (
     nan_where,
     real,
 )
-from .._bindings.lookup import block_library, is_on_host, library_of
+from .._bindings.lookup import block_library, is_on_host, library_of, own_eigh
 from .._bindings.matrix_products import columnwise_dot
 from .._bindings.rows import all_rows
 from . import drivers, entries
@@ -91,7 +90,7 @@ def eigh(x: Array) -> Any:
 
 def _hermitian_eigh(a: Array) -> Arrays:
     a = herm(a)
-    by = drivers.EIGH.get(drivers.eigh_driver(a), lookup.eigh)
+    by = drivers.EIGH.get(drivers.eigh_driver(a), own_eigh)
     factors = by(a)
     return factors if is_on_host(a) else verified_eigh(a, *factors)
 
