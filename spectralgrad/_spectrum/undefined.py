@@ -178,6 +178,7 @@ class Undefined:
         """Name the first finite matrix that has no eigenvalues, since it is not Hermitian."""
         xp = array_namespace(w)
         size, twice_skew = (xp.max(xp.abs(y), axis=(-2, -1)) for y in (x, x - adjoint(x)))
+        # by half of the bound: max|x| is at most max|w| and the skew part together
         is_skew = xp.isfinite(size) & (twice_skew > SKEW * size)
         index, where = _first(xp.any(xp.isnan(w), axis=-1) & is_skew)
         if index is None:
